@@ -1,1 +1,38 @@
-export {};
+// Public API
+export { DatasetError, type DatasetErrorCode } from './core/error.ts';
+export { Random, randomStream, hashKeys, type StreamKey } from './core/random.ts';
+export { cropImage, psnr, type Crop, type RgbImage } from './core/image.ts';
+export { exampleParts, type Example, type Part, type Split } from './core/example.ts';
+export { findBoxes, formatResponse, parseResponse, type ParsedResponse } from './core/answer.ts';
+
+export {
+  ATTRIBUTES, ATTRIBUTE_VALUES, COLORS, MATERIALS, OBJECT_TYPES, SHAPES, SIZES, filterPhrase, filterWords, matches, objectTypeCode,
+  type Attribute, type AttributeValue, type Color, type Filter, type Material, type ObjectType, type Shape, type Size,
+} from './clevr/attributes.ts';
+export { RELATIONS, type Relation, type Scene, type SceneObject, type SceneRig, type Vector3 } from './clevr/scene/types.ts';
+export { generateScene, placeScene, resolveSceneConfig, type ResolvedSceneConfig, type SceneConfig } from './clevr/scene/generate.ts';
+export { computeRelationships, DIRECTIONS } from './clevr/scene/relations.ts';
+export { makeCamera, project, sceneCamera, type Camera } from './clevr/scene/camera.ts';
+export { visiblePixels } from './clevr/scene/visibility.ts';
+export { renderScene, type RenderedScene, type RenderOptions } from './clevr/render/render.ts';
+
+export { sampleTree, leafPaths, type SampleTreeOptions } from './clevr/policy/tree.ts';
+export { evaluateCondition, evaluateTree } from './clevr/policy/evaluate.ts';
+export { conditionPhrase } from './clevr/policy/phrases.ts';
+export { policyQuery, policyText } from './clevr/policy/text.ts';
+export {
+  caseAnswer, type Condition, type DecisionNode, type LeafNode, type PathStep, type PolicyTree, type TreeEvaluation, type TreeMode,
+  type TreeNode, type TreeSemantics,
+} from './clevr/policy/types.ts';
+export {
+  COMPACT_MAX_DEPTH, compactAnswer, compactPolicyText, compactQuery, compactQuestion, compactReasoning, compactResponse, compactVocabulary,
+} from './clevr/policy/compact.ts';
+export { paperPreset, TINY_SCENES, type ClevrPolicyConfig, type ResolvedClevrPolicyConfig } from './clevr/policy/config.ts';
+export type { ClevrPolicy } from './clevr/policy/policy.ts';
+export { clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample } from './clevr/policy/dataset.ts';
+export { forwardReasoning, reverseReasoning } from './clevr/policy/trace.ts';
+export { scoreClevrPolicy, type ClevrPolicyScore } from './clevr/policy/score.ts';
+export {
+  captionScene, existenceQuestions, lookupDrill, objectCells, pretrainScene, randomPolicyExample, rasterOrder, treeEntries,
+  type ExistenceQuestion, type RandomPolicyExample, type RasterOptions,
+} from './clevr/policy/pretrain.ts';

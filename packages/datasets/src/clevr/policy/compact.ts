@@ -1,0 +1,73 @@
+/**
+ * @file The compact style: a policy, its question and its reasoning as space-separated words of a closed vocabulary, for
+ * models of about a million parameters. Every node and leaf has its own id, and the reasoning restates the accumulated
+ * filter in exactly the words of the existence questions that such a model is pre-trained on.
+ */
+import { DatasetError } from '../../core/error.ts';
+import { COLORS, filterWords, MATERIALS, SHAPES, SIZES, type Filter } from '../attributes.ts';
+import { COMPACT_NAME_WORDS } from './names.ts';
+import type { LeafNode, PathStep, PolicyTree, TreeNode } from './types.ts';
+
+/** Deepest tree whose ids and cases are in the vocabulary. */
+export const COMPACT_MAX_DEPTH = 4;
+
+/** The answer of a leaf in compact style: `case3`. */
+export function compactAnswer(leaf: Pick<LeafNode, 'case'>): string {
+  return `case${leaf.case}`;
+}
+
+/** `policy kavo miru : 1 sphere ; 1.1 metal ; 1.1.1 case0 ; ...`, depth first: 4 + 3 (nodes + leaves) words. */
+export function compactPolicyText(tree: PolicyTree, name: string): string {
+  const words: string[] = ['policy', ...name.split(' '), ':'];
+  const walk = (node: TreeNode): void => {
+    if (node.kind === 'leaf') {
+      words.push(node.id, compactAnswer(node), ';');
+      return;
+    }
+    if (node.asked === undefined) throw new DatasetError('invalidArgument', 'compact style writes existence trees only; use tree mode paper or reachable.');
+    words.push(node.id, node.asked.value, ';');
+    walk(node.yes);
+    walk(node.no);
+  };
+  walk(tree.root);
+  return words.join(' ');
+}
+
+/** `policy kavo miru ?` */
+export function compactQuery(name: string): string {
+  return `policy ${name} ?`;
+}
+
+/** `ask small red ?`: whether the image has such an object. */
+export function compactQuestion(filter: Filter): string {
+  return ['ask', ...filterWords(filter), '?'].join(' ');
+}
+
+/** `1 ask sphere ? yes 1.1 ask metal sphere ? no 1.1.2` */
+export function compactReasoning(path: readonly PathStep[], leaf: LeafNode): string {
+  const words = path.flatMap(({ node, outcome }) => {
+    if (node.condition.kind !== 'exist') throw new DatasetError('invalidArgument', 'compact style writes existence trees only; use tree mode paper or reachable.');
+    return [node.id, compactQuestion(node.condition.filter), outcome ? 'yes' : 'no'];
+  });
+  return [...words, leaf.id].join(' ');
+}
+
+/** `<think> ... </think> \boxed{ case1 }` */
+export function compactResponse(reasoning: string, answer: string): string {
+  return `<think> ${reasoning} </think> \\boxed{ ${answer} }`;
+}
+
+function ids(prefix: string, depth: number): string[] {
+  return depth === 0 ? [prefix] : [prefix, ...ids(`${prefix}.1`, depth - 1), ...ids(`${prefix}.2`, depth - 1)];
+}
+
+/** Every word that compact text can hold, each once; a tokenizer of these words spells all of it. */
+export function compactVocabulary(): string[] {
+  return [
+    'policy', ':', ';', '?', 'ask', 'yes', 'no', 'caption', '<think>', '</think>', '\\boxed{', '}',
+    ...SIZES, ...COLORS, ...MATERIALS, ...SHAPES,
+    ...ids('1', COMPACT_MAX_DEPTH),
+    ...Array.from({ length: 16 }, (_, i) => `case${i}`),
+    ...COMPACT_NAME_WORDS,
+  ];
+}

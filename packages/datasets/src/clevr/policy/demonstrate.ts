@@ -1,0 +1,84 @@
+/**
+ * @file Policies of variant M: some conditions show the attribute value, or the whole object, as an image crop.
+ * The crop is a scene of one object from its own stream, so no image of the data appears in a policy. Size is never
+ * shown by a crop (scale is lost); when a value is shown, the other attributes of the shown object vary.
+ */
+import { lazyImage } from '../../core/example.ts';
+import type { Crop, RgbImage } from '../../core/image.ts';
+import { randomStream, type Random, type StreamKey } from '../../core/random.ts';
+import { filterWords, OBJECT_TYPES, matches, type Attribute, type Filter, type ObjectType } from '../attributes.ts';
+import { renderScene } from '../render/render.ts';
+import { placeScene, resolveSceneConfig } from '../scene/generate.ts';
+import { project, sceneCamera } from '../scene/camera.ts';
+import type { DecisionNode, PolicyTree } from './types.ts';
+import { policyText } from './text.ts';
+
+/** Side of a crop in pixels: a multiple of 28. */
+export const CROP_SIDE = 84;
+const SHARE = 0.5;
+const SHOWABLE: readonly Attribute[] = ['color', 'material', 'shape'];
+
+/** A picture of one object, cut around it. */
+export function objectCrop(type: ObjectType, seed: StreamKey, side = CROP_SIDE): RgbImage {
+  const draw = (): Uint8Array => {
+    const config = resolveSceneConfig({ minObjects: 1, maxObjects: 1, width: 320, height: 240, split: 'crop' });
+    const random = randomStream(seed, 'crop');
+    const scene = placeScene([type], config, random, 0);
+    const object = scene.objects[0] as (typeof scene.objects)[number];
+    const radius = type.size === 'large' ? 0.7 : 0.35;
+    const unit = sceneCamera(scene, 320, 240);
+    const depth = project(unit, object['3d_coords'])[2];
+    // The image is as wide as makes the object and a margin of a fifth fill the crop.
+    const width = Math.max(side, Math.min(4000, Math.floor((side * depth) / (2.9 * radius * (35 / 32)))));
+    const height = Math.max(side, Math.floor((width * 3) / 4));
+    const [column, row] = project(sceneCamera(scene, width, height), object['3d_coords']);
+    const at = (value: number, most: number): number => Math.max(0, Math.min(most - side, Math.floor(value - side / 2)));
+    const crop: Crop = { x: at(column, width), y: at(row, height), width: side, height: side };
+    return renderScene(scene, { width, height, crop }).rgb;
+  };
+  return lazyImage(side, side, draw);
+}
+
+interface Shown {
+  readonly node: DecisionNode;
+  readonly whole: boolean;
+  readonly type: ObjectType;
+}
+
+function choose(node: DecisionNode, random: Random): Shown | undefined {
+  if (node.condition.kind !== 'exist') return undefined;
+  const filter = node.condition.filter;
+  const words = filterWords(filter);
+  if (words.length === 4) return { node, whole: true, type: filter as ObjectType };
+  const asked = node.asked?.attribute ?? (Object.keys(filter)[0] as Attribute);
+  if (!SHOWABLE.includes(asked)) return undefined;
+  const types = OBJECT_TYPES.filter((type) => matches(type, { [asked]: filter[asked] as never }));
+  return { node, whole: false, type: random.pick(types) };
+}
+
+function without(filter: Filter, attribute: Attribute): Filter {
+  return Object.fromEntries(Object.entries(filter).filter(([key]) => key !== attribute));
+}
+
+function shownPhrase(shown: Shown): string {
+  const { node, whole } = shown;
+  if (node.condition.kind !== 'exist') return '';
+  if (whole) return `the image contains any ${node.condition.filter.size} object that looks like the one shown here: <image> (same color, material and shape)`;
+  const asked = node.asked?.attribute ?? (Object.keys(node.condition.filter)[0] as Attribute);
+  const { shape, ...rest } = without(node.condition.filter, asked);
+  const noun = [...filterWords(rest), `${shape ?? 'object'}s`].join(' ');
+  return `the image contains any ${noun} of the same ${asked} as the object shown here: <image>`;
+}
+
+/** The text of a variant M policy and its images, in the order of their `<image>` slots; at least one where possible. */
+export function demonstrate(tree: PolicyTree, name: string, seed: StreamKey): { text: string; images: RgbImage[] } {
+  const random = randomStream(seed, 'demonstrate');
+  const possible = tree.nodes.flatMap((node) => choose(node, random) ?? []);
+  const must = possible.length > 0 ? random.int(possible.length) : -1;
+  const shown = possible.filter((_, i) => i === must || random.chance(SHARE));
+  const phrases = new Map(shown.map((item) => [item.node.id, shownPhrase(item)]));
+  return {
+    text: policyText(tree, name, phrases),
+    images: shown.map((item) => objectCrop(item.type, `${seed}/${item.node.id}`)),
+  };
+}
