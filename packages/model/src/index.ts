@@ -1,1 +1,20 @@
-export {};
+// Host side: configuration, files, positions, images. No WebGPU.
+export { ModelError, type ModelErrorCode } from './errors.ts';
+export { parseConfig, type ModelConfig, type ModelType, type TorchDtype, type VisionActivation, type VisionConfig } from './config.ts';
+export { configToJson } from './config-json.ts';
+export { getRopeIndex, type GridThw, type RopeIndex, type RopeIndexConfig } from './rope-index.ts';
+export { visionWindows, type VisionWindows } from './windows.ts';
+export { blobSource, bytesSource, readText, type ByteSource } from './safetensors/byte-source.ts';
+export { DTYPE_BYTES, floatToBfloat16, floatToHalf, fromFloat32, halfToFloat, toFloat32, type Dtype } from './safetensors/dtype.ts';
+export { MAX_HEADER_BYTES, type SafetensorsHeader, type TensorInfo } from './safetensors/header.ts';
+export { SafetensorsFile } from './safetensors/reader.ts';
+export { floatTensor, PT_METADATA, safetensorsParts, serializeSafetensors, type TensorData } from './safetensors/writer.ts';
+export { openCheckpoint, WEIGHTS_FILE, WEIGHTS_INDEX_FILE, type Checkpoint } from './safetensors/checkpoint.ts';
+export { canonicalKey, publishedKey } from './safetensors/key-layout.ts';
+export { directoryHandleFiles, memoryFiles, requireText, type ModelFiles } from './files/model-files.ts';
+export { httpFiles, httpSource, type HttpOptions } from './files/http-source.ts';
+export { toRgb, type RawImage } from './image/raw-image.ts';
+export { smartResize, type Size } from './image/smart-resize.ts';
+export { resizeBicubic } from './image/resize-bicubic.ts';
+export { defaultPreprocessorConfig, parsePreprocessorConfig, type PreprocessorConfig } from './image/preprocessor-config.ts';
+export { patchify, preprocessImage, type PreprocessedImage } from './image/preprocess.ts';

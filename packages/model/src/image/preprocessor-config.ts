@@ -1,0 +1,78 @@
+/** @file `preprocessor_config.json` of Qwen2-VL, Qwen2.5-VL and Qwen3-VL. */
+import type { ModelConfig } from '../config.ts';
+import { Fields, isObject } from '../json-fields.ts';
+
+export interface PreprocessorConfig {
+  readonly minPixels: number;
+  readonly maxPixels: number;
+  readonly patchSize: number;
+  readonly temporalPatchSize: number;
+  readonly mergeSize: number;
+  readonly rescaleFactor: number;
+  readonly imageMean: readonly [number, number, number];
+  readonly imageStd: readonly [number, number, number];
+}
+
+const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073] as const;
+const CLIP_STD = [0.26862954, 0.26130258, 0.27577711] as const;
+const HALF = [0.5, 0.5, 0.5] as const;
+
+/** What a model's processor does when its file is not there: the values of the published checkpoints. */
+export function defaultPreprocessorConfig(config: ModelConfig): PreprocessorConfig {
+  const { patchSize, temporalPatchSize, spatialMergeSize } = config.vision;
+  const qwen3 = config.modelType === 'qwen3_vl';
+  return {
+    minPixels: qwen3 ? 65536 : 3136,
+    maxPixels: qwen3 ? 16777216 : 12845056,
+    patchSize,
+    temporalPatchSize,
+    mergeSize: spatialMergeSize,
+    rescaleFactor: 1 / 255,
+    imageMean: qwen3 ? HALF : CLIP_MEAN,
+    imageStd: qwen3 ? HALF : CLIP_STD,
+  };
+}
+
+/**
+ * Reads a parsed `preprocessor_config.json`. The bounds come as `min_pixels`/`max_pixels` or as
+ * `size: {shortest_edge, longest_edge}`, which means the same areas.
+ * @throws ModelError `invalid-config`; `unsupported` sizes that do not fit the model are refused as `invalid-config` too.
+ */
+export function parsePreprocessorConfig(json: unknown, config: ModelConfig): PreprocessorConfig {
+  const fields: Fields = new Fields(isObject(json) ? json : {}, 'preprocessor_config');
+  if (!isObject(json)) fields.fail('', 'must be an object', 'Pass JSON.parse of preprocessor_config.json.');
+  const base = defaultPreprocessorConfig(config);
+  const size = new Fields(fields.object('size') ?? {}, 'preprocessor_config.size');
+  const area = { max: 2 ** 31 };
+  const minPixels = size.integer('shortest_edge', { ...area, fallback: fields.integer('min_pixels', { ...area, fallback: base.minPixels }) });
+  const maxPixels = size.integer('longest_edge', { ...area, fallback: fields.integer('max_pixels', { ...area, fallback: base.maxPixels }) });
+  if (minPixels > maxPixels) fields.fail('min_pixels', `must not exceed max_pixels (${maxPixels})`, 'Correct the field.');
+  for (const key of ['do_resize', 'do_rescale', 'do_normalize', 'do_convert_rgb']) {
+    if (!fields.boolean(key, true)) fields.fail(key, 'must be true', 'Only the whole chain of preprocessing is computed.');
+  }
+  if (fields.integer('resample', { fallback: 3, min: 0, max: 5 }) !== 3) fields.fail('resample', 'must be 3 (bicubic)', 'Only bicubic resampling is computed.');
+  const same = (key: string, expected: number): number => {
+    const value = fields.integer(key, { fallback: expected, max: 4096 });
+    if (value !== expected) fields.fail(key, `must be the model's ${expected}`, 'Use the preprocessor_config.json of this model.');
+    return value;
+  };
+  return {
+    minPixels,
+    maxPixels,
+    patchSize: same('patch_size', base.patchSize),
+    temporalPatchSize: same('temporal_patch_size', base.temporalPatchSize),
+    mergeSize: same('merge_size', base.mergeSize),
+    rescaleFactor: fields.number('rescale_factor', { fallback: base.rescaleFactor, min: 1e-9, max: 1 }),
+    imageMean: triple(fields, 'image_mean', base.imageMean, -1e3),
+    imageStd: triple(fields, 'image_std', base.imageStd, 1e-6),
+  };
+}
+
+function triple(fields: Fields, key: string, fallback: readonly [number, number, number], min: number): [number, number, number] {
+  const value = fields.raw(key) ?? fallback;
+  if (!Array.isArray(value) || value.length !== 3 || !value.every((item) => typeof item === 'number' && item >= min && item <= 1e3)) {
+    fields.fail(key, `must be three numbers of at least ${min}`, 'Correct the field.');
+  }
+  const [r, g, b] = value as [number, number, number];
+  return [r, g, b];
+}

@@ -1,0 +1,81 @@
+/**
+ * @file Writes safetensors, byte for byte as the reference implementation does: metadata first, tensors by descending
+ * alignment of their dtype and then by name, header padded with spaces to 8 bytes.
+ */
+import { ModelError } from '../errors.ts';
+import { DTYPE_BYTES, elementCount, fromFloat32, type Dtype } from './dtype.ts';
+
+/** A tensor to write: little-endian bytes. */
+export interface TensorData {
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
+
+/** What `from_pretrained` wants to see in every file. */
+export const PT_METADATA: Readonly<Record<string, string>> = { format: 'pt' };
+
+/** The order of the dtypes in the reference implementation's enum; files are written from the last to the first. */
+const DTYPE_ORDER: readonly Dtype[] = ['BOOL', 'U8', 'F16', 'BF16', 'I32', 'F32', 'I64'];
+
+/** float32 values as a tensor of a floating dtype. */
+export function floatTensor(values: Float32Array, shape: readonly number[], dtype: 'F32' | 'F16' | 'BF16' = 'F32'): TensorData {
+  return { dtype, shape, data: fromFloat32(values, dtype) };
+}
+
+/**
+ * The parts of a file in order, header first, so that a large one can be streamed. The same input gives the same bytes.
+ * @throws ModelError `invalid-input` for a tensor whose data is not of the size of its shape.
+ */
+export function safetensorsParts(tensors: ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = PT_METADATA): Uint8Array[] {
+  const names = [...tensors.keys()].toSorted(compareUtf8);
+  const rank = (name: string): number => DTYPE_ORDER.indexOf(tensors.get(name)?.dtype ?? 'BOOL');
+  names.sort((a, b) => rank(b) - rank(a));
+  // JSON.stringify would move keys that look like integers to the front, so the object is put together here.
+  const fields = Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(metadata)}`];
+  const parts: Uint8Array[] = [];
+  let at = 0;
+  for (const name of names) {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) continue;
+    if (name === '__metadata__') {
+      throw new ModelError('invalid-input', { argument: 'tensors', value: name, message: 'is a reserved name', remedy: 'Rename the tensor.' });
+    }
+    const bytes = elementCount(tensor.shape, name) * DTYPE_BYTES[tensor.dtype];
+    if (bytes !== tensor.data.byteLength) {
+      throw new ModelError('invalid-input', { argument: name, value: tensor.data, message: `does not hold the ${bytes} bytes of its dtype and shape`, remedy: 'Give the data of the whole tensor.' });
+    }
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype: tensor.dtype, shape: tensor.shape, data_offsets: [at, at + bytes] })}`);
+    parts.push(tensor.data);
+    at += bytes;
+  }
+  const json = new TextEncoder().encode(`{${fields.join(',')}}`);
+  const padded = Math.ceil(json.byteLength / 8) * 8;
+  const header = new Uint8Array(8 + padded).fill(0x20, 8);
+  new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
+  header.set(json, 8);
+  return [header, ...parts];
+}
+
+/** A whole file in memory. */
+export function serializeSafetensors(tensors: ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = PT_METADATA): Uint8Array {
+  const parts = safetensorsParts(tensors, metadata);
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.byteLength;
+  }
+  return out;
+}
+
+/** Order of the UTF-8 bytes, which is that of Rust's strings (and of code points; not of UTF-16 units). */
+function compareUtf8(a: string, b: string): number {
+  const left = [...a];
+  const right = [...b];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const difference = (left[i]?.codePointAt(0) ?? 0) - (right[i]?.codePointAt(0) ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
+}
