@@ -1,1 +1,69 @@
-export {};
+/**
+ * @file Policy-optimisation arithmetic: objectives made of parts, with values, gradients and metrics. No dependency, no
+ * platform: everything here is a pure function of arrays.
+ */
+
+// Objectives
+export { type Objective, type ObjectiveParts, objective } from './objective.ts';
+export type { Channel, LossInput, LossResult, TokenArray } from './batch/input.ts';
+export type { TokenView } from './batch/view.ts';
+export type { AdvantageContext, AdvantageInput, GroupId, RewardColumn, Rewards, RewardWeights } from './advantages/input.ts';
+export type { AdvantagePart } from './advantages/part.ts';
+export type { SamplingPlan } from './sampling.ts';
+export type { Need } from './needs.ts';
+export type { Origin, OriginLike } from './origin.ts';
+export { RolloutError, type RolloutErrorCode } from './error.ts';
+
+// Presets
+export { type GrpoOptions, grpo } from './presets/grpo.ts';
+export { type DrGrpoOptions, drGrpo } from './presets/drGrpo.ts';
+export { type DapoOptions, dapo } from './presets/dapo.ts';
+export { type RlooOptions, rloo } from './presets/rloo.ts';
+export { type ReinforcePlusPlusOptions, reinforcePlusPlus } from './presets/reinforcePlusPlus.ts';
+export { type GspoOptions, gspo } from './presets/gspo.ts';
+export { type CispoPresetOptions, cispo } from './presets/cispo.ts';
+export { type PoroPresetOptions, poroDapo, poroGrpo } from './presets/poro.ts';
+export { type PolicyRolloutOptions, poro } from './poro/poro.ts';
+
+// Advantages
+export { type GroupNormOptions, groupNorm } from './advantages/groupNorm.ts';
+export { type LeaveOneOutOptions, leaveOneOut } from './advantages/leaveOneOut.ts';
+export { type ReinforcePlusPlusAdvantageOptions, reinforcePlusPlusAdvantage } from './advantages/reinforcePlusPlus.ts';
+export { remaxAdvantage } from './advantages/remax.ts';
+export { optimalLengthBaseline } from './advantages/optimalLengthBaseline.ts';
+export { groupPolicyGradient } from './advantages/gpg.ts';
+export { type PassAtKOptions, passAtK } from './advantages/passAtK.ts';
+export { type GdpoOptions, gdpo } from './advantages/gdpo.ts';
+
+// Surrogates
+export type { RowScratch, Surrogate } from './surrogates/surrogate.ts';
+export { type ClipOptions, clip } from './surrogates/clip.ts';
+export { type CispoOptions, cispoSurrogate } from './surrogates/cispo.ts';
+export { type SoftGateOptions, softGate } from './surrogates/softGate.ts';
+export { reinforce } from './surrogates/reinforce.ts';
+export { dro } from './surrogates/dro.ts';
+export { type DppoOptions, dppo } from './surrogates/dppo.ts';
+export { type GmpoOptions, gmpo } from './surrogates/gmpo.ts';
+export { type VespoOptions, vespo } from './surrogates/vespo.ts';
+export { type KlCovOptions, klCov } from './surrogates/klCov.ts';
+export { shapedRatio } from './poro/shaped.ts';
+
+// Selectors and importance weights
+export type { Modifier } from './weights/modifier.ts';
+export { entropyMask } from './selectors/entropyMask.ts';
+export { offPolicySequenceMask } from './selectors/offPolicySequenceMask.ts';
+export { type ImportanceOptions, importanceWeights } from './weights/importance.ts';
+
+// Regularisers
+export type { Regulariser } from './regularisers/regulariser.ts';
+export type { SequenceRegulariser } from './regularisers/sequenceRegulariser.ts';
+export { type KlEstimator, type KlOptions, biasCorrectedKl, klEstimate, klPenalty } from './regularisers/kl.ts';
+export { type EntropyBonus, entropyBonus } from './regularisers/entropyBonus.ts';
+
+// Aggregation
+export { type Aggregation, constantLength, sequenceMean, tokenMean, tokenSum } from './aggregation.ts';
+
+// Metrics
+export type { MetricSource, MetricStyle } from './metrics/style.ts';
+export { trlMetrics } from './metrics/trl.ts';
+export { effectiveSampleSize, policyGap } from './poro/gap.ts';

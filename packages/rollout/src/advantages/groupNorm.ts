@@ -1,0 +1,50 @@
+import { centre, moments, standardise } from '../numeric/moments.ts';
+import { toFinite } from '../numeric/saturate.ts';
+import { everyRow } from './rows.ts';
+import type { AdvantagePart } from './part.ts';
+
+export interface GroupNormOptions {
+  /** Divide by the group's deviation, the batch's, or nothing (Dr. GRPO). Default `group`. */
+  readonly scale?: 'group' | 'batch' | 'none' | undefined;
+  /** Added to the deviation. TRL 1e-4 (default), verl and EasyR1 1e-6, OpenRLHF 1e-9. */
+  readonly epsilon?: number | undefined;
+  /** A group with a single reward: `zero` (TRL), or `raw`, mean 0 and deviation 1 (verl). Default `zero`. */
+  readonly singleton?: 'zero' | 'raw' | undefined;
+}
+
+/**
+ * Group-relative advantages.
+ *
+ *   A = (r − μ_g) / (σ_g + ε)            scale 'group'   GRPO, arXiv 2402.03300
+ *   A = (r − μ_g) / (σ_batch + ε)        scale 'batch'   TRL scale_rewards="batch": σ of the raw rewards
+ *   A = r − μ_g                          scale 'none'    Dr. GRPO, arXiv 2503.20783
+ *
+ * σ has divisor n − 1. Equal rewards give exactly 0.
+ */
+export function groupNorm({ scale = 'group', epsilon = 1e-4, singleton = 'zero' }: GroupNormOptions = {}): AdvantagePart {
+  return {
+    name: 'groupNorm',
+    needs: [],
+    apply({ rewards, groups, baselineRows }, out) {
+      const batch = scale === 'batch' ? moments(rewards, everyRow(rewards.length)) : undefined;
+      for (let g = 0; g < groups.length; g++) {
+        const rows = groups[g] as Int32Array;
+        const base = baselineRows[g] as Int32Array;
+        const m = moments(rewards, base);
+        const partial = base !== rows;
+        for (const i of rows) {
+          const r = rewards[i] as number;
+          if (r !== r) out[i] = 0;
+          else if (m.count === 1 && !partial) out[i] = singleton === 'zero' ? 0 : scale === 'group' ? r / (1 + epsilon) : r;
+          else if (partial && m.equal) {
+            // A baseline of equal rewards: the deviation counts as 1, as LUFFY's split baseline does.
+            const difference = toFinite(r - m.mean);
+            out[i] = scale === 'group' ? difference / (1 + epsilon) : difference;
+          } else if (scale === 'group') out[i] = toFinite(standardise(r, m, epsilon));
+          else if (batch === undefined) out[i] = centre(r, m);
+          else out[i] = batch.equal ? 0 : toFinite((centre(r, m) * batch.scale) / (batch.sd + epsilon * batch.scale));
+        }
+      }
+    },
+  };
+}

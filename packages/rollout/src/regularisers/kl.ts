@@ -1,0 +1,186 @@
+import type { TokenView } from '../batch/view.ts';
+import { RolloutError, checkNumber } from '../error.ts';
+import { LIMIT, MAX_EXPONENT } from '../numeric/saturate.ts';
+import { sequenceLogRatio } from '../surrogates/logRatio.ts';
+import type { RowScratch } from '../surrogates/surrogate.ts';
+import type { Regulariser } from './regulariser.ts';
+
+/** Schulman's estimators of the KL divergence from the reference (joschu.net/blog/kl-approx.html). */
+export type KlEstimator = 'k1' | 'abs' | 'k2' | 'k3';
+
+export interface KlOptions {
+  /** Default `k3`. */
+  readonly estimator?: KlEstimator | undefined;
+  /** verl's suffix `+`: the value of the estimator with the gradient of k2. */
+  readonly k2Gradient?: boolean | undefined;
+  /** Bound of |refLogp − logp| before exp in k3 (verl, EasyR1 20). Default none. */
+  readonly logRatioClamp?: number | undefined;
+  /** Bound of k3's value (verl, EasyR1 10); the gradient is 0 outside. Default none. */
+  readonly valueClamp?: number | undefined;
+  /** OpenRLHF bounds every estimator, not only k3. Default false. */
+  readonly clampEveryEstimator?: boolean | undefined;
+  /** Compute in float32, as a library that casts first does (EasyR1, OpenRLHF). Default false. */
+  readonly float32?: boolean | undefined;
+}
+
+/** Value and derivative with respect to logp of a KL estimator, one token: writes [value, gradient]. */
+export function klEstimate(logp: number, refLogp: number, options: KlOptions, out: Float64Array): void {
+  const { estimator = 'k3', k2Gradient = false, clampEveryEstimator = false } = options;
+  const round = options.float32 === true ? Math.fround : identity;
+  const l = round(logp);
+  const ref = round(refLogp);
+  const raw = round(l - ref);
+  const difference = raw > LIMIT ? LIMIT : raw < -LIMIT ? -LIMIT : raw;
+  let value: number;
+  let slope: number;
+  if (estimator === 'k3') {
+    const bound = options.logRatioClamp ?? Infinity;
+    let d = -difference;
+    let stopped = false;
+    if (d > bound || d < -bound) {
+      d = d > 0 ? bound : -bound;
+      stopped = true;
+    }
+    const ratio = round(Math.exp(d > MAX_EXPONENT ? MAX_EXPONENT : d));
+    // expm1 keeps k3 at least 0 for a tiny gap; the libraries' exp(d) − d − 1 agrees to 1e-16.
+    value = options.float32 === true ? round(round(ratio - d) - 1) : d > -1e-3 && d < 1e-3 ? smallK3(d) : ratio - d - 1;
+    slope = stopped ? 0 : round(1 - ratio);
+  } else if (estimator === 'k2') {
+    value = round(0.5 * round(difference * difference));
+    slope = difference;
+  } else if (estimator === 'abs') {
+    value = Math.abs(difference);
+    slope = Math.sign(difference);
+  } else {
+    value = difference;
+    slope = 1;
+  }
+  const bound = estimator === 'k3' || clampEveryEstimator ? (options.valueClamp ?? LIMIT) : LIMIT;
+  if (value > bound || value < -bound) {
+    value = value > 0 ? bound : -bound;
+    if (options.valueClamp !== undefined) slope = 0;
+  }
+  out[0] = value;
+  out[1] = k2Gradient ? difference : slope > LIMIT ? LIMIT : slope < -LIMIT ? -LIMIT : slope;
+}
+
+/** exp(d) − d − 1 near 0, without cancellation: d²/2 + d³/6 + d⁴/24 + d⁵/120. */
+function smallK3(d: number): number {
+  return d * d * (0.5 + d * (1 / 6 + d * (1 / 24 + d / 120)));
+}
+
+function identity(x: number): number {
+  return x;
+}
+
+/**
+ * β · KL(π_θ ‖ π_ref), estimated from the sampled tokens:
+ *
+ *   k1 = logp − ref          dk1/dlogp = 1
+ *   k2 = ½ (logp − ref)²     dk2/dlogp = logp − ref
+ *   k3 = e^{ref − logp} − (ref − logp) − 1      dk3/dlogp = 1 − e^{ref − logp}
+ */
+export function klPenalty(beta: number, options: KlOptions = {}): Regulariser {
+  checkNumber('beta', beta, 0);
+  const plain =
+    (options.estimator ?? 'k3') === 'k3' && options.k2Gradient !== true && options.float32 !== true && options.clampEveryEstimator !== true;
+  return {
+    name: `kl(${options.estimator ?? 'k3'})`,
+    needs: ['refLogps'],
+    metric: 'kl',
+    row: plain
+      ? (view, i, scratch) => k3Row(view, i, scratch, beta, options.logRatioClamp ?? MAX_EXPONENT, options.logRatioClamp !== undefined, options.valueClamp ?? LIMIT)
+      : (view, i, scratch) => anyRow(view, i, scratch, beta, options),
+  };
+}
+
+function k3Row(view: TokenView, i: number, scratch: RowScratch, beta: number, top: number, stops: boolean, bound: number): number {
+  const { logps, mask } = view;
+  const refs = view.refLogps as ArrayLike<number>;
+  const { loss, grad } = scratch;
+  const bottom = stops ? -top : -LIMIT;
+  const end = view.offsets[i + 1] as number;
+  let sum = 0;
+  for (let k = view.offsets[i] as number, t = 0; k < end; k++, t++) {
+    if (!mask[k]) continue;
+    let d = (refs[k] as number) - (logps[k] as number);
+    let flat = false;
+    if (d > top) {
+      d = top;
+      flat = stops;
+    } else if (d < bottom) {
+      d = bottom;
+      flat = true;
+    }
+    const ratio = Math.exp(d);
+    let value = d > -1e-3 && d < 1e-3 ? smallK3(d) : ratio - d - 1;
+    let slope = flat ? 0 : 1 - ratio;
+    if (value > bound) {
+      value = bound;
+      slope = bound === LIMIT ? -LIMIT : 0;
+    }
+    sum += value;
+    loss[t] = (loss[t] as number) + beta * value;
+    grad[t] = (grad[t] as number) + beta * slope;
+  }
+  return sum;
+}
+
+function anyRow(view: TokenView, i: number, scratch: RowScratch, beta: number, options: KlOptions): number {
+  const { logps, mask } = view;
+  const refs = view.refLogps as ArrayLike<number>;
+  const { loss, grad } = scratch;
+  const pair = new Float64Array(2);
+  const end = view.offsets[i + 1] as number;
+  let sum = 0;
+  for (let k = view.offsets[i] as number, t = 0; k < end; k++, t++) {
+    if (!mask[k]) continue;
+    klEstimate(logps[k] as number, refs[k] as number, options, pair);
+    sum += pair[0] as number;
+    loss[t] = (loss[t] as number) + beta * (pair[0] as number);
+    grad[t] = (grad[t] as number) + beta * (pair[1] as number);
+  }
+  return sum;
+}
+
+/**
+ * TRL's `use_bias_correction_kl`: k3 times the ratio, with the gradient through both (DeepSeek-V3.2, arXiv 2512.02556).
+ *
+ *   token level:     d(k3 r)/dlogp = r (1 − e^{ref − logp}) + k3 r
+ *   sequence level:  s (1 − e^{ref − logp}_u) + Σ_t k3_t s m_u / T
+ */
+export function biasCorrectedKl(beta: number, level: 'token' | 'sequence'): Regulariser {
+  checkNumber('beta', beta, 0);
+  return {
+    name: 'kl(k3, bias-corrected)',
+    needs: ['refLogps', 'oldLogps'],
+    metric: 'kl',
+    row(view, i, scratch) {
+      const { logps, mask, offsets } = view;
+      const refs = view.refLogps;
+      if (refs === undefined) throw new RolloutError('missing-need', 'refLogps', refs, 'the KL needs it', 'Pass refLogps.');
+      const { loss, grad, old } = scratch;
+      const start = offsets[i] as number;
+      const end = offsets[i + 1] as number;
+      const count = Math.max(view.counts[i] as number, 1);
+      const z = level === 'sequence' ? sequenceLogRatio(view, i, scratch) / count : 0;
+      const pair = new Float64Array(2);
+      let sum = 0;
+      for (let k = start, t = 0; k < end; k++, t++) {
+        if (!mask[k]) continue;
+        const x = level === 'sequence' ? z : (logps[k] as number) - (old[k] as number);
+        const r = Math.exp(Math.min(x, MAX_EXPONENT));
+        klEstimate(logps[k] as number, refs[k] as number, {}, pair);
+        const value = Math.min((pair[0] as number) * r, LIMIT);
+        sum += value;
+        loss[t] = (loss[t] as number) + beta * value;
+        const own = level === 'token' ? value : 0;
+        grad[t] = (grad[t] as number) + beta * Math.max(-LIMIT, Math.min(LIMIT, (pair[1] as number) * r + own));
+      }
+      if (level === 'sequence') {
+        for (let k = start, t = 0; k < end; k++, t++) if (mask[k]) grad[t] = (grad[t] as number) + (beta * sum) / count;
+      }
+      return sum;
+    },
+  };
+}
