@@ -12,7 +12,11 @@ export {
 export { RELATIONS, type Relation, type Scene, type SceneObject, type SceneRig, type Vector3 } from './clevr/scene/types.ts';
 export { generateScene, placeScene, resolveSceneConfig, type ResolvedSceneConfig, type SceneConfig } from './clevr/scene/generate.ts';
 export { computeRelationships, DIRECTIONS } from './clevr/scene/relations.ts';
-export { makeCamera, project, sceneCamera, type Camera } from './clevr/scene/camera.ts';
+export { fitCamera } from './clevr/scene/fitcamera.ts';
+export { parseScene, parseScenes, sceneFile } from './clevr/scene/schema.ts';
+export { evaluateProgram, INVALID, runProgram, type ProgramNode, type ProgramValue } from './clevr/program/run.ts';
+export { filterProgram, labelByProgram } from './clevr/program/label.ts';
+export { makeCamera, MEAN_RIG, project, sceneCamera, type Camera } from './clevr/scene/camera.ts';
 export { visiblePixels } from './clevr/scene/visibility.ts';
 export { renderScene, type RenderedScene, type RenderOptions } from './clevr/render/render.ts';
 

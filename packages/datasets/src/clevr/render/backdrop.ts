@@ -5,8 +5,8 @@
 import type { Vector3 } from '../scene/types.ts';
 
 const BACK: readonly [number, number] = [-0.90286, 0.42993];
-const BEND_START = 12;
-const BEND_RADIUS = 14;
+const BEND_START = 4;
+const BEND_RADIUS = 22;
 const TOP = 23.2;
 /** The ground ends here in front of the scene; a reflection beyond it sees nothing. */
 const REACH = 30;

@@ -58,7 +58,8 @@ export function makeGeometry(objects: readonly Pick<SceneObject, 'shape' | 'size
 
 /**
  * Distance along the ray (unit direction) to object i, or Infinity when it is missed, lies behind the origin, or begins
- * beyond `limit`. A ray that starts inside an object misses it.
+ * beyond `limit`. A ray that starts on or inside a cube or cylinder meets it at once (so the ground below one is dark);
+ * one that starts inside a sphere misses it.
  */
 export function hitObject(
   g: Geometry, i: number, ox: number, oy: number, oz: number, dx: number, dy: number, dz: number, limit: number,
@@ -107,10 +108,10 @@ function hitBox(px: number, py: number, pz: number, dx: number, dy: number, dz: 
   let far = bx + ax;
   if (by + ay < far) far = by + ay;
   if (bz + az < far) far = bz + az;
-  if (!(near < far) || near <= 0 || near > limit) return Infinity;
+  if (!(near < far) || far <= 0 || near > limit) return Infinity;
   const edge = CUBE_EDGE * r;
   const inner = r - edge;
-  let t = near;
+  let t = near > 0 ? near : 0;
   for (let step = 0; step < 32; step++) {
     let ex = Math.abs(px + t * dx) - inner;
     let ey = Math.abs(py + t * dy) - inner;
@@ -143,10 +144,10 @@ function hitCylinder(px: number, py: number, pz: number, dx: number, dy: number,
   } else if (c > 0) {
     return Infinity;
   }
-  if (!(near < far) || near <= 0 || near > limit) return Infinity;
+  if (!(near < far) || far <= 0 || near > limit) return Infinity;
   const edge = CYLINDER_EDGE * r;
   const inner = r - edge;
-  let t = near;
+  let t = near > 0 ? near : 0;
   for (let step = 0; step < 32; step++) {
     const x = px + t * dx;
     const y = py + t * dy;

@@ -12,8 +12,11 @@ import { hitObject, makeGeometry, surfaceNormal, type Geometry } from './geometr
 import { areaLights, GROUND_ALBEDO, SUN_DIRECTION, SUN_SPREAD, SUN_STRENGTH, type AreaLight } from './lights.ts';
 
 /** Light that reaches a downward-facing surface from the ground, and any surface from the surroundings. */
-const GROUND_BOUNCE = 0.17;
-const SURROUND = 0.012;
+const GROUND_BOUNCE = 0.2;
+const SURROUND = 0.038;
+/** What the rough lobe of metal sees, on average, of the wall and of the ground. */
+const WALL_RADIANCE = 0.12;
+const GROUND_RADIANCE = 0.2;
 const RUBBER_ALPHA2 = 0.35 * 0.35 * 0.35 * 0.35;
 const METAL_ALPHA2 = 0.2 * 0.2 * 0.2 * 0.2;
 
@@ -169,13 +172,17 @@ export class Shader {
       this.#shadeBackdrop(x, y, z, rx, ry, rz, 1, hash);
       this.#addLamps(x, y, z, rx, ry, rz);
     }
+    // The rough lobe sees the surroundings blurred: bright ground below the horizon, the dim wall above it.
+    let down = 0.5 - 1.6 * rz;
+    down = down < 0 ? 0 : down > 1 ? 1 : down;
+    const blurred = 0.4 * (WALL_RADIANCE + (GROUND_RADIANCE - WALL_RADIANCE) * down * down * (3 - 2 * down));
     const a = this.#albedo;
-    this.red = (a[3 * object] as number) * (this.red + 0.4 * glossRed);
-    this.green = (a[3 * object + 1] as number) * (this.green + 0.4 * glossGreen);
-    this.blue = (a[3 * object + 2] as number) * (this.blue + 0.4 * glossBlue);
+    this.red = (a[3 * object] as number) * (0.6 * this.red + blurred + 0.4 * glossRed);
+    this.green = (a[3 * object + 1] as number) * (0.6 * this.green + blurred + 0.4 * glossGreen);
+    this.blue = (a[3 * object + 2] as number) * (0.6 * this.blue + blurred + 0.4 * glossBlue);
   }
 
-  /** Adds the faces of lamps that a mirror ray meets (the sharp lobe has weight 0.6). */
+  /** Adds the faces of lamps that a mirror ray meets (unweighted). */
   #addLamps(x: number, y: number, z: number, rx: number, ry: number, rz: number): void {
     for (const light of this.#lights) {
       const facing = -(rx * light.normal[0] + ry * light.normal[1] + rz * light.normal[2]);
@@ -192,9 +199,9 @@ export class Shader {
       const a = ex * light.u[0] + ey * light.u[1] + ez * light.u[2];
       const b = ex * light.v[0] + ey * light.v[1] + ez * light.v[2];
       if (a > half2 || a < -half2 || b > half2 || b < -half2) continue;
-      this.red += 0.6 * light.radiance[0];
-      this.green += 0.6 * light.radiance[1];
-      this.blue += 0.6 * light.radiance[2];
+      this.red += light.radiance[0];
+      this.green += light.radiance[1];
+      this.blue += light.radiance[2];
     }
   }
 
