@@ -1,0 +1,70 @@
+import { RuntimeError } from './errors.ts';
+import type { Graph, Node } from './graph.ts';
+import { add } from './ops/elementwise.ts';
+import type { OpName } from './ops/types.ts';
+import { describe, type Tensor } from './tensor.ts';
+import { VJPS } from './ops/vjps.ts';
+
+/** What the backward rule of an operation may ask for and must answer. */
+export interface VjpContext {
+  readonly graph: Graph;
+  /** Whether anybody wants the gradient of this input. */
+  needs(t: Tensor): boolean;
+  /** The gradient gathered so far for `t`, taken away so that the rule can fold its own share into it. */
+  take(t: Tensor): Tensor | undefined;
+  /** Hands over the gradient of `t` (the whole of it after `take`, else one more share). */
+  give(t: Tensor, gradient: Tensor): void;
+}
+
+/** The backward rule of an operation: gradients of its outputs in, gradients of its inputs given to the context. */
+export type Vjp<K extends OpName> = (ctx: VjpContext, node: Node<K>, gradients: readonly (Tensor | undefined)[]) => void;
+
+/**
+ * Records the backward pass of everything recorded so far: from the given gradients of some tensors to all
+ * trainable parameters, whose `grad` storage is added to. Also returns the gradients of the tensors in `wanted`.
+ * Reverse mode, one visit a node. Throws `autograd` when an operation on the way has no backward rule.
+ */
+export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor])[], wanted: readonly Tensor[] = []): Map<Tensor, Tensor> {
+  const nodes = [...graph.nodes];
+  const needed = findNeeded(nodes, wanted);
+  const gradients = new Map<number, Tensor>();
+  const ctx: VjpContext = {
+    graph,
+    needs: (t) => needed.has(t.id),
+    take: (t) => {
+      const g = gradients.get(t.id);
+      gradients.delete(t.id);
+      return g;
+    },
+    give: (t, gradient) => {
+      const before = gradients.get(t.id);
+      gradients.set(t.id, before === undefined ? gradient : add(before, gradient));
+    },
+  };
+  for (const [t, g] of seeds) ctx.give(t, g);
+  for (const node of nodes.reverse()) {
+    const own = node.outputs.map((o) => gradients.get(o.id));
+    if (own.every((g) => g === undefined) || !node.inputs.some((t) => needed.has(t.id))) continue;
+    const rule = VJPS[node.op] as Vjp<OpName> | undefined;
+    if (rule === undefined) {
+      throw new RuntimeError('autograd', node.op, `has no backward rule (inputs ${node.inputs.map(describe).join('; ')}).`, 'Keep it out of the differentiated part of the graph.');
+    }
+    rule(ctx, node, own);
+  }
+  return new Map(wanted.flatMap((t) => {
+    const g = gradients.get(t.id);
+    return g === undefined ? [] : [[t, g] as const];
+  }));
+}
+
+/** Ids of all tensors from which a trainable parameter or a wanted tensor can be reached going up. */
+function findNeeded(nodes: readonly Node[], wanted: readonly Tensor[]): Set<number> {
+  const needed = new Set(wanted.map((t) => t.id));
+  for (const node of nodes) {
+    if (node.inputs.some((t) => t.grad !== undefined || needed.has(t.id))) {
+      for (const t of node.inputs) if (t.grad !== undefined) needed.add(t.id);
+      for (const o of node.outputs) needed.add(o.id);
+    }
+  }
+  return needed;
+}

@@ -1,0 +1,52 @@
+import type { Graph } from './graph.ts';
+import type { DType } from './tensor.ts';
+
+/** What the caller hands in and gets back; an engine converts to its own precision. */
+export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array;
+
+/** Persistent memory of an engine: parameters, gradients, optimiser state, caches. Zero when created. */
+export interface Storage {
+  readonly name: string;
+  readonly length: number;
+  readonly dtype: DType;
+  /** Writes `data` from element `offset` on. */
+  write(data: HostArray, offset?: number): void;
+  /** Reads `length` elements from `offset` on (all by default); waits for work already submitted. */
+  read(offset?: number, length?: number): Promise<HostArray>;
+  dispose(): void;
+}
+
+export interface PlanMemory {
+  /** Bytes of intermediates after reuse by lifetime. */
+  readonly intermediates: number;
+  /** Bytes of inputs. */
+  readonly inputs: number;
+  /** Bytes of constants of the dispatches and of the buffers through which outputs are read. */
+  readonly overhead: number;
+  readonly total: number;
+}
+
+export type PlanInputs = Readonly<Record<string, HostArray>>;
+export type PlanOutputs = Record<string, HostArray>;
+
+/** A graph made ready to run: replayed as often as wanted, with nothing created in between. */
+export interface Plan {
+  /** Inputs not named keep the values of the run before. Resolves with the outputs named in `read`. */
+  run(inputs: PlanInputs, read?: readonly string[]): Promise<PlanOutputs>;
+  memory(): PlanMemory;
+  /** Kernel launches in one run. */
+  readonly dispatches: number;
+  dispose(): void;
+}
+
+/**
+ * Runs graphs. An operation is named and typed in `ops/`, apart from any engine's code, so that a model
+ * written once runs on WebGPU (float32) and on the float64 reference, and on engines still to come.
+ */
+export interface Engine {
+  readonly name: string;
+  readonly precision: 'f32' | 'f64';
+  createStorage(name: string, length: number, dtype?: DType): Storage;
+  compile(graph: Graph): Promise<Plan>;
+  dispose(): void;
+}

@@ -1,0 +1,41 @@
+import type { Graph } from '../graph.ts';
+import { sizeOf, type Tensor } from '../tensor.ts';
+
+/** Sum of squares of all elements, [1]; partial sums in a fixed order. */
+export function sumSquares(x: Tensor): Tensor {
+  const parts = Math.max(1, Math.min(256, Math.ceil(sizeOf(x.shape) / 4096)));
+  return x.graph.emit('sumSquares', [x], { parts }, [{ shape: [1] }, { shape: [parts], name: 'scratch' }])[0]!;
+}
+
+/** Index of each number in the `hyper` input of `adamw`. */
+export const HYPER = { learningRate: 0, beta1: 1, beta2: 2, eps: 3, weightDecay: 4, maxNorm: 5, step: 6, gradScale: 7 } as const;
+
+export interface AdamWHyper {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  /** Gradients are scaled so that their global norm does not exceed this; 0: no clipping. */
+  readonly maxNorm: number;
+  /** 1 for the first update. */
+  readonly step: number;
+  /** Gradients are multiplied by this first (1 / tokens, 1 / loss scale). */
+  readonly gradScale: number;
+}
+
+export function packHyper(h: AdamWHyper): Float32Array {
+  const out = new Float32Array(8);
+  for (const key of Object.keys(HYPER) as (keyof typeof HYPER)[]) out[HYPER[key]] = h[key];
+  return out;
+}
+
+/**
+ * AdamW (Loshchilov and Hutter 2019), bias-corrected, decoupled decay on the first `decayed` elements, as in PyTorch:
+ * p -= lr * wd * p; m, v updated; p -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
+ * The gradient is scaled, clipped by the global norm in `norm2` (of the unscaled gradient), used, and set to zero.
+ * A gradient that is not finite leaves everything as it was (its norm is not finite).
+ */
+export function adamw(graph: Graph, parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, hyper: Tensor, norm2: Tensor, decayed: number): void {
+  graph.emitInto('adamw', [hyper, norm2], { decayed }, [parameter, gradient, m, v]);
+}

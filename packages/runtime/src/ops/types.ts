@@ -1,0 +1,100 @@
+export type Activation = 'none' | 'silu' | 'gelu' | 'geluTanh' | 'quickGelu';
+
+/**
+ * Every operation by name with its attributes. Shapes are `[rows, columns]` row-major; T tokens, D head size.
+ * The formula of each stands where it is recorded (`ops/*.ts`); engines implement exactly this list.
+ */
+export interface OpAttributes {
+  /** out = act(alpha * op(A) op(B) + bias) + residual, or out += ... with `accumulate`. Inputs: a, b, bias?, residual?. */
+  matmul: {
+    readonly transposeA: boolean;
+    readonly transposeB: boolean;
+    readonly alpha: number;
+    readonly activation: Activation;
+    readonly bias: boolean;
+    readonly residual: boolean;
+    readonly accumulate: boolean;
+  };
+  /** out[n] += sum over rows of x. Input: x [M, N]; outputs: target [N], scratch. */
+  columnSum: { readonly rowsPerPart: number };
+  /** y = x * rstd * w; outputs y, rstd [M]. */
+  rmsNorm: { readonly eps: number };
+  /** Inputs dy, x, w, rstd, residual?; output dx (+ residual). */
+  rmsNormBackward: { readonly residual: boolean };
+  /** Inputs dy, x, rstd; outputs target [N] (+=), scratch. */
+  rmsNormWeightGrad: { readonly rowsPerPart: number };
+  /** Inputs x [T, C], positions i32 [3, T], table [P, D/2, 2] (cos, sin). The first `heads` heads of a row are turned. */
+  rope: { readonly heads: number; readonly headDim: number; readonly axes: readonly number[]; readonly inverse: boolean };
+  /** Inputs q, k, v (columns at an offset), queryRanges u32 [Tq, 6] (three half-open key ranges); outputs o [Tq, heads*D], lse [Tq, heads]. */
+  attention: AttentionAttributes;
+  /** Inputs qkv, o, lse, dO, queryRanges, keyRanges u32 [T, 2]; outputs dqkv, delta. */
+  attentionBackward: AttentionAttributes;
+  /** x [M, 2F] -> silu(x[:, :F]) * x[:, F:]. */
+  swiglu: Record<never, never>;
+  /** Inputs dy [M, F], x [M, 2F]; output dx [M, 2F]. */
+  swigluBackward: Record<never, never>;
+  activation: { readonly kind: Exclude<Activation, 'none'> };
+  /** Inputs dy, x. */
+  activationBackward: { readonly kind: Exclude<Activation, 'none'> };
+  add: Record<never, never>;
+  /** Inputs base [M, N], down [M, parts * rank], b [N, rank]. */
+  loraUp: LoraAttributes;
+  /** Inputs dy [M, N], b; output dDown. */
+  loraUpGradDown: LoraAttributes;
+  /** Inputs dy, down; target dB (+=). */
+  loraUpGradB: LoraAttributes;
+  /** Inputs ids i32 [T], table [V, C], and with `features`: features [F, C], source i32 [T] (-1: the token's own row). */
+  embed: { readonly features: boolean };
+  /** Inputs dy [T, C], order i32 [n], starts i32 [u + 1], rows i32 [u]; target[rows[i]] += sum of dy[order[starts[i]..]]. */
+  embedTableGrad: Record<never, never>;
+  /** Inputs x [M, C], index i32 [R], inverse i32 [M]; out[i] = index[i] < 0 ? 0 : x[index[i]]. */
+  gatherRows: Record<never, never>;
+  /** Inputs x [R, C], index i32 [R]; target[index[i]] = x[i] columns [column, column + width); negative: skipped. */
+  scatterRowsInto: { readonly column: number; readonly width: number };
+  /** Inputs logits [R, V], targets i32 [R]; outputs logp [R], entropy [R], lse [R]; logits are divided by temperature. */
+  logSoftmax: { readonly temperature: number };
+  /** Inputs logits, targets, lse, entropy, dLogp [R], dEntropy [R]?; output dLogits. */
+  logSoftmaxBackward: { readonly temperature: number };
+  /** Input x; output [1]: sum of squares; second output: scratch. */
+  sumSquares: { readonly parts: number };
+  /** Inputs hyper f32 [8], norm2 [1]; targets parameter, grad (zeroed after use), m, v. */
+  adamw: { readonly decayed: number };
+  /** Inputs logits [R, V], counters u32 [R, 2], key u32 [2]; outputs token i32 [R], logp [R], entropy [R]. */
+  sample: SampleAttributes;
+  /** Inputs token i32 [R], logp [R], entropy [R]; outputs state i32 [R, 10], history i32 [R, n], trace f32 [R, n, 2] (see `ops/decode.ts`). */
+  decodeAdvance: DecodeAttributes;
+  /** Input state; outputs ids [R], positions [3, R], ranges u32 [R, 6], cacheRows [R], counters u32 [R, 2]. */
+  decodeInputs: DecodeAttributes;
+}
+
+export interface LoraAttributes {
+  readonly rank: number;
+  readonly ends: readonly number[];
+  readonly scales: readonly number[];
+}
+
+export interface AttentionAttributes {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly scale: number;
+  readonly qColumn: number;
+  readonly kColumn: number;
+  readonly vColumn: number;
+}
+
+export interface SampleAttributes {
+  /** 0 takes the most probable token. */
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+}
+
+export interface DecodeAttributes {
+  readonly rows: number;
+  readonly maxNewTokens: number;
+  readonly stopIds: readonly number[];
+}
+
+export type OpName = keyof OpAttributes;

@@ -1,0 +1,405 @@
+/** @file Float64 implementations, one for each operation, straight from the formulas in `ops/`. */
+import type { Node } from '../graph.ts';
+import { STATE, STATE_WIDTH } from '../ops/decode.ts';
+import { HYPER } from '../ops/optimizer.ts';
+import type { Activation, LoraAttributes, OpName } from '../ops/types.ts';
+import { philox, toUniform } from '../random.ts';
+import { rowsAndColumns } from '../tensor.ts';
+
+type A = Float64Array;
+export type ReferenceKernel<K extends OpName> = (node: Node<K>, inputs: readonly A[], outputs: readonly A[]) => void;
+
+export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
+  matmul(node, inputs, [out]) {
+    const { transposeA, transposeB, alpha, activation, bias, residual, accumulate } = node.attributes;
+    const [a, b] = inputs as [A, A];
+    const biasData = bias ? inputs[2]! : undefined;
+    const residualData = residual ? inputs[bias ? 3 : 2]! : undefined;
+    const [ar, ac] = rowsAndColumns(node.inputs[0]!);
+    const [br, bc] = rowsAndColumns(node.inputs[1]!);
+    const m = transposeA ? ac : ar;
+    const k = transposeA ? ar : ac;
+    const n = transposeB ? br : bc;
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        let s = 0;
+        for (let q = 0; q < k; q++) s += a[transposeA ? q * m + i : i * k + q]! * b[transposeB ? j * k + q : q * n + j]!;
+        const v = act(activation, alpha * s + (biasData?.[j] ?? 0)) + (residualData?.[i * n + j] ?? 0);
+        if (accumulate) out![i * n + j]! += v;
+        else out![i * n + j] = v;
+      }
+    }
+  },
+  columnSum(node, [x], [target]) {
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) target![j]! += x![i * n + j]!;
+  },
+  rmsNorm(node, [x, w], [y, rstd]) {
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < m; i++) {
+      let s = 0;
+      for (let j = 0; j < n; j++) s += x![i * n + j]! ** 2;
+      const r = 1 / Math.sqrt(s / n + node.attributes.eps);
+      rstd![i] = r;
+      for (let j = 0; j < n; j++) y![i * n + j] = x![i * n + j]! * r * w![j]!;
+    }
+  },
+  rmsNormBackward(node, [dy, x, w, rstd, residual], [dx]) {
+    const [m, n] = rowsAndColumns(node.inputs[1]!);
+    for (let i = 0; i < m; i++) {
+      let s = 0;
+      for (let j = 0; j < n; j++) s += dy![i * n + j]! * w![j]! * x![i * n + j]! * rstd![i]!;
+      for (let j = 0; j < n; j++) {
+        const at = i * n + j;
+        dx![at] = rstd![i]! * (dy![at]! * w![j]! - (x![at]! * rstd![i]! * s) / n) + (residual?.[at] ?? 0);
+      }
+    }
+  },
+  rmsNormWeightGrad(node, [dy, x, rstd], [target]) {
+    const [m, n] = rowsAndColumns(node.inputs[1]!);
+    for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) target![j]! += dy![i * n + j]! * x![i * n + j]! * rstd![i]!;
+  },
+  rope(node, [x, positions, table], [out]) {
+    const { heads, headDim, axes, inverse } = node.attributes;
+    const [t, c] = rowsAndColumns(node.inputs[0]!);
+    const half = headDim / 2;
+    out!.set(x!);
+    for (let row = 0; row < t; row++) {
+      for (let h = 0; h < heads; h++) {
+        for (let j = 0; j < half; j++) {
+          const p = positions![axes[j]! * t + row]!;
+          const cs = table![(p * half + j) * 2]!;
+          const sn = table![(p * half + j) * 2 + 1]! * (inverse ? -1 : 1);
+          const at = row * c + h * headDim + j;
+          out![at] = x![at]! * cs - x![at + half]! * sn;
+          out![at + half] = x![at + half]! * cs + x![at]! * sn;
+        }
+      }
+    }
+  },
+  attention(node, [q, k, v, ranges], [o, lse]) {
+    const { heads, kvHeads, headDim: d, scale, qColumn, kColumn, vColumn } = node.attributes;
+    const [tq, qs] = rowsAndColumns(node.inputs[0]!);
+    const ks = rowsAndColumns(node.inputs[1]!)[1];
+    const vs = rowsAndColumns(node.inputs[2]!)[1];
+    for (let i = 0; i < tq; i++) {
+      const keys = keysOf(ranges!, i);
+      for (let h = 0; h < heads; h++) {
+        const kv = Math.floor(h / (heads / kvHeads));
+        const scores = keys.map((j) => {
+          let s = 0;
+          for (let e = 0; e < d; e++) s += q![i * qs + qColumn + h * d + e]! * k![j * ks + kColumn + kv * d + e]!;
+          return s * scale;
+        });
+        const m = Math.max(...scores);
+        const l = scores.reduce((a, s) => a + Math.exp(s - m), 0);
+        lse![i * heads + h] = keys.length === 0 ? 0 : m + Math.log(l);
+        for (let e = 0; e < d; e++) {
+          let s = 0;
+          keys.forEach((j, n) => (s += (Math.exp(scores[n]! - m) / l) * v![j * vs + vColumn + kv * d + e]!));
+          o![(i * heads + h) * d + e] = s;
+        }
+      }
+    }
+  },
+  attentionBackward(node, [x, o, lse, dO, ranges], [dx, delta]) {
+    const { heads, kvHeads, headDim: d, scale, qColumn, kColumn, vColumn } = node.attributes;
+    const [t, s] = rowsAndColumns(node.inputs[0]!);
+    dx!.fill(0);
+    for (let i = 0; i < t; i++) {
+      for (let h = 0; h < heads; h++) {
+        const kv = Math.floor(h / (heads / kvHeads));
+        const at = (i * heads + h) * d;
+        let own = 0;
+        for (let e = 0; e < d; e++) own += dO![at + e]! * o![at + e]!;
+        delta![i * heads + h] = own;
+        for (const j of keysOf(ranges!, i)) {
+          let score = 0;
+          let dp = 0;
+          for (let e = 0; e < d; e++) {
+            score += x![i * s + qColumn + h * d + e]! * x![j * s + kColumn + kv * d + e]!;
+            dp += dO![at + e]! * x![j * s + vColumn + kv * d + e]!;
+          }
+          const p = Math.exp(score * scale - lse![i * heads + h]!);
+          const ds = p * (dp - own) * scale;
+          for (let e = 0; e < d; e++) {
+            dx![i * s + qColumn + h * d + e]! += ds * x![j * s + kColumn + kv * d + e]!;
+            dx![j * s + kColumn + kv * d + e]! += ds * x![i * s + qColumn + h * d + e]!;
+            dx![j * s + vColumn + kv * d + e]! += p * dO![at + e]!;
+          }
+        }
+      }
+    }
+  },
+  swiglu(node, [x], [y]) {
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    const f = n / 2;
+    for (let i = 0; i < m; i++) for (let j = 0; j < f; j++) y![i * f + j] = act('silu', x![i * n + j]!) * x![i * n + f + j]!;
+  },
+  swigluBackward(node, [dy, x], [dx]) {
+    const [m, n] = rowsAndColumns(node.inputs[1]!);
+    const f = n / 2;
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < f; j++) {
+        const gate = x![i * n + j]!;
+        const up = x![i * n + f + j]!;
+        const g = dy![i * f + j]!;
+        dx![i * n + j] = g * up * derivative('silu', gate);
+        dx![i * n + f + j] = g * act('silu', gate);
+      }
+    }
+  },
+  activation(node, [x], [y]) {
+    x!.forEach((v, i) => (y![i] = act(node.attributes.kind, v)));
+  },
+  activationBackward(node, [dy, x], [dx]) {
+    x!.forEach((v, i) => (dx![i] = dy![i]! * derivative(node.attributes.kind, v)));
+  },
+  add(_node, [a, b], [out]) {
+    a!.forEach((v, i) => (out![i] = v + b![i]!));
+  },
+  loraUp(node, [base, down, b], [out]) {
+    const { rank } = node.attributes;
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    const width = rowsAndColumns(node.inputs[1]!)[1];
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        const { part, scale } = partOf(node.attributes, j);
+        let s = 0;
+        for (let r = 0; r < rank; r++) s += down![i * width + part * rank + r]! * b![j * rank + r]!;
+        out![i * n + j] = base![i * n + j]! + scale * s;
+      }
+    }
+  },
+  loraUpGradDown(node, [dy, b], [out]) {
+    const { rank } = node.attributes;
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    const width = rowsAndColumns(node.outputs[0]!)[1];
+    out!.fill(0);
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        const { part, scale } = partOf(node.attributes, j);
+        for (let r = 0; r < rank; r++) out![i * width + part * rank + r]! += scale * dy![i * n + j]! * b![j * rank + r]!;
+      }
+    }
+  },
+  loraUpGradB(node, [dy, down], [out]) {
+    const { rank } = node.attributes;
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    const width = rowsAndColumns(node.inputs[1]!)[1];
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        const { part, scale } = partOf(node.attributes, j);
+        for (let r = 0; r < rank; r++) out![j * rank + r]! += scale * dy![i * n + j]! * down![i * width + part * rank + r]!;
+      }
+    }
+  },
+  embed(node, [ids, table, features, source], [out]) {
+    const [t, c] = rowsAndColumns(node.outputs[0]!);
+    for (let i = 0; i < t; i++) {
+      const from = source?.[i] ?? -1;
+      const row = from >= 0 ? features!.subarray(from * c, (from + 1) * c) : table!.subarray(ids![i]! * c, (ids![i]! + 1) * c);
+      out!.set(row, i * c);
+    }
+  },
+  embedTableGrad(node, [dy, order, starts, rows], [target]) {
+    const c = rowsAndColumns(node.inputs[0]!)[1];
+    rows!.forEach((row, u) => {
+      if (row < 0) return;
+      for (let i = starts![u]!; i < starts![u + 1]!; i++) for (let j = 0; j < c; j++) target![row * c + j]! += dy![order![i]! * c + j]!;
+    });
+  },
+  gatherRows(node, [x, index], [out]) {
+    const c = rowsAndColumns(node.inputs[0]!)[1];
+    index!.forEach((from, i) => {
+      for (let j = 0; j < c; j++) out![i * c + j] = from < 0 ? 0 : x![from * c + j]!;
+    });
+  },
+  scatterRowsInto(node, [x, index], [target]) {
+    const { column, width } = node.attributes;
+    const c = rowsAndColumns(node.inputs[0]!)[1];
+    index!.forEach((to, i) => {
+      if (to >= 0) for (let j = 0; j < width; j++) target![to * width + j] = x![i * c + column + j]!;
+    });
+  },
+  logSoftmax(node, [logits, targets], [logp, entropy, lse]) {
+    const [r, v] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < r; i++) {
+      const { z, lse: l } = scaledRow(logits!, i, v, node.attributes.temperature);
+      lse![i] = l;
+      entropy![i] = -z.reduce((s, x) => s + Math.exp(x - l) * (x - l), 0);
+      logp![i] = targets![i]! < 0 ? 0 : z[targets![i]!]! - l;
+    }
+  },
+  logSoftmaxBackward(node, [logits, targets, lse, entropy, dLogp, dEntropy], [out]) {
+    const [r, v] = rowsAndColumns(node.inputs[0]!);
+    const { temperature } = node.attributes;
+    for (let i = 0; i < r; i++) {
+      const g = targets![i]! < 0 ? 0 : dLogp![i]!;
+      const h = dEntropy?.[i] ?? 0;
+      for (let j = 0; j < v; j++) {
+        const lp = logits![i * v + j]! / temperature - lse![i]!;
+        const p = Math.exp(lp);
+        out![i * v + j] = (g * ((j === targets![i] ? 1 : 0) - p) - h * p * (lp + entropy![i]!)) / temperature;
+      }
+    }
+  },
+  sumSquares(_node, [x], [out]) {
+    out![0] = x!.reduce((s, v) => s + v * v, 0);
+  },
+  adamw(node, [hyper, norm2], [p, g, m, v]) {
+    const h = (key: keyof typeof HYPER) => hyper![HYPER[key]]!;
+    const norm = Math.sqrt(norm2![0]!) * Math.abs(h('gradScale'));
+    const scale = h('maxNorm') > 0 && norm > h('maxNorm') ? (h('gradScale') * h('maxNorm')) / (norm + 1e-6) : h('gradScale');
+    for (let i = 0; i < p!.length; i++) {
+      const gi = g![i]! * scale;
+      g![i] = 0;
+      if (!Number.isFinite(norm)) continue;
+      m![i] = h('beta1') * m![i]! + (1 - h('beta1')) * gi;
+      v![i] = h('beta2') * v![i]! + (1 - h('beta2')) * gi * gi;
+      const decay = i < node.attributes.decayed ? h('weightDecay') : 0;
+      const c1 = 1 - h('beta1') ** h('step');
+      const c2 = 1 - h('beta2') ** h('step');
+      p![i] = p![i]! * (1 - h('learningRate') * decay) - ((h('learningRate') / c1) * m![i]!) / (Math.sqrt(v![i]! / c2) + h('eps'));
+    }
+  },
+  sample(node, [logits, counters, key], [token, logp, entropy]) {
+    const { temperature, topK, topP, minP } = node.attributes;
+    const [r, v] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < r; i++) {
+      const { z, lse } = scaledRow(logits!, i, v, temperature === 0 ? 1 : temperature);
+      const order = Array.from(z.keys()).sort((a, b) => z[b]! - z[a]! || a - b);
+      const best = order[0]!;
+      let chosen = best;
+      if (temperature > 0) {
+        // The smallest set of most probable tokens that satisfies top-k and top-p; then min-p; kept in the order of ids.
+        let mass = 0;
+        const kept = new Set<number>();
+        for (const j of order) {
+          if ((topK > 0 && kept.size >= topK) || (topP < 1 && mass >= topP)) break;
+          kept.add(j);
+          mass += Math.exp(z[j]! - lse);
+        }
+        const ids = Array.from(z.keys()).filter((j) => j === best || (kept.has(j) && Math.exp(z[j]! - z[best]!) > minP));
+        const total = ids.reduce((s, j) => s + Math.exp(z[j]! - lse), 0);
+        const u = toUniform(philox([counters![2 * i]!, counters![2 * i + 1]!, 0, 0], [key![0]!, key![1]!])[0]) * total;
+        let sum = 0;
+        for (const j of ids) {
+          chosen = j;
+          sum += Math.exp(z[j]! - lse);
+          if (sum > u) break;
+        }
+      }
+      token![i] = chosen;
+      logp![i] = z[chosen]! - lse;
+      entropy![i] = -z.reduce((s, x) => s + Math.exp(x - lse) * (x - lse), 0);
+    }
+  },
+  decodeAdvance(node, [token, logp, entropy], [state, history, trace]) {
+    const { rows, maxNewTokens, stopIds } = node.attributes;
+    for (let i = 0; i < rows; i++) {
+      const at = i * STATE_WIDTH;
+      if (state![at + STATE.finished] !== 0) continue;
+      const n = state![at + STATE.count]!;
+      history![i * maxNewTokens + n] = token![i]!;
+      trace![(i * maxNewTokens + n) * 2] = logp![i]!;
+      trace![(i * maxNewTokens + n) * 2 + 1] = entropy![i]!;
+      state![at + STATE.token] = token![i]!;
+      state![at + STATE.count] = n + 1;
+      if (n + 1 >= maxNewTokens || stopIds.includes(token![i]!)) state![at + STATE.finished] = 1;
+    }
+  },
+  decodeInputs(node, [state], [ids, positions, ranges, cacheRows, counters]) {
+    const { rows } = node.attributes;
+    for (let i = 0; i < rows; i++) {
+      const s = state!.subarray(i * STATE_WIDTH, (i + 1) * STATE_WIDTH);
+      const n = s[STATE.count]!;
+      ids![i] = s[STATE.token]!;
+      for (let axis = 0; axis < 3; axis++) positions![axis * rows + i] = s[STATE.nextPosition]! + n - 1;
+      ranges!.set([s[STATE.sharedLow]!, s[STATE.sharedHigh]!, s[STATE.promptLow]!, s[STATE.promptHigh]!, s[STATE.base]!, s[STATE.base]! + n], i * 6);
+      cacheRows![i] = s[STATE.finished] === 0 ? s[STATE.base]! + n - 1 : -1;
+      counters!.set([s[STATE.stream]!, n], i * 2);
+    }
+  },
+};
+
+function keysOf(ranges: A, row: number): number[] {
+  const keys: number[] = [];
+  for (let r = 0; r < 6; r += 2) for (let j = ranges[row * 6 + r]!; j < ranges[row * 6 + r + 1]!; j++) keys.push(j);
+  return keys;
+}
+
+function partOf({ ends, scales }: LoraAttributes, column: number): { part: number; scale: number } {
+  const part = ends.findIndex((e) => column < e);
+  return { part, scale: scales[part]! };
+}
+
+function scaledRow(logits: A, row: number, v: number, temperature: number): { z: A; lse: number } {
+  const z = logits.slice(row * v, (row + 1) * v).map((x) => x / temperature);
+  const m = z.reduce((a, b) => Math.max(a, b), -Infinity);
+  return { z, lse: m + Math.log(z.reduce((s, x) => s + Math.exp(x - m), 0)) };
+}
+
+function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
+/** Standard normal cumulative distribution, by the series for small and the continued fraction for large arguments. */
+export function normalCdf(x: number): number {
+  const z = Math.abs(x);
+  let tail: number;
+  if (z < 3) {
+    let term = z;
+    let sum = z;
+    for (let i = 1; i < 120; i++) {
+      term *= (z * z) / (2 * i + 1);
+      sum += term;
+    }
+    tail = 0.5 - sum * Math.exp(-0.5 * z * z) * INV_SQRT_2PI;
+  } else {
+    let f = z;
+    for (let i = 200; i >= 1; i--) f = z + i / f;
+    tail = (Math.exp(-0.5 * z * z) * INV_SQRT_2PI) / f;
+  }
+  return x >= 0 ? 1 - tail : tail;
+}
+const INV_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
+const GELU_C = Math.sqrt(2 / Math.PI);
+
+function act(kind: Activation, x: number): number {
+  switch (kind) {
+    case 'none':
+      return x;
+    case 'silu':
+      return x * sigmoid(x);
+    case 'gelu':
+      return x * normalCdf(x);
+    case 'geluTanh':
+      return 0.5 * x * (1 + Math.tanh(GELU_C * (x + 0.044715 * x ** 3)));
+    case 'quickGelu':
+      return x * sigmoid(1.702 * x);
+    default:
+      return kind satisfies never;
+  }
+}
+
+function derivative(kind: Exclude<Activation, 'none'>, x: number): number {
+  switch (kind) {
+    case 'silu': {
+      const s = sigmoid(x);
+      return s * (1 + x * (1 - s));
+    }
+    case 'gelu':
+      return normalCdf(x) + x * INV_SQRT_2PI * Math.exp(-0.5 * x * x);
+    case 'geluTanh': {
+      const t = Math.tanh(GELU_C * (x + 0.044715 * x ** 3));
+      return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * GELU_C * (1 + 3 * 0.044715 * x * x);
+    }
+    case 'quickGelu': {
+      const s = sigmoid(1.702 * x);
+      return s * (1 + 1.702 * x * (1 - s));
+    }
+    default:
+      return kind satisfies never;
+  }
+}

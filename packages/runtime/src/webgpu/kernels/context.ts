@@ -1,0 +1,12 @@
+import type { Node } from '../../graph.ts';
+import type { OpName } from '../../ops/types.ts';
+import type { Launch } from '../launch.ts';
+
+/** What kernels may know of the device when they choose a variant. */
+export interface KernelContext {
+  /** Subgroups are there and every one has exactly eight lanes (Mesa's lavapipe): one subgroup is one workgroup. */
+  readonly subgroup8: boolean;
+}
+
+/** The launches of one operation, in order. */
+export type Kernel<K extends OpName> = (node: Node<K>, context: KernelContext) => readonly Launch[];

@@ -1,0 +1,91 @@
+/** @file The upper half of low-rank adapters, part by part (q, k, v or gate, up in one projection). */
+import type { LoraAttributes } from '../../ops/types.ts';
+import { rowsAndColumns, type Tensor } from '../../tensor.ts';
+import { launch } from '../launch.ts';
+import type { Kernel } from './context.ts';
+
+/** WGSL that finds the part of an output column and its factor. */
+function parts({ ends, scales }: LoraAttributes): string {
+  const n = ends.length;
+  return `
+const ENDS = array<u32, ${n}>(${ends.map((e) => `${e}u`).join(', ')});
+const SCALES = array<f32, ${n}>(${scales.map((s) => `f32(${s})`).join(', ')});
+fn partOf(column: u32) -> u32 { var part = 0u; for (var i = 0u; i < ${n - 1}u; i++) { if (column >= ENDS[i]) { part = i + 1u; } } return part; }`;
+}
+
+export const loraUpKernel: Kernel<'loraUp'> = (node) => {
+  const [base, down, b] = node.inputs as [Tensor, Tensor, Tensor];
+  const [m, n] = rowsAndColumns(base);
+  const { rank, ends } = node.attributes;
+  return [
+    launch({
+      label: 'loraUp',
+      inputs: { base: [base, 'f32'], down: [down, 'f32'], b: [b, 'f32'] },
+      outputs: { out: [node.outputs[0]!, 'f32'] },
+      uniforms: { m: ['u32', m], n: ['u32', n] },
+      header: parts(node.attributes),
+      workgroupSize: [64],
+      workgroups: [Math.ceil(n / 64), m],
+      body: `
+  if (gid.x >= p.n) { return; }
+  let part = partOf(gid.x);
+  let at = gid.y * ${rank * ends.length}u + part * ${rank}u;
+  var s = 0.0;
+  for (var r = 0u; r < ${rank}u; r++) { s = fma(down[at + r], b[gid.x * ${rank}u + r], s); }
+  out[gid.y * p.n + gid.x] = fma(SCALES[part], s, base[gid.y * p.n + gid.x]);`,
+    }),
+  ];
+};
+
+export const loraUpGradDownKernel: Kernel<'loraUpGradDown'> = (node) => {
+  const [dy, b] = node.inputs as [Tensor, Tensor];
+  const [m, n] = rowsAndColumns(dy);
+  const { rank, ends } = node.attributes;
+  const width = rank * ends.length;
+  return [
+    launch({
+      label: 'loraUpGradDown',
+      inputs: { dy: [dy, 'f32'], b: [b, 'f32'] },
+      outputs: { out: [node.outputs[0]!, 'f32'] },
+      uniforms: { m: ['u32', m], n: ['u32', n] },
+      header: parts(node.attributes),
+      workgroupSize: [8],
+      workgroups: [Math.ceil((m * width) / 8)],
+      body: `
+  if (gid.x >= p.m * ${width}u) { return; }
+  let row = gid.x / ${width}u;
+  let part = gid.x % ${width}u / ${rank}u;
+  let r = gid.x % ${rank}u;
+  var first = 0u;
+  if (part > 0u) { first = ENDS[part - 1u]; }
+  var s = 0.0;
+  for (var c = first; c < ENDS[part]; c++) { s = fma(dy[row * p.n + c], b[c * ${rank}u + r], s); }
+  out[gid.x] = SCALES[part] * s;`,
+    }),
+  ];
+};
+
+export const loraUpGradBKernel: Kernel<'loraUpGradB'> = (node) => {
+  const [dy, down] = node.inputs as [Tensor, Tensor];
+  const [m, n] = rowsAndColumns(dy);
+  const { rank, ends } = node.attributes;
+  return [
+    launch({
+      label: 'loraUpGradB',
+      inputs: { dy: [dy, 'f32'], down: [down, 'f32'] },
+      outputs: { out: [node.outputs[0]!, 'f32'] },
+      uniforms: { m: ['u32', m], n: ['u32', n] },
+      header: parts(node.attributes),
+      workgroupSize: [8],
+      workgroups: [Math.ceil((n * rank) / 8)],
+      body: `
+  if (gid.x >= p.n * ${rank}u) { return; }
+  let column = gid.x / ${rank}u;
+  let part = partOf(column);
+  let at = part * ${rank}u + gid.x % ${rank}u;
+  var s = 0.0;
+  for (var row = 0u; row < p.m; row++) { s = fma(dy[row * p.n + column], down[row * ${rank * ends.length}u + at], s); }
+  out[gid.x] += SCALES[part] * s;`,
+    }),
+  ];
+};

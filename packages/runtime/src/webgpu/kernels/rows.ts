@@ -1,0 +1,89 @@
+/** @file Looking up, gathering and scattering rows. One element a thread. */
+import { rowsAndColumns, type Tensor } from '../../tensor.ts';
+import { launch } from '../launch.ts';
+import type { Kernel } from './context.ts';
+
+export const embedKernel: Kernel<'embed'> = (node) => {
+  const [ids, table, features, source] = node.inputs as [Tensor, Tensor, Tensor | undefined, Tensor | undefined];
+  const out = node.outputs[0]!;
+  const [t, c] = rowsAndColumns(out);
+  const visual = features !== undefined && source !== undefined;
+  return [
+    launch({
+      label: visual ? 'embed.features' : 'embed',
+      inputs: { ids: [ids, 'i32'], table: [table, 'f32'], ...(visual ? { features: [features, 'f32'] as const, source: [source, 'i32'] as const } : {}) },
+      outputs: { out: [out, 'f32'] },
+      uniforms: { t: ['u32', t], c: ['u32', c], v: ['i32', rowsAndColumns(table)[0]] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil((t * c) / 64)],
+      body: `
+  if (gid.x >= p.t * p.c) { return; }
+  let row = gid.x / p.c;
+  let column = gid.x % p.c;
+  ${visual ? 'let from_ = source[row];\n  if (from_ >= 0) { out[gid.x] = features[u32(from_) * p.c + column]; return; }' : ''}
+  out[gid.x] = table[u32(clamp(ids[row], 0, p.v - 1)) * p.c + column];`,
+    }),
+  ];
+};
+
+export const embedTableGradKernel: Kernel<'embedTableGrad'> = (node) => {
+  const [dy, order, starts, rows] = node.inputs as [Tensor, Tensor, Tensor, Tensor];
+  const [, c] = rowsAndColumns(dy);
+  return [
+    launch({
+      label: 'embedTableGrad',
+      inputs: { dy: [dy, 'f32'], order: [order, 'i32'], starts: [starts, 'i32'], rows: [rows, 'i32'] },
+      outputs: { target_: [node.outputs[0]!, 'f32'] },
+      uniforms: { c: ['u32', c] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil(c / 64), rows.shape[0] ?? 0],
+      body: `
+  if (gid.x >= p.c || rows[gid.y] < 0) { return; }
+  var s = 0.0;
+  for (var i = starts[gid.y]; i < starts[gid.y + 1u]; i++) { s += dy[u32(order[i]) * p.c + gid.x]; }
+  target_[u32(rows[gid.y]) * p.c + gid.x] += s;`,
+    }),
+  ];
+};
+
+export const gatherRowsKernel: Kernel<'gatherRows'> = (node) => {
+  const [x, index] = node.inputs as [Tensor, Tensor];
+  const [r, c] = rowsAndColumns(node.outputs[0]!);
+  return [
+    launch({
+      label: 'gatherRows',
+      inputs: { x: [x, 'f32'], index: [index, 'i32'] },
+      outputs: { out: [node.outputs[0]!, 'f32'] },
+      uniforms: { r: ['u32', r], c: ['u32', c], m: ['i32', rowsAndColumns(x)[0]] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil((r * c) / 64)],
+      body: `
+  if (gid.x >= p.r * p.c) { return; }
+  let from_ = index[gid.x / p.c];
+  out[gid.x] = select(0.0, x[u32(clamp(from_, 0, p.m - 1)) * p.c + gid.x % p.c], from_ >= 0);`,
+    }),
+  ];
+};
+
+export const scatterRowsIntoKernel: Kernel<'scatterRowsInto'> = (node) => {
+  const [x, index] = node.inputs as [Tensor, Tensor];
+  const target = node.outputs[0]!;
+  const [r, c] = rowsAndColumns(x);
+  const { column, width } = node.attributes;
+  return [
+    launch({
+      label: 'scatterRowsInto',
+      inputs: { x: [x, 'f32'], index: [index, 'i32'] },
+      outputs: { target_: [target, 'f32'] },
+      uniforms: { r: ['u32', r], c: ['u32', c], column: ['u32', column], width: ['u32', width], m: ['i32', rowsAndColumns(target)[0]] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil((r * width) / 64)],
+      body: `
+  if (gid.x >= p.r * p.width) { return; }
+  let row = gid.x / p.width;
+  let to = index[row];
+  if (to < 0 || to >= p.m) { return; }
+  target_[u32(to) * p.width + gid.x % p.width] = x[row * p.c + p.column + gid.x % p.width];`,
+    }),
+  ];
+};

@@ -1,0 +1,84 @@
+import type { Tensor } from '../tensor.ts';
+
+/** One dispatch: a shader, what it binds, its constants, and how many workgroups. */
+export interface Launch {
+  readonly label: string;
+  readonly code: string;
+  readonly bindings: readonly Tensor[];
+  readonly uniforms: Uint8Array;
+  readonly workgroups: readonly [number, number, number];
+}
+
+export type ElementType = 'f32' | 'vec4<f32>' | 'vec2<f32>' | 'i32' | 'u32' | 'vec2<u32>';
+type Scalar = 'u32' | 'f32' | 'i32';
+
+export interface KernelSpec {
+  readonly label: string;
+  /** Read-only tensors by their name in the shader. */
+  readonly inputs: Readonly<Record<string, readonly [Tensor, ElementType]>>;
+  /** Written tensors. */
+  readonly outputs: Readonly<Record<string, readonly [Tensor, ElementType]>>;
+  /** Constants that differ between launches of one shader (sizes, factors), read as `p.name`. */
+  readonly uniforms: Readonly<Record<string, readonly [Scalar, number]>>;
+  readonly enable?: string;
+  /** WGSL before `main` (constants, functions). */
+  readonly header?: string;
+  readonly workgroupSize: readonly [number, number?, number?];
+  /** Body of `main`; has `gid`, `lid`, `wid` and `nwg`. */
+  readonly body: string;
+  readonly workgroups: readonly [number, number?, number?];
+}
+
+/** Builds a launch: declares bindings and constants, and spreads a long first axis over the second one. */
+export function launch(spec: KernelSpec): Launch {
+  const tensors: Tensor[] = [];
+  const lines: string[] = [];
+  for (const [access, group] of [['read', spec.inputs], ['read_write', spec.outputs]] as const) {
+    for (const [name, [tensor, type]] of Object.entries(group)) {
+      lines.push(`@group(0) @binding(${tensors.length}) var<storage, ${access}> ${name}: array<${type}>;`);
+      tensors.push(tensor);
+    }
+  }
+  const [x, y = 1, z = 1] = spec.workgroups;
+  const wide = x > MAX_WORKGROUPS;
+  if (wide && z !== 1) throw new Error(`${spec.label}: a launch over ${x} x ${y} x ${z} workgroups cannot be spread`);
+  const names = Object.entries(spec.uniforms);
+  const [sx, sy = 1, sz = 1] = spec.workgroupSize;
+  const code = `${spec.enable ?? ''}
+struct Uniforms { ${[...names.map(([n, [t]]) => `${n}: ${t}`), 'unused: u32'].join(', ')} }
+${lines.join('\n')}
+@group(0) @binding(${tensors.length}) var<uniform> p: Uniforms;
+${spec.header ?? ''}
+@compute @workgroup_size(${sx}, ${sy}, ${sz})
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
+  let wid = ${wide ? `vec3<u32>(workgroup.x + workgroup.z * ${MAX_WORKGROUPS}u, workgroup.y, 0u)` : 'workgroup'};
+  let gid = wid * vec3<u32>(${sx}u, ${sy}u, ${sz}u) + lid;
+${spec.body}
+}`;
+  return {
+    label: spec.label,
+    code,
+    bindings: tensors,
+    uniforms: pack(names.map(([, v]) => v)),
+    workgroups: wide ? [MAX_WORKGROUPS, y, Math.ceil(x / MAX_WORKGROUPS)] : [x, y, z],
+  };
+}
+
+/** The workgroup limit of an axis that every device grants. */
+const MAX_WORKGROUPS = 65535;
+
+function pack(values: readonly (readonly [Scalar, number])[]): Uint8Array {
+  const bytes = new Uint8Array(Math.ceil((values.length * 4 + 4) / 16) * 16);
+  const view = new DataView(bytes.buffer);
+  values.forEach(([type, value], i) => {
+    if (type === 'f32') view.setFloat32(i * 4, value, true);
+    else if (type === 'i32') view.setInt32(i * 4, value, true);
+    else view.setUint32(i * 4, value, true);
+  });
+  return bytes;
+}
+
+/** Joins what `f` makes of 0 .. n-1: unrolled WGSL. */
+export function unroll(n: number, f: (i: number) => string, separator = '\n'): string {
+  return Array.from({ length: n }, (_, i) => f(i)).join(separator);
+}

@@ -1,0 +1,195 @@
+import {
+  activate, adamw, add, attention, backward, columnSumInto, decodeAdvance, decodeInputs, embed, gatherRows, idIndex, lora, logSoftmax, matmul, matmulInto,
+  packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type Tensor,
+} from '../src/index.ts';
+import type { Case, CaseContext } from './harness.ts';
+
+/** Records y = f(inputs), a random gradient of y, and the gradients of all inputs as outputs: forward and backward in one. */
+function withGradients(ctx: CaseContext, y: Tensor, inputs: Record<string, Tensor>): void {
+  ctx.graph.output('y', y);
+  const seed = ctx.normal('dy', y.shape);
+  const grads = backward(ctx.graph, [[y, seed]], Object.values(inputs));
+  for (const [name, t] of Object.entries(inputs)) {
+    const g = grads.get(t);
+    if (g === undefined) throw new Error(`no gradient reached ${name}`);
+    ctx.graph.output(`d${name}`, g);
+  }
+}
+
+/** Causal packed segments of the given lengths: query and key ranges. */
+export function causal(lengths: readonly number[]): { queries: number[]; keys: number[] } {
+  const queries: number[] = [];
+  const keys: number[] = [];
+  let start = 0;
+  for (const n of lengths) {
+    for (let i = 0; i < n; i++) {
+      queries.push(start, start + i + 1, 0, 0, 0, 0);
+      keys.push(start + i, start + n);
+    }
+    start += n;
+  }
+  return { queries, keys };
+}
+
+const sizes: readonly (readonly [number, number, number])[] = [[1, 4, 4], [16, 32, 32], [17, 20, 36], [5, 7, 3], [64, 8, 64], [37, 160, 48], [2, 12, 4], [130, 64, 68]];
+
+const matmulCases: [string, Case][] = sizes.flatMap(([m, k, n]) =>
+  ([[false, true], [false, false], [true, false], [true, true]] as const).map(([ta, tb]): [string, Case] => [
+    `matmul ${ta ? 'T' : 'N'}${tb ? 'T' : 'N'} ${m}x${k}x${n}`,
+    (ctx) => {
+      const a = ctx.normal('a', ta ? [k, m] : [m, k]);
+      const b = ctx.normal('b', tb ? [n, k] : [k, n]);
+      const bias = ctx.normal('bias', [n]);
+      const residual = ctx.normal('residual', [m, n]);
+      const options = { transposeA: ta, transposeB: tb, alpha: 0.7 };
+      ctx.graph.output('fused', matmul(a, b, { ...options, bias, residual, activation: 'silu' }));
+      matmulInto(ctx.target('into', [m, n]), a, b, options);
+      withGradients(ctx, matmul(a, b, { ...options, residual }), { a, b, residual });
+    },
+  ]),
+);
+
+const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]], [2, 2, 40, [3, 17]], [6, 3, 16, [70]], [2, 1, 128, [11]]] as const).map(([heads, kvHeads, d, lengths]): [string, Case] => [
+  `attention ${heads}/${kvHeads} heads of ${d}, segments ${lengths.join('+')}`,
+  (ctx) => {
+    const t = lengths.reduce((a: number, b) => a + b, 0);
+    const { queries, keys } = causal(lengths);
+    const qkv = ctx.normal('qkv', [t, (heads + 2 * kvHeads) * d]);
+    const options = { heads, kvHeads, headDim: d, queryRanges: ctx.integers('qr', [t, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [t, 2], keys, 'u32'), columns: [0, heads * d, (heads + kvHeads) * d] as const };
+    withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
+  },
+]);
+
+/** A prefix of 6 rows shared by suffixes of 3, 4 and 1 rows, with a row of padding at the end. */
+const sharedPrefix: Case = (ctx) => {
+  const queries: number[] = [];
+  const keys: number[] = [];
+  for (let i = 0; i < 6; i++) {
+    queries.push(0, i + 1, 0, 0, 0, 0);
+    keys.push(i, 14);
+  }
+  let at = 6;
+  for (const n of [3, 4, 1]) {
+    for (let i = 0; i < n; i++) {
+      queries.push(0, 6, at, at + i + 1, 0, 0);
+      keys.push(at + i, at + n);
+    }
+    at += n;
+  }
+  queries.push(0, 0, 0, 0, 0, 0);
+  keys.push(0, 0);
+  const qkv = ctx.normal('qkv', [15, 4 * 8]);
+  const options = { heads: 2, kvHeads: 1, headDim: 8, queryRanges: ctx.integers('qr', [15, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [15, 2], keys, 'u32'), columns: [0, 16, 24] as const };
+  withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
+};
+
+const decoding: Case = (ctx) => {
+  const rows = 3;
+  const cache = ctx.normal('cache', [20, 2 * 8]);
+  const q = ctx.normal('q', [rows, 16]);
+  const ranges = ctx.integers('ranges', [rows, 6], [0, 4, 4, 7, 15, 16, 0, 4, 9, 9, 16, 18, 2, 3, 0, 0, 0, 0], 'u32');
+  ctx.graph.output('o', attention(q, cache, cache, { heads: 2, kvHeads: 1, headDim: 8, queryRanges: ranges, columns: [0, 0, 8] }));
+  const target = ctx.target('written', [5, 8]);
+  scatterRowsInto(target, q, ctx.integers('to', [rows], [4, -1, 0]), 8, 8);
+  const state = ctx.integers('state', [rows, STATE_WIDTH], [7, 2, 0, 0, 4, 4, 9, 11, 12, 5, 3, 1, 1, 0, 2, 2, 5, 6, 15, 6, 9, 3, 0, 1, 2, 3, 4, 5, 17, 7]);
+  const attributes = { rows, maxNewTokens: 4, stopIds: [2] };
+  const inputs = decodeInputs(ctx.graph, state, attributes);
+  for (const [name, t] of Object.entries(inputs)) ctx.graph.output(name, t as Tensor);
+  const sampled = sample(ctx.normal('logits', [rows, 11], 2), inputs.counters, ctx.integers('key', [2], [123, 456], 'u32'), { temperature: 0.8, topK: 0, topP: 1, minP: 0 });
+  const stateStorage = ctx.graph.view(ctx.engine.createStorage('s', rows * STATE_WIDTH, 'i32'), 0, [rows, STATE_WIDTH]);
+  const history = ctx.graph.view(ctx.engine.createStorage('h', rows * 4, 'i32'), 0, [rows, 4]);
+  decodeAdvance(sampled, { state: stateStorage, history, trace: ctx.target('trace', [rows, 4, 2]) }, attributes);
+  for (const [name, t] of Object.entries(sampled)) ctx.graph.output(name, t as Tensor);
+};
+
+/** Every operation, forward and backward, over shapes that are one, prime, multiples and not multiples of the tiles. */
+export const CASES: [string, Case][] = [
+  ...matmulCases,
+  ...attentionCases,
+  ['attention with a shared prefix and padding', sharedPrefix],
+  ['decoding: cache, state, sampling', decoding],
+  ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [
+    `rmsNorm ${m}x${n}`,
+    (ctx) => {
+      const x = ctx.normal('x', [m, n]);
+      const w = ctx.normal('w', [n]);
+      const weight = { ...w, grad: ctx.target('dw', [n], () => 0) };
+      const y = rmsNorm(x, weight, 1e-6);
+      withGradients(ctx, add(matmul(y, ctx.normal('u', [n, n]), { transposeB: true }), x), { x });
+    },
+  ]),
+  ...([[3, 8, 24], [13, 12, 40]] as const).map(([t, d, c]): [string, Case] => [
+    `rope ${t}x${c}, head ${d}`,
+    (ctx) => {
+      const x = ctx.normal('x', [t, c]);
+      const positions = ctx.integers('positions', [3, t], Array.from({ length: 3 * t }, () => ctx.random.integer(32)));
+      const table = { ...ctx.constant('table', ropeTable(32, Array.from({ length: d / 2 }, (_, i) => 10 ** -i))), shape: [32, d / 2, 2] };
+      withGradients(ctx, rope(x, positions, table, { heads: 2, headDim: d, axes: Array.from({ length: d / 2 }, (_, i) => i % 3) }), { x });
+    },
+  ]),
+  ...(['silu', 'gelu', 'geluTanh', 'quickGelu'] as Activation[]).map((kind): [string, Case] => [`activation ${kind}`, (ctx) => {
+    const x = ctx.normal('x', [9, 31], 4);
+    withGradients(ctx, activate(x, kind), { x });
+  }]),
+  ['swiglu', (ctx) => {
+    const x = ctx.normal('x', [13, 22], 2);
+    withGradients(ctx, swiglu(x), { x });
+  }],
+  ['columnSum', (ctx) => columnSumInto(ctx.target('s', [37]), ctx.normal('x', [301, 37]))],
+  ...([[4, [20], [0.5]], [8, [24, 32, 40], [2, 1, 0.25]]] as const).map(([rank, ends, scales]): [string, Case] => [
+    `lora rank ${rank}, ${ends.length} parts`,
+    (ctx) => {
+      const n = ends[ends.length - 1]!;
+      const x = ctx.normal('x', [19, 12]);
+      const base = ctx.normal('base', [19, n]);
+      const a = { ...ctx.normal('a', [rank * ends.length, 12]), grad: ctx.target('da', [rank * ends.length, 12], () => 0) };
+      const b = { ...ctx.normal('b', [n, rank]), grad: ctx.target('db', [n, rank], () => 0) };
+      withGradients(ctx, lora(x, base, { a, b, rank, ends, scales }), { x, base });
+    },
+  ]),
+  ['embed with features, and both gradients', (ctx) => {
+    const ids = [3, 3, 0, 9, 1, 3, 9];
+    const source = [-1, 0, -1, -1, 1, -1, -1];
+    const index = idIndex(ids, (t) => source[t]! >= 0);
+    const features = ctx.normal('features', [3, 6]);
+    const table = { ...ctx.normal('table', [10, 6]), grad: ctx.target('dtable', [10, 6], () => 0) };
+    const y = embed(ctx.integers('ids', [7], ids), table, {
+      features,
+      source: ctx.integers('source', [7], source),
+      featureTokens: ctx.integers('featureTokens', [3], [1, 4, -1]),
+      ids: { order: ctx.integers('order', [7], [...index.order]), starts: ctx.integers('starts', [8], [...index.starts]), rows: ctx.integers('rows', [7], [...index.rows]) },
+    });
+    withGradients(ctx, y, { features });
+  }],
+  ['gatherRows', (ctx) => {
+    const x = ctx.normal('x', [6, 5]);
+    withGradients(ctx, gatherRows(x, ctx.integers('index', [4], [5, -1, 0, 2]), ctx.integers('inverse', [6], [2, -1, 3, -1, -1, 0])), { x });
+  }],
+  ...([[1, 3, 1], [21, 257, 0.7]] as const).map(([r, v, temperature]): [string, Case] => [
+    `logSoftmax ${r}x${v} at ${temperature}`,
+    (ctx) => {
+      const logits = ctx.normal('logits', [r, v], 3);
+      const { logp, entropy } = logSoftmax(logits, ctx.integers('targets', [r], Array.from({ length: r }, (_, i) => (i === 2 ? -1 : (i * 7) % v))), temperature);
+      ctx.graph.output('logp', logp);
+      ctx.graph.output('entropy', entropy);
+      const grads = backward(ctx.graph, [[logp, ctx.normal('g', [r])], [entropy, ctx.normal('h', [r])]], [logits]);
+      ctx.graph.output('dLogits', grads.get(logits)!);
+    },
+  ]),
+  ['sumSquares', (ctx) => ctx.graph.output('s', sumSquares(ctx.normal('x', [9001])))],
+  ...([0, 0.5] as const).map((maxNorm): [string, Case] => [`adamw, clipped at ${maxNorm}`, (ctx) => {
+    const hyper = ctx.constant('hyper', packHyper({ learningRate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-6, weightDecay: 0.1, maxNorm, step: 3, gradScale: 0.5 }));
+    const [p, g, m] = ['p', 'g', 'm'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
+    const v = ctx.target('v', [130], (x) => x * x);
+    adamw(ctx.graph, p, g, m, v, hyper, sumSquares(g), 64);
+  }]),
+  ...([['greedy', { temperature: 0, topK: 0, topP: 1, minP: 0 }], ['plain', { temperature: 1, topK: 0, topP: 1, minP: 0 }], ['top-k 3', { temperature: 1.3, topK: 3, topP: 1, minP: 0 }], ['top-p 0.7', { temperature: 1, topK: 0, topP: 0.7, minP: 0 }], ['min-p', { temperature: 1, topK: 0, topP: 1, minP: 0.2 }]] as const).map(([name, options]): [string, Case] => [
+    `sample ${name}`,
+    (ctx) => {
+      const rows = 40;
+      const counters = ctx.integers('counters', [rows, 2], Array.from({ length: 2 * rows }, (_, i) => i * 977), 'u32');
+      const s = sample(ctx.normal('logits', [rows, 33], 2), counters, ctx.integers('key', [2], [1, 4294967295], 'u32'), options);
+      for (const [key, t] of Object.entries(s)) ctx.graph.output(key, t as Tensor);
+    },
+  ]),
+];

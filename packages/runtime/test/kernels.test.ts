@@ -1,0 +1,25 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { openDevice, ReferenceEngine, WebGpuEngine } from '../src/index.ts';
+import { CASES } from './cases.ts';
+import { runCase, worst } from './harness.ts';
+
+/** f32 against f64: relative to 1 + |value|. Sums here have at most 300 terms of order one. */
+const TOLERANCE = 3e-5;
+
+const device = await openDevice();
+const engines = [
+  ['the adapter as it is', new WebGpuEngine(device)],
+  ['no optional feature', new WebGpuEngine(device, { portable: true })],
+] as const;
+const reference = new ReferenceEngine();
+
+describe.each(engines)('every kernel against the float64 reference, %s', (_name, engine) => {
+  it.each(CASES)('%s', async (name, build) => {
+    const want = await runCase(reference, build, name.length);
+    const got = await runCase(engine, build, name.length);
+    const { error, where } = worst(got, want);
+    expect(error, where).toBeLessThan(TOLERANCE);
+  });
+});
+
+afterAll(() => device.dispose());
