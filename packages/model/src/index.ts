@@ -18,3 +18,10 @@ export { smartResize, type Size } from './image/smart-resize.ts';
 export { resizeBicubic } from './image/resize-bicubic.ts';
 export { defaultPreprocessorConfig, parsePreprocessorConfig, type PreprocessorConfig } from './image/preprocessor-config.ts';
 export { patchify, preprocessImage, type PreprocessedImage } from './image/preprocess.ts';
+// Tokens and chats.
+export { Tokenizer } from './tokenizer.ts';
+export type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
+export { compileChatTemplate, QWEN_CHAT_TEMPLATE, type ChatMessage, type ChatTemplate, type ChatTemplateOptions, type ContentPart } from './chat.ts';
+export type { LossRoles } from './loss-mask.ts';
+export { Processor, type ProcessorInput, type ProcessorOutput } from './processor.ts';
+export { QWEN_PATTERN, QWEN_SPECIAL_TOKENS, qwenTokenizerConfig, trainBpe, WORD_PATTERN, type BpeTrainerOptions } from './bpe-trainer.ts';

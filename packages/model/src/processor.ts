@@ -1,0 +1,165 @@
+/** @file Chat messages and images to what the model takes. */
+import { compileChatTemplate, type ChatMessage, type ChatTemplate, type ContentPart } from './chat.ts';
+import { parseConfig, type ModelConfig } from './config.ts';
+import { ModelError } from './errors.ts';
+import { requireText, type ModelFiles } from './files/model-files.ts';
+import { preprocessImage, type PreprocessedImage } from './image/preprocess.ts';
+import { defaultPreprocessorConfig, parsePreprocessorConfig, type PreprocessorConfig } from './image/preprocessor-config.ts';
+import type { RawImage } from './image/raw-image.ts';
+import { parseJsonObject } from './json-fields.ts';
+import { bodySpans, maskOfSpans, utf8Length, type LossRoles } from './loss-mask.ts';
+import { getRopeIndex, type GridThw } from './rope-index.ts';
+import { readText } from './safetensors/byte-source.ts';
+import { Tokenizer } from './tokenizer.ts';
+
+export interface ProcessorInput {
+  readonly messages: readonly ChatMessage[];
+  /** The images of the parts that carry none themselves, in order. */
+  readonly images?: readonly RawImage[];
+  /** End with the opening of an assistant turn, for generation. Default false. */
+  readonly addGenerationPrompt?: boolean;
+  /** Default `['assistant']`. */
+  readonly loss?: LossRoles;
+}
+
+/** One row. L tokens, N patches. */
+export interface ProcessorOutput {
+  /** [L] token ids; every image takes as many image tokens as it has merged cells. */
+  readonly inputIds: Int32Array;
+  /** [N, channels * temporalPatchSize * patchSize^2]; empty without images. */
+  readonly pixelValues: Float32Array;
+  readonly imageGridThw: readonly GridThw[];
+  /** [3, L] time, height, width. */
+  readonly positionIds: Int32Array;
+  /** What to add to the number of tokens so far to get the position of a generated one. */
+  readonly ropeDelta: number;
+  /** [L] 1 where the token is a target of the loss. */
+  readonly lossMask: Uint8Array;
+}
+
+/** Tokenizer, chat template and image preprocessing of a checkpoint. */
+export class Processor {
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  readonly preprocessor: PreprocessorConfig;
+  readonly #template: ChatTemplate;
+  readonly #visual: ReadonlySet<number>;
+
+  constructor(config: ModelConfig, tokenizer: Tokenizer, preprocessor: PreprocessorConfig = defaultPreprocessorConfig(config)) {
+    if (tokenizer.chatTemplate === null) {
+      throw new ModelError('invalid-tokenizer', { argument: 'chat_template', value: null, message: 'is missing', remedy: 'Use the tokenizer of a chat checkpoint, or add chat_template.jinja.' });
+    }
+    if (tokenizer.vocabSize > config.vocabSize) {
+      throw new ModelError('invalid-tokenizer', { argument: 'tokenizer.json', value: tokenizer.vocabSize, message: `has more tokens than the ${config.vocabSize} of the model`, remedy: 'Use the tokenizer of this checkpoint.' });
+    }
+    this.config = config;
+    this.tokenizer = tokenizer;
+    this.preprocessor = preprocessor;
+    this.#template = compileChatTemplate(tokenizer.chatTemplate, tokenizer.specialTokens);
+    this.#visual = new Set([config.visionStartTokenId, config.visionEndTokenId, config.imageTokenId, config.videoTokenId]);
+  }
+
+  /** Reads `config.json`, the tokenizer's files and `preprocessor_config.json`. */
+  static async load(files: ModelFiles): Promise<Processor> {
+    const config = parseConfig(parseJsonObject(await requireText(files, 'config.json'), 'config.json', 'invalid-config'));
+    const source = await files.open('preprocessor_config.json');
+    const preprocessor = source === null ? undefined : parsePreprocessorConfig(parseJsonObject(await readText(source), 'preprocessor_config.json', 'invalid-config'), config);
+    return new Processor(config, await Tokenizer.load(files), preprocessor);
+  }
+
+  /** The text that `process` tokenises, with one placeholder for every image. */
+  render(messages: readonly ChatMessage[], options: { readonly addGenerationPrompt?: boolean } = {}): string {
+    return this.#template(messages, options);
+  }
+
+  /**
+   * Renders, tokenises, cuts the images into patches and lays out positions and loss mask.
+   * @throws ModelError `invalid-input` when images and placeholders do not match or a text spells out a special token,
+   * `invalid-image` for an image that cannot be used.
+   */
+  process(input: ProcessorInput): ProcessorOutput {
+    const { messages, addGenerationPrompt = false, loss = ['assistant'] } = input;
+    this.#checkMessages(messages);
+    const images = imagesOf(messages, input.images ?? []).map((image) => preprocessImage(image, this.preprocessor));
+    const text = this.#template(messages, { addGenerationPrompt });
+    const ids = this.tokenizer.encode(text);
+    const lengths = ids.map((id) => this.tokenizer.tokenBytes(id).byteLength);
+    const length = lengths.reduce((a, b) => a + b, 0);
+    if (length !== utf8Length(text)) {
+      throw new ModelError('unsupported', { argument: 'tokenizer.json', value: length, message: `does not keep the ${utf8Length(text)} bytes of the text`, remedy: 'Use a byte-level tokenizer without a changing normaliser.' });
+    }
+    const mask = loss === 'all' ? new Uint8Array(ids.length).fill(1) : maskOfSpans(lengths, bodySpans(messages, this.#template, { addGenerationPrompt }, loss));
+    const expanded = this.#expand(ids, mask, images);
+    const imageGridThw = images.map((image) => image.gridThw);
+    const { positionIds, ropeDelta } = getRopeIndex(expanded.ids, imageGridThw, this.config);
+    return { inputIds: expanded.ids, pixelValues: concat(images), imageGridThw, positionIds, ropeDelta, lossMask: expanded.mask };
+  }
+
+  #checkMessages(messages: readonly ChatMessage[]): void {
+    messages.forEach(({ role, content }, i) => {
+      if (typeof role !== 'string' || role === '') {
+        throw new ModelError('invalid-input', { argument: `messages[${i}].role`, value: role, message: 'must be a role', remedy: 'Use system, user or assistant.' });
+      }
+      const texts = typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : []));
+      for (const text of [role, ...texts]) {
+        const special = this.tokenizer.findSpecial(text);
+        if (special !== undefined) {
+          throw new ModelError('invalid-input', { argument: `messages[${i}]`, value: special, message: 'spells out a special token, which could forge a turn or an image', remedy: 'Remove it, or pass images as image parts.' });
+        }
+      }
+    });
+  }
+
+  /** Repeats each image token once for every cell of its image; takes visual tokens out of the loss. */
+  #expand(ids: readonly number[], mask: Uint8Array, images: readonly PreprocessedImage[]): { ids: Int32Array; mask: Uint8Array } {
+    const { imageTokenId, vision } = this.config;
+    const cells = images.map(({ gridThw: [t, h, w] }) => (t * h * w) / vision.spatialMergeSize ** 2);
+    const placeholders = ids.filter((id) => id === imageTokenId).length;
+    if (placeholders !== images.length) {
+      throw new ModelError('invalid-input', { argument: 'images', value: images.length, message: `must be as many as the ${placeholders} image placeholders of the rendered chat`, remedy: 'Give one image for every image part.' });
+    }
+    const total = ids.length + cells.reduce((sum, count) => sum + count - 1, 0);
+    const outIds = new Int32Array(total);
+    const outMask = new Uint8Array(total);
+    let at = 0;
+    let image = 0;
+    ids.forEach((id, i) => {
+      const count = id === imageTokenId ? (cells[image++] ?? 1) : 1;
+      outIds.fill(id, at, at + count);
+      if (!this.#visual.has(id)) outMask.fill(mask[i] ?? 0, at, at + count);
+      at += count;
+    });
+    return { ids: outIds, mask: outMask };
+  }
+}
+
+/** The images of all parts in order. */
+function imagesOf(messages: readonly ChatMessage[], given: readonly RawImage[]): RawImage[] {
+  const parts: ContentPart[] = messages.flatMap(({ content }) => (typeof content === 'string' ? [] : [...content]));
+  let next = 0;
+  const images: RawImage[] = [];
+  for (const part of parts) {
+    if (part.type !== 'image') continue;
+    const image = part.image ?? given[next++];
+    if (image === undefined) {
+      throw new ModelError('invalid-input', { argument: 'images', value: given.length, message: 'has fewer images than the messages have image parts', remedy: 'Give one image for every image part.' });
+    }
+    images.push(image);
+  }
+  if (next !== given.length) {
+    throw new ModelError('invalid-input', { argument: 'images', value: given.length, message: `has more images than the ${next} image parts that wait for one`, remedy: 'Add an image part for every image.' });
+  }
+  return images;
+}
+
+function concat(images: readonly PreprocessedImage[]): Float32Array {
+  const [only] = images;
+  if (images.length === 1 && only !== undefined) return only.pixelValues;
+  const out = new Float32Array(images.reduce((sum, image) => sum + image.pixelValues.length, 0));
+  let at = 0;
+  for (const { pixelValues } of images) {
+    out.set(pixelValues, at);
+    at += pixelValues.length;
+  }
+  return out;
+}

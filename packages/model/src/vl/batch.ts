@@ -1,0 +1,233 @@
+/**
+ * @file Sequences packed into one batch without padding between them. What a token may see is written down as key
+ * ranges, so several rows, windows, and groups of completions that share their prompt are one batch for the kernels.
+ */
+import type { ModelConfig } from '../config.ts';
+import { ModelError } from '../errors.ts';
+import type { GridThw } from '../rope-index.ts';
+import { visionWindows } from '../windows.ts';
+import { patchLength } from './parameters.ts';
+
+/** An image of a batch: its patches, or the features that the vision tower made of them before. */
+export type BatchImage =
+  | { readonly gridThw: GridThw; readonly pixelValues: Float32Array }
+  | { readonly gridThw: GridThw; readonly features: Float32Array };
+
+/** A prompt or a whole row: tokens, their positions, and the images of its image tokens in order. */
+export interface TokenSequence {
+  readonly inputIds: ArrayLike<number>;
+  /** [3, L]. */
+  readonly positionIds: ArrayLike<number>;
+  readonly images: readonly BatchImage[];
+}
+
+/** A row of a batch. */
+export interface BatchRow {
+  readonly sequence: TokenSequence;
+  /** Completions that continue the sequence, each seeing the sequence and itself, not its siblings. */
+  readonly completions?: readonly ArrayLike<number>[];
+  /**
+   * Which tokens of the sequence are predicted (0 or 1 by token; the first cannot be). Without it none is when there are
+   * completions, else all. Every token of a completion is.
+   */
+  readonly predict?: ArrayLike<number>;
+}
+
+/** Where a predicted token stands: row, completion (-1: the sequence itself) and index in it. */
+export interface TargetPlace {
+  readonly row: number;
+  readonly completion: number;
+  readonly index: number;
+}
+
+/** Everything the graph of a batch takes, before padding to the shape of a plan. T tokens, R predicted tokens, F cells, P patches. */
+export interface PackedBatch {
+  readonly tokens: number;
+  readonly ids: Int32Array;
+  readonly positions: Int32Array;
+  readonly queryRanges: Uint32Array;
+  readonly keyRanges: Uint32Array;
+  /** For each token the row of its feature (in the order in which the tower puts them out), or -1. */
+  readonly source: Int32Array;
+  /** For each predicted token, the token whose hidden state predicts it. */
+  readonly predictors: Int32Array;
+  readonly targets: Int32Array;
+  readonly places: readonly TargetPlace[];
+  readonly vision: PackedVision | undefined;
+}
+
+export interface PackedVision {
+  readonly patches: number;
+  readonly cells: number;
+  /** [P, patch length] in window order; empty when features are given. */
+  readonly pixelValues: Float32Array;
+  /** [F, hidden] when features are given (raster order). */
+  readonly features: Float32Array | undefined;
+  /** [2, P] row and column of each patch. */
+  readonly positions: Int32Array;
+  readonly windowRanges: Uint32Array;
+  readonly frameRanges: Uint32Array;
+}
+
+/** Lays rows out one behind the other. Throws `invalid-input` for image tokens without images or the other way round. */
+export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): PackedBatch {
+  if (rows.length === 0) throw new ModelError('invalid-input', { argument: 'rows', value: 0, message: 'is empty', remedy: 'Give at least one row.' });
+  const ids: number[] = [];
+  const positions: [number[], number[], number[]] = [[], [], []];
+  const queryRanges: number[] = [];
+  const keyRanges: number[] = [];
+  const cellOfToken: number[] = [];
+  const predictors: number[] = [];
+  const targets: number[] = [];
+  const places: TargetPlace[] = [];
+  const images: BatchImage[] = [];
+  let cells = 0;
+
+  rows.forEach((row, r) => {
+    const { sequence } = row;
+    const n = sequence.inputIds.length;
+    const completions = row.completions ?? [];
+    if (n === 0) throw new ModelError('invalid-input', { argument: `rows[${r}].sequence.inputIds`, value: 0, message: 'is empty', remedy: 'A row needs at least one token.' });
+    // With completions the last token of the prompt opens every one of them, so it does not belong to the shared part.
+    const shared = completions.length > 0 ? n - 1 : n;
+    const start = ids.length;
+    const end = start + shared + completions.reduce((s, c) => s + c.length, 0);
+    const cellsBefore = cells;
+    for (const image of sequence.images) {
+      images.push(image);
+      cells += cellsOf(config, image.gridThw);
+    }
+    let nextCell = cellsBefore;
+    const push = (id: number, at: readonly [number, number, number], ranges: readonly number[], keys: readonly [number, number]) => {
+      ids.push(id);
+      for (let axis = 0; axis < 3; axis++) positions[axis]!.push(at[axis]!);
+      queryRanges.push(...ranges);
+      keyRanges.push(...keys);
+      cellOfToken.push(id === config.imageTokenId ? nextCell++ : -1);
+    };
+    const position = (i: number): [number, number, number] => [sequence.positionIds[i]!, sequence.positionIds[n + i]!, sequence.positionIds[2 * n + i]!];
+    for (let i = 0; i < shared; i++) {
+      push(sequence.inputIds[i]!, position(i), [start, start + i + 1, 0, 0, 0, 0], [start + i, end]);
+      const wanted = row.predict === undefined ? completions.length === 0 : (row.predict[i] ?? 0) !== 0;
+      if (i > 0 && wanted) {
+        predictors.push(start + i - 1);
+        targets.push(sequence.inputIds[i]!);
+        places.push({ row: r, completion: -1, index: i });
+      }
+    }
+    if (completions.length > 0) {
+      if (sequence.inputIds[n - 1] === config.imageTokenId) {
+        throw new ModelError('invalid-input', { argument: `rows[${r}].sequence`, value: n, message: 'ends with an image', remedy: 'End a prompt with text (the opening of the answer).' });
+      }
+      const last = position(n - 1);
+      const next = Math.max(...last) + 1;
+      completions.forEach((completion, c) => {
+        const begin = ids.length;
+        for (let i = 0; i < completion.length; i++) {
+          const at = next + i - 1;
+          // Token i of this run predicts completion[i]; the first is the prompt's last token, the last one is not fed in.
+          push(i === 0 ? sequence.inputIds[n - 1]! : completion[i - 1]!, i === 0 ? last : [at, at, at], [start, start + shared, begin, begin + i + 1, 0, 0], [begin + i, begin + completion.length]);
+          predictors.push(begin + i);
+          targets.push(completion[i]!);
+          places.push({ row: r, completion: c, index: i });
+        }
+      });
+    }
+    if (nextCell !== cells) {
+      throw new ModelError('invalid-input', {
+        argument: `rows[${r}].sequence`,
+        value: nextCell - cellsBefore,
+        message: `has that many image tokens for ${cells - cellsBefore} cells of ${sequence.images.length} images`,
+        remedy: 'Encode prompt and images with one processor.',
+      });
+    }
+  });
+
+  const vision = cells === 0 ? undefined : packVision(config, images);
+  const rowOfCell = vision?.rowOfCell;
+  return {
+    tokens: ids.length,
+    ids: Int32Array.from(ids),
+    positions: Int32Array.from(positions.flat()),
+    queryRanges: Uint32Array.from(queryRanges),
+    keyRanges: Uint32Array.from(keyRanges),
+    source: Int32Array.from(cellOfToken, (cell) => (cell < 0 ? -1 : rowOfCell![cell]!)),
+    predictors: Int32Array.from(predictors),
+    targets: Int32Array.from(targets),
+    places,
+    vision: vision?.packed,
+  };
+}
+
+/** Tokens that an image takes. */
+export function cellsOf(config: ModelConfig, [t, h, w]: GridThw): number {
+  return (t * h * w) / config.vision.spatialMergeSize ** 2;
+}
+
+/** Patches in window order with the ranges of both kinds of attention; and for each cell, the row the tower puts it out at. */
+export function packVision(config: ModelConfig, images: readonly BatchImage[]): { packed: PackedVision; rowOfCell: Int32Array } {
+  const merge = config.vision.spatialMergeSize ** 2;
+  const ready = images.filter((i) => 'features' in i).length;
+  if (ready !== 0 && ready !== images.length) {
+    throw new ModelError('invalid-input', { argument: 'images', value: ready, message: 'mixes patches and features in one batch', remedy: 'Encode all images of a batch first, or none.' });
+  }
+  const grids = images.map((i) => i.gridThw);
+  const windows = visionWindows(grids, config.vision);
+  const cells = windows.windowIndex.length;
+  const patches = cells * merge;
+  if (ready > 0) {
+    const width = config.vision.outHiddenSize;
+    const features = new Float32Array(cells * width);
+    let at = 0;
+    for (const image of images) {
+      const own = (image as { features: Float32Array }).features;
+      if (own.length !== cellsOf(config, image.gridThw) * width) {
+        throw new ModelError('invalid-input', { argument: 'images.features', value: own.length, message: `should hold ${cellsOf(config, image.gridThw)} cells of ${width}`, remedy: 'Use features of this model and grid.' });
+      }
+      features.set(own, at);
+      at += own.length;
+    }
+    return {
+      packed: { patches: 0, cells, pixelValues: new Float32Array(0), features, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
+      rowOfCell: Int32Array.from({ length: cells }, (_, i) => i),
+    };
+  }
+  const length = patchLength(config);
+  const raw = new Float32Array(patches * length);
+  let at = 0;
+  images.forEach((image, i) => {
+    const own = (image as { pixelValues: Float32Array }).pixelValues;
+    if (own.length !== cellsOf(config, image.gridThw) * merge * length) {
+      throw new ModelError('invalid-input', { argument: `images[${i}].pixelValues`, value: own.length, message: `should hold ${image.gridThw.join(' x ')} patches of ${length}`, remedy: 'Preprocess the image for this model.' });
+    }
+    raw.set(own, at);
+    at += own.length;
+  });
+  const pixelValues = new Float32Array(patches * length);
+  const positions = new Int32Array(2 * patches);
+  const rowOfCell = new Int32Array(cells);
+  windows.windowIndex.forEach((cell, row) => {
+    rowOfCell[cell] = row;
+    pixelValues.set(raw.subarray(cell * merge * length, (cell + 1) * merge * length), row * merge * length);
+    for (let i = 0; i < merge; i++) {
+      positions[row * merge + i] = windows.positionsHw[2 * (cell * merge + i)]!;
+      positions[patches + row * merge + i] = windows.positionsHw[2 * (cell * merge + i) + 1]!;
+    }
+  });
+  return {
+    packed: { patches, cells, pixelValues, features: undefined, positions, windowRanges: segments(windows.cuWindowSeqlens), frameRanges: segments(windows.cuSeqlens) },
+    rowOfCell,
+  };
+}
+
+/** [n, 2]: the segment of each row, from the places where segments begin. */
+function segments(cu: Int32Array): Uint32Array {
+  const out = new Uint32Array(2 * cu[cu.length - 1]!);
+  for (let s = 0; s + 1 < cu.length; s++) {
+    for (let i = cu[s]!; i < cu[s + 1]!; i++) {
+      out[2 * i] = cu[s]!;
+      out[2 * i + 1] = cu[s + 1]!;
+    }
+  }
+  return out;
+}
