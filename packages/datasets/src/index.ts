@@ -40,3 +40,13 @@ export {
   captionScene, existenceQuestions, lookupDrill, objectCells, pretrainScene, randomPolicyExample, rasterOrder, treeEntries,
   type ExistenceQuestion, type RandomPolicyExample, type RasterOptions,
 } from './clevr/policy/pretrain.ts';
+export { objectCrop } from './clevr/policy/demonstrate.ts';
+export { paraphrasedQuery, paraphrasePolicy } from './clevr/policy/paraphrase.ts';
+export {
+  clevrOverride, policyQuestions, scoreOverride, type ClevrOverrideDataset, type ClevrOverrideExample, type ClevrOverrideOptions, type PolicyQuestion,
+} from './clevr/policy/update.ts';
+export {
+  branchingError, branchingErrorRate, citedConditions, firstWrongNode, pathF1, scoreReferral, type BranchingError, type ReferralScore,
+} from './clevr/policy/metrics.ts';
+export { shortcutBaselines, type ShortcutBaselines } from './clevr/policy/baselines.ts';
+export { modelReasoning, type ModelReasoningOptions } from './core/modelreasoning.ts';

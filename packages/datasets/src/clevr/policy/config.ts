@@ -19,6 +19,8 @@ export interface ClevrPolicyConfig {
   readonly semantics?: TreeSemantics;
   /** `balanced`: every reachable leaf equally often; `natural`: random scenes, labelled. */
   readonly sampling?: 'balanced' | 'natural';
+  /** `canonical`: one wording of the question; `paraphrased`: several, and none in both splits. */
+  readonly queries?: 'canonical' | 'paraphrased';
   /** Examples in each split; 20,000 and 2,000 by default. */
   readonly train?: number;
   readonly test?: number;
@@ -41,6 +43,7 @@ export interface ResolvedClevrPolicyConfig {
   readonly tree: TreeMode;
   readonly semantics: TreeSemantics;
   readonly sampling: 'balanced' | 'natural';
+  readonly queries: 'canonical' | 'paraphrased';
   readonly train: number;
   readonly test: number;
   readonly reasoned: number;
@@ -91,6 +94,7 @@ export function resolveClevrPolicyConfig(config: ClevrPolicyConfig): ResolvedCle
     tree,
     semantics: tree === 'rich' ? 'independent' : requireOneOf('semantics', config.semantics ?? 'refine', ['refine', 'independent']),
     sampling: requireOneOf('sampling', config.sampling ?? 'balanced', ['balanced', 'natural']),
+    queries: requireOneOf('queries', config.queries ?? 'canonical', ['canonical', 'paraphrased']),
     train,
     test: requireInteger('test', config.test ?? 2000, 0, 1e9),
     reasoned: Math.min(train, requireInteger('reasoned', config.reasoned ?? Math.min(train, 2526), 0, 1e9)),

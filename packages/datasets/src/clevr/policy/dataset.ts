@@ -17,6 +17,7 @@ import { directTypes, type LeafDirector } from './direct.ts';
 import { richSceneForLeaf } from './directrich.ts';
 import { evaluateTree } from './evaluate.ts';
 import { makePolicies, type ClevrPolicy } from './policy.ts';
+import { paraphrasedQuery } from './paraphrase.ts';
 import { forwardReasoning, reverseReasoning } from './trace.ts';
 import type { TreeEvaluation } from './types.ts';
 
@@ -120,7 +121,7 @@ export function makeExample(
     policyName: policy.name,
     images: [image],
     scene,
-    query: policy.query,
+    query: config.queries === 'paraphrased' && !compact ? paraphrasedQuery(policy.name, split, randomStream(config.seed, 'query', split, index)) : policy.query,
     answer,
     get reasoning() {
       return compact ? compactReasoning(path, leaf) : forwardReasoning(path, leaf, scene);

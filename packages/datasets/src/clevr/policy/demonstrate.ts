@@ -6,11 +6,11 @@
 import { lazyImage } from '../../core/example.ts';
 import type { Crop, RgbImage } from '../../core/image.ts';
 import { randomStream, type Random, type StreamKey } from '../../core/random.ts';
-import { filterWords, OBJECT_TYPES, matches, type Attribute, type Filter, type ObjectType } from '../attributes.ts';
+import { ATTRIBUTES, filterPhrase, filterWords, OBJECT_TYPES, matches, type Attribute, type Filter, type ObjectType } from '../attributes.ts';
 import { renderScene } from '../render/render.ts';
 import { placeScene, resolveSceneConfig } from '../scene/generate.ts';
 import { project, sceneCamera } from '../scene/camera.ts';
-import type { DecisionNode, PolicyTree } from './types.ts';
+import type { DecisionNode, PolicyTree, TreeNode } from './types.ts';
 import { policyText } from './text.ts';
 
 /** Side of a crop in pixels: a multiple of 28. */
@@ -50,24 +50,32 @@ function choose(node: DecisionNode, random: Random): Shown | undefined {
   const filter = node.condition.filter;
   const words = filterWords(filter);
   if (words.length === 4) return { node, whole: true, type: filter as ObjectType };
-  const asked = node.asked?.attribute ?? (Object.keys(filter)[0] as Attribute);
-  if (!SHOWABLE.includes(asked)) return undefined;
+  const asked = askedAttribute(node);
+  if (asked === undefined || !SHOWABLE.includes(asked)) return undefined;
   const types = OBJECT_TYPES.filter((type) => matches(type, { [asked]: filter[asked] as never }));
   return { node, whole: false, type: random.pick(types) };
 }
 
-function without(filter: Filter, attribute: Attribute): Filter {
-  return Object.fromEntries(Object.entries(filter).filter(([key]) => key !== attribute));
+/** Attributes that an ancestor shows by an image instead of naming them, with the condition that shows them. */
+type Hidden = readonly (readonly [Attribute, string])[];
+
+function phrase(node: DecisionNode, shown: Shown | undefined, hidden: Hidden): string | undefined {
+  if (node.condition.kind !== 'exist') return undefined;
+  const { filter } = node.condition;
+  if (shown?.whole) return `the image contains any ${filter.size} object that looks like the one shown here: <image> (same color, material and shape)`;
+  const asked = shown === undefined ? undefined : askedAttribute(node);
+  const away = hidden.filter(([attribute]) => attribute !== asked);
+  if (asked === undefined && away.length === 0) return undefined;
+  const named: Filter = Object.fromEntries(Object.entries(filter).filter(([key]) => key !== asked && !away.some(([attribute]) => attribute === key)));
+  const likenesses = [
+    ...away.map(([attribute, id]) => `the same ${attribute} as shown in Condition ${id}`),
+    ...(asked === undefined ? [] : [`the same ${asked} as the object shown here: <image>`]),
+  ];
+  return `the image contains any ${filterPhrase(named, true)} of ${likenesses.join(' and of ')}`;
 }
 
-function shownPhrase(shown: Shown): string {
-  const { node, whole } = shown;
-  if (node.condition.kind !== 'exist') return '';
-  if (whole) return `the image contains any ${node.condition.filter.size} object that looks like the one shown here: <image> (same color, material and shape)`;
-  const asked = node.asked?.attribute ?? (Object.keys(node.condition.filter)[0] as Attribute);
-  const { shape, ...rest } = without(node.condition.filter, asked);
-  const noun = [...filterWords(rest), `${shape ?? 'object'}s`].join(' ');
-  return `the image contains any ${noun} of the same ${asked} as the object shown here: <image>`;
+function askedAttribute(node: DecisionNode): Attribute | undefined {
+  return node.asked?.attribute ?? (node.condition.kind === 'exist' ? ATTRIBUTES.find((a) => node.condition.kind === 'exist' && node.condition.filter[a] !== undefined) : undefined);
 }
 
 /** The text of a variant M policy and its images, in the order of their `<image>` slots; at least one where possible. */
@@ -76,7 +84,17 @@ export function demonstrate(tree: PolicyTree, name: string, seed: StreamKey): { 
   const possible = tree.nodes.flatMap((node) => choose(node, random) ?? []);
   const must = possible.length > 0 ? random.int(possible.length) : -1;
   const shown = possible.filter((_, i) => i === must || random.chance(SHARE));
-  const phrases = new Map(shown.map((item) => [item.node.id, shownPhrase(item)]));
+  const phrases = new Map<string, string>();
+  const walk = (node: TreeNode, hidden: Hidden): void => {
+    if (node.kind === 'leaf') return;
+    const own = shown.find((item) => item.node === node);
+    const text = phrase(node, own, hidden);
+    if (text !== undefined) phrases.set(node.id, text);
+    const asked = own === undefined || own.whole ? undefined : askedAttribute(node);
+    walk(node.yes, asked === undefined || tree.semantics === 'independent' ? hidden : [...hidden, [asked, node.id]]);
+    walk(node.no, hidden);
+  };
+  walk(tree.root, []);
   return {
     text: policyText(tree, name, phrases),
     images: shown.map((item) => objectCrop(item.type, `${seed}/${item.node.id}`)),

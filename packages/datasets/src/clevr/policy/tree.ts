@@ -67,7 +67,7 @@ function assembleTree(draft: Draft, head: Pick<PolicyTree, 'depth' | 'mode' | 's
   };
   const root = build(draft);
   if (root.kind === 'leaf') throw new DatasetError('invalidArgument', 'the tree has no condition; use a depth of at least 1.');
-  return { ...head, root, nodes: collectNodes(root), leaves };
+  return { depth: head.depth, mode: head.mode, semantics: head.semantics, root, nodes: collectNodes(root), leaves };
 }
 
 /** The decision nodes of a tree, depth first, yes before no. */
@@ -135,6 +135,63 @@ function growRich(branch: Branch, depth: number, random: Random): Draft {
 
 function growRichChild(branch: Branch, depth: number, random: Random): Draft {
   return branch.depth === depth ? { leaf: branch.id } : growRich(branch, depth, random);
+}
+
+/** What a path from the root has closed, excluded and demanded. */
+function branchAt(tree: PolicyTree, id: string): Branch {
+  let branch: Branch = { depth: 0, id: '1', filter: {}, closed: [], excluded: [], demand: { positives: [], negatives: [] }, asked: [] };
+  let node: TreeNode = tree.root;
+  while (node.kind === 'decision' && node.id !== id) {
+    const outcome: boolean = id === `${node.id}.1` || id.startsWith(`${node.id}.1.`);
+    const { condition, asked }: DecisionNode = node;
+    const own: Filter = condition.kind === 'exist' ? condition.filter : {};
+    const { positives, negatives } = branch.demand;
+    branch = {
+      depth: branch.depth + 1,
+      id: `${node.id}.${outcome ? 1 : 2}`,
+      filter: outcome && tree.semantics === 'refine' ? own : branch.filter,
+      closed: outcome && asked ? [...branch.closed, asked.attribute] : branch.closed,
+      excluded: !outcome && asked ? [...branch.excluded, asked.value] : branch.excluded,
+      demand: outcome ? { positives: [...positives, own], negatives } : { positives, negatives: [...negatives, own] },
+      asked: [...branch.asked, JSON.stringify(condition)],
+    };
+    node = outcome ? node.yes : node.no;
+  }
+  if (node.id !== id || node.kind === 'leaf') {
+    throw new DatasetError('invalidArgument', `id is ${JSON.stringify(id)}; pass the id of a condition of the tree.`);
+  }
+  return branch;
+}
+
+/**
+ * The tree with the part below condition `id` (and that condition) sampled anew by the same rule. Leaves outside keep their
+ * cases; the new part takes the cases of the old one, moved on by one, so that no leaf of it answers as before.
+ */
+export function regrowSubtree(tree: PolicyTree, id: string, seed: StreamKey): PolicyTree {
+  const random = randomStream(seed, 'regrow', id);
+  const fresh = grow(branchAt(tree, id), tree.depth, tree.mode, tree.semantics, random);
+  const draftOf = (node: TreeNode): Draft => {
+    if (node.id === id) return fresh;
+    if (node.kind === 'leaf') return { leaf: node.id };
+    const { yes, no, ...own } = node;
+    return { node: own, yes: draftOf(yes), no: draftOf(no) };
+  };
+  const ids: string[] = [];
+  const list = (draft: Draft): void => {
+    if ('leaf' in draft) ids.push(draft.leaf);
+    else {
+      list(draft.yes);
+      list(draft.no);
+    }
+  };
+  const draft = draftOf(tree.root);
+  list(draft);
+  const inside = (leaf: string): boolean => leaf === id || leaf.startsWith(`${id}.`);
+  const old = tree.leaves.filter((leaf) => inside(leaf.id)).map((leaf) => leaf.case);
+  const pool = [...old.slice(1), old[0] as number];
+  let next = Math.max(...tree.leaves.map((leaf) => leaf.case)) + 1;
+  const cases = ids.map((leaf) => (inside(leaf) ? (pool.shift() ?? next++) : (tree.leaves.find((l) => l.id === leaf)?.case ?? next++)));
+  return assembleTree(draft, tree, cases);
 }
 
 /** The steps from the root to each leaf, in the order of `tree.leaves`. */

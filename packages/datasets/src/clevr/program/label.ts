@@ -26,6 +26,8 @@ export function filterProgram(filter: Filter, tail: 'exist' | 'count'): ProgramN
 
 const count = (filter: Filter, scene: Objects): number => evaluateProgram(filterProgram(filter, 'count'), scene) as number;
 
+const side = (filter: Filter): string[] => ATTRIBUTES.map((attribute) => filter[attribute] ?? '');
+
 /** Margins between objects exceed the threshold of relations, so nothing lies left of the leftmost object. */
 function extremeIndex(extreme: Extreme, scene: Objects): number {
   const relation: Relation = ({ leftmost: 'left', rightmost: 'right', closest: 'front', farthest: 'behind' } as const)[extreme];
@@ -47,7 +49,6 @@ function holds(condition: Condition, scene: Objects): boolean {
     case 'extreme':
       return scene.objects[extremeIndex(condition.extreme, scene)]?.[condition.attribute] === condition.value;
     case 'relation': {
-      const side = (filter: Filter): string[] => ATTRIBUTES.map((attribute) => filter[attribute] ?? '');
       const members = evaluateProgram([{ type: 'scene' }, { type: 'filter', inputs: [0], side_inputs: side(condition.b) }], scene) as readonly number[];
       return members.some((i) => (scene.relationships[condition.relation][i] ?? []).some((j) => ATTRIBUTES.every((a) => (condition.a[a] ?? scene.objects[j]?.[a]) === scene.objects[j]?.[a])));
     }

@@ -3,15 +3,18 @@ import { makeCamera, MEAN_RIG, project } from './camera.ts';
 
 const JITTER = 0.5;
 
+const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
+
+const det = (m: readonly (readonly number[])[]): number => {
+  const at = (i: number, j: number): number => m[i]?.[j] as number;
+  return (
+    at(0, 0) * (at(1, 1) * at(2, 2) - at(1, 2) * at(2, 1)) -
+    at(0, 1) * (at(1, 0) * at(2, 2) - at(1, 2) * at(2, 0)) +
+    at(0, 2) * (at(1, 0) * at(2, 1) - at(1, 1) * at(2, 0))
+  );
+};
+
 function solve3(a: readonly (readonly number[])[], b: readonly number[]): number[] {
-  const det = (m: readonly (readonly number[])[]): number => {
-    const at = (i: number, j: number): number => m[i]?.[j] as number;
-    return (
-      at(0, 0) * (at(1, 1) * at(2, 2) - at(1, 2) * at(2, 1)) -
-      at(0, 1) * (at(1, 0) * at(2, 2) - at(1, 2) * at(2, 0)) +
-      at(0, 2) * (at(1, 0) * at(2, 1) - at(1, 1) * at(2, 0))
-    );
-  };
   const whole = det(a);
   return [0, 1, 2].map((column) => det(a.map((row, r) => row.map((value, c) => (c === column ? (b[r] as number) : value)))) / whole);
 }
@@ -38,7 +41,6 @@ export function fitCamera(scene: Pick<Scene, 'objects'>, size: { readonly width:
       const moved = position.map((value, i) => (i === k ? value + 1e-4 : value));
       return residuals(moved).map((value, i) => (value - (now[i] as number)) / 1e-4);
     });
-    const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
     const move = solve3(slopes.map((a) => slopes.map((b) => dot(a, b))), slopes.map((a) => -dot(a, now)));
     position = position.map((value, k) => value + (move[k] as number));
   }
