@@ -25,3 +25,8 @@ export { compileChatTemplate, QWEN_CHAT_TEMPLATE, type ChatMessage, type ChatTem
 export type { LossRoles } from './loss-mask.ts';
 export { Processor, type ProcessorInput, type ProcessorOutput } from './processor.ts';
 export { QWEN_PATTERN, QWEN_SPECIAL_TOKENS, qwenTokenizerConfig, trainBpe, WORD_PATTERN, type BpeTrainerOptions } from './bpe-trainer.ts';
+// LoRA settings and files.
+export { loraConfig, loraConfigToJson, loraScaling, parseLoraConfig, TEXT_TARGETS, type LoraConfig } from './lora/config.ts';
+export { linearModules, type LinearModule } from './lora/modules.ts';
+export { matchTargets, type LoraTarget } from './lora/targets.ts';
+export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFiles, readAdapter, type Adapter, type LoraWeights } from './lora/peft-files.ts';
