@@ -33,6 +33,7 @@ export { remaxAdvantage } from './advantages/remax.ts';
 export { optimalLengthBaseline } from './advantages/optimalLengthBaseline.ts';
 export { groupPolicyGradient } from './advantages/gpg.ts';
 export { type PassAtKOptions, passAtK } from './advantages/passAtK.ts';
+export { type TokenAdvantageInput, optimalTokenBaseline, reinforcePlusPlusTokens } from './advantages/perToken.ts';
 export { type GdpoOptions, gdpo } from './advantages/gdpo.ts';
 
 // Surrogates
@@ -67,3 +68,20 @@ export { type Aggregation, constantLength, sequenceMean, tokenMean, tokenSum } f
 export type { MetricSource, MetricStyle } from './metrics/style.ts';
 export { trlMetrics } from './metrics/trl.ts';
 export { effectiveSampleSize, policyGap } from './poro/gap.ts';
+export { verlMetrics } from './metrics/verl.ts';
+export { easyR1Metrics } from './metrics/easyR1.ts';
+export { openRlhfMetrics } from './metrics/openRlhf.ts';
+export { samplerWeightMetrics } from './metrics/samplerWeights.ts';
+export { type RejectionOption, type RejectionRule, rejectionMask } from './selectors/rejection.ts';
+
+// Importers
+export { fromTrl } from './importers/trl.ts';
+export { fromVerl } from './importers/verl.ts';
+export { fromEasyR1 } from './importers/easyR1.ts';
+export { fromOpenRlhf } from './importers/openRlhf.ts';
+
+// Rewards and state
+export { type OverlongOptions, overlongPenalty } from './rewards/overlong.ts';
+export { type AdaptiveKlState, updateAdaptiveKl } from './regularisers/adaptiveKl.ts';
+export { type AdaptiveEntropyState, updateAdaptiveEntropy } from './regularisers/adaptiveEntropy.ts';
+export { type TeacherReweightInput, teacherReweight } from './advantages/teacherReweight.ts';

@@ -198,7 +198,7 @@ class Run {
       let suspicion = 0;
       for (let t = 0; t < width; t++) {
         sum += loss[t] as number;
-        suspicion += (grad[t] as number) * 0;
+        suspicion += (grad[t] as number) - (grad[t] as number);
       }
       if (sum - sum !== 0 || suspicion !== 0) {
         // Numbers beyond the range of doubles: once more, with every stage cut to LIMIT.

@@ -8,8 +8,6 @@ export interface PassAtKOptions {
   readonly normalize?: boolean | undefined;
   /** Default 1e-6 (verl, EasyR1). */
   readonly epsilon?: number | undefined;
-  /** EasyR1 writes the winner's advantage over the scores and leaves the others' rewards in place. Default false. */
-  readonly keepOthers?: boolean | undefined;
 }
 
 /**
@@ -17,7 +15,7 @@ export interface PassAtKOptions {
  *
  *   A_best = (r_max − r_second) / (σ_g + ε),   0 for the others
  */
-export function passAtK({ normalize = true, epsilon = 1e-6, keepOthers = false }: PassAtKOptions = {}): AdvantagePart {
+export function passAtK({ normalize = true, epsilon = 1e-6 }: PassAtKOptions = {}): AdvantagePart {
   return {
     name: 'passAtK',
     needs: [],
@@ -28,7 +26,7 @@ export function passAtK({ normalize = true, epsilon = 1e-6, keepOthers = false }
         let second = -Infinity;
         for (const i of rows) {
           const r = rewards[i] as number;
-          out[i] = keepOthers && r === r ? r : 0;
+          out[i] = 0;
           if (r !== r) continue;
           if (best < 0 || r > (rewards[best] as number)) {
             if (best >= 0) second = rewards[best] as number;

@@ -120,7 +120,8 @@ function countTokens(input: LossInput, rows: number, offsets: ArrayLike<number>,
       if (m === 0 || m === false) continue;
       if (m !== 1 && m !== true) throw new RolloutError('invalid-argument', `mask[${k}]`, m, 'is not a mask value', 'Use 0 and 1 (or false and true).');
       count++;
-      suspicion += ((logps[k] as number) + (old[k] as number) + (ref[k] as number)) * 0;
+      const sum = (logps[k] as number) + (old[k] as number) + (ref[k] as number);
+      suspicion += sum - sum;
     }
     counts[i] = count;
     active += count;

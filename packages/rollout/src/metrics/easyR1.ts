@@ -13,7 +13,7 @@ export function easyR1Metrics(average: 'token' | 'seq'): MetricStyle {
         metrics['pg_clipfrac_higher'] = mean(tally.low + tally.high);
         metrics['pg_clipfrac_lower'] = mean(tally.capped);
       }
-      if (hasKl) metrics['kl_loss'] = mean(tally.kl);
+      if (hasKl) metrics['kl_loss'] = tally.klAggregated;
       return metrics;
     },
   };

@@ -14,6 +14,8 @@ export interface Tally {
   logRatio: number;
   extra: number;
   kl: number;
+  /** Σ of each row's KL times its factor in the loss. */
+  klAggregated: number;
   entropy: number;
   /** Σ logp, and the mean over rows of its mean. */
   logp: number;
@@ -23,7 +25,7 @@ export interface Tally {
 }
 
 export function emptyTally(): Tally {
-  return { tokens: 0, rows: 0, low: 0, high: 0, capped: 0, lowMin: NaN, highMax: NaN, logRatio: 0, extra: 0, kl: 0, entropy: 0, logp: 0, logpRowMeans: 0, samplerGap: 0 };
+  return { tokens: 0, rows: 0, low: 0, high: 0, capped: 0, lowMin: NaN, highMax: NaN, logRatio: 0, extra: 0, kl: 0, klAggregated: 0, entropy: 0, logp: 0, logpRowMeans: 0, samplerGap: 0 };
 }
 
 export function addRow(tally: Tally, view: TokenView, i: number, scratch: RowScratch, perSequence: boolean, kl: number): void {
@@ -36,6 +38,7 @@ export function addRow(tally: Tally, view: TokenView, i: number, scratch: RowScr
   tally.logRatio += scratch.logRatio;
   tally.extra += scratch.extra;
   tally.kl += kl;
+  tally.klAggregated += scratch.scale * kl;
   if (count === 0 && !perSequence) return;
   const unit = perSequence ? 1 : count;
   const low = scratch.low / unit;

@@ -72,7 +72,8 @@ function chooseByCovariance(view: TokenView, ratio: number): Uint8Array {
   meanA /= positions.length;
   meanL /= positions.length;
   const covariance = positions.map((k, n) => (((perToken ? advantages[k] : advantages[rowOf[n] as number]) as number) - meanA) * ((logps[k] as number) - meanL));
-  const order = positions.map((_, n) => n).sort((x, y) => (covariance[y] as number) - (covariance[x] as number));
+  const order = positions.map((_, n) => n);
+  order.sort((x, y) => (covariance[y] as number) - (covariance[x] as number));
   const count = Math.max(1, Math.trunc(positions.length * ratio));
   for (const n of order.slice(0, count)) chosen[positions[n] as number] = 1;
   return chosen;

@@ -1,0 +1,92 @@
+import { groupNorm } from '../advantages/groupNorm.ts';
+import { leaveOneOut } from '../advantages/leaveOneOut.ts';
+import type { AdvantagePart } from '../advantages/part.ts';
+import { perTokenOnly } from '../advantages/perTokenOnly.ts';
+import { reinforcePlusPlusAdvantage } from '../advantages/reinforcePlusPlus.ts';
+import { sequenceMean, tokenMean } from '../aggregation.ts';
+import { RolloutError } from '../error.ts';
+import { openRlhfMetrics } from '../metrics/openRlhf.ts';
+import { type Objective, objective } from '../objective.ts';
+import { entropyBonus } from '../regularisers/entropyBonus.ts';
+import { klPenalty } from '../regularisers/kl.ts';
+import { clip } from '../surrogates/clip.ts';
+import { CLAMP_20 } from '../surrogates/logRatio.ts';
+import { type ImportanceOptions, importanceWeights } from '../weights/importance.ts';
+import type { Modifier } from '../weights/modifier.ts';
+import { OPEN_RLHF_IGNORED, OPEN_RLHF_OPTIONS } from './openRlhfNames.ts';
+import { ConfigReader } from './reader.ts';
+
+/**
+ * An objective with OpenRLHF's numbers, from its command-line names (underscores) or those of its PolicyLoss. Follows
+ * OpenRLHF at commit 3c3be623 (August 2026). `advantage_estimator` defaults to `group_norm`, since GAE needs a critic.
+ *
+ * @throws RolloutError `unknown-option` with the nearest right name; `not-supported` for `gae`.
+ */
+export function fromOpenRlhf(config: object): Objective {
+  const read = new ConfigReader('fromOpenRlhf', config, OPEN_RLHF_OPTIONS, OPEN_RLHF_IGNORED, []);
+  const [low, high] = readBounds(read);
+  const gspo = read.choice('policy_loss_type', 'ppo', ['ppo', 'gspo'] as const) === 'gspo';
+  const corrected = read.boolean('enable_vllm_is_correction', false);
+  const dualClip = read.optionalNumber('dual_clip', 1);
+  const entropyCoef = read.number('entropy_loss_coef', 0);
+  const aggregation = gspo || !read.boolean('token_level_loss', true) ? sequenceMean({ over: 'non-empty', epsilon: 1e-8 }) : tokenMean();
+  return objective({
+    name: gspo ? 'openRlhf/gspo' : 'openRlhf/ppo',
+    advantage: readEstimator(read),
+    surrogate: gspo
+      ? clip({ epsilon: low, epsilonHigh: high, dualClip, level: 'sequence', clipCount: 'tokens' })
+      : clip({ epsilon: low, epsilonHigh: high, dualClip, logRatioClamp: CLAMP_20 }),
+    denominator: gspo && corrected ? (view) => view.behaviorLogps as ArrayLike<number> : undefined,
+    denominatorNeeds: gspo && corrected ? ['behaviorLogps'] : [],
+    modifiers: corrected && !gspo ? [importanceWeights(readCorrection(read)) as Modifier] : [],
+    regularisers: read.boolean('use_kl_loss', false)
+      ? [klPenalty(read.number('init_kl_coef', 0.01, 0), { estimator: read.choice('kl_estimator', 'k1', ['k1', 'k2', 'k3'] as const), valueClamp: 10, clampEveryEstimator: true, float32: true })]
+      : [],
+    entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation }),
+    aggregation,
+    metrics: openRlhfMetrics({ samplerGap: corrected && !gspo }),
+    sampling: { numGenerations: read.number('n_samples_per_prompt', 8, 1), ...(read.boolean('dynamic_filtering', false) ? { dynamicSampling: { maxRetries: Infinity } } : {}) },
+  });
+}
+
+function readBounds(read: ConfigReader): [number, number] {
+  const both = read.raw('eps_clip_low_high');
+  const one = read.number('eps_clip', 0.2, 0);
+  if (both === undefined || both === null) return [read.number('clip_eps_low', one, 0), read.number('clip_eps_high', one, 0)];
+  if (!Array.isArray(both) || both.length !== 2 || !both.every((x) => typeof x === 'number' && x >= 0)) {
+    throw new RolloutError('invalid-argument', 'fromOpenRlhf.eps_clip_low_high', both, 'must be two bounds', 'Pass [low, high].');
+  }
+  return [both[0] as number, both[1] as number];
+}
+
+function readCorrection(read: ConfigReader): ImportanceOptions {
+  const bounds = (read.raw('vllm_is_truncated_threshold') ?? [0.5, 5]) as unknown;
+  if (!Array.isArray(bounds) || bounds.length !== 2 || !bounds.every((x) => typeof x === 'number' && x >= 0)) {
+    throw new RolloutError('invalid-argument', 'fromOpenRlhf.vllm_is_truncated_threshold', bounds, 'must be two bounds', 'Pass [low, high].');
+  }
+  const [min, max] = bounds as [number, number];
+  const type = read.choice('vllm_is_correction_type', 'tis', ['tis', 'icepop', 'seq-mask-tis'] as const);
+  if (type === 'seq-mask-tis') return { min, max, sequenceFilter: true };
+  return { min, max, mode: type === 'icepop' ? 'mask' : 'truncate' };
+}
+
+function readEstimator(read: ConfigReader): AdvantagePart {
+  if (read.raw('advantage_estimator') === 'gae') {
+    throw new RolloutError('not-supported', 'fromOpenRlhf.advantage_estimator', 'gae', 'needs a critic', 'Choose an estimator without one, such as "group_norm".');
+  }
+  const name = read.choice('advantage_estimator', 'group_norm', ['group_norm', 'dr_grpo', 'rloo', 'reinforce', 'reinforce_baseline'] as const);
+  switch (name) {
+    case 'group_norm':
+      return groupNorm({ epsilon: 1e-9 });
+    case 'dr_grpo':
+      return groupNorm({ scale: 'none' });
+    case 'rloo':
+      return leaveOneOut();
+    case 'reinforce':
+      return read.number('gamma', 1) === 1 ? reinforcePlusPlusAdvantage({ ddof: 0 }) : perTokenOnly('reinforce with gamma < 1', 'reinforcePlusPlusTokens');
+    case 'reinforce_baseline':
+      return reinforcePlusPlusAdvantage({ baseline: true, ddof: 0 });
+    default:
+      return name satisfies never;
+  }
+}

@@ -1,0 +1,183 @@
+import { gdpo } from '../advantages/gdpo.ts';
+import { groupPolicyGradient } from '../advantages/gpg.ts';
+import { groupNorm } from '../advantages/groupNorm.ts';
+import type { RewardWeights } from '../advantages/input.ts';
+import { leaveOneOut } from '../advantages/leaveOneOut.ts';
+import { optimalLengthBaseline } from '../advantages/optimalLengthBaseline.ts';
+import type { AdvantagePart } from '../advantages/part.ts';
+import { passAtK } from '../advantages/passAtK.ts';
+import { perTokenOnly } from '../advantages/perTokenOnly.ts';
+import { reinforcePlusPlusAdvantage } from '../advantages/reinforcePlusPlus.ts';
+import { remaxAdvantage } from '../advantages/remax.ts';
+import { type Aggregation, constantLength, sequenceMean, tokenMean, tokenSum } from '../aggregation.ts';
+import { RolloutError } from '../error.ts';
+import { samplerWeightMetrics } from '../metrics/samplerWeights.ts';
+import { verlMetrics } from '../metrics/verl.ts';
+import { type Objective, objective } from '../objective.ts';
+import { entropyBonus } from '../regularisers/entropyBonus.ts';
+import { type KlOptions, klPenalty } from '../regularisers/kl.ts';
+import { rejectionMask } from '../selectors/rejection.ts';
+import { cispoSurrogate } from '../surrogates/cispo.ts';
+import { clip } from '../surrogates/clip.ts';
+import { dppo } from '../surrogates/dppo.ts';
+import { dro } from '../surrogates/dro.ts';
+import { gmpo } from '../surrogates/gmpo.ts';
+import { klCov } from '../surrogates/klCov.ts';
+import { CLAMP_20 } from '../surrogates/logRatio.ts';
+import { reinforce } from '../surrogates/reinforce.ts';
+import { softGate } from '../surrogates/softGate.ts';
+import type { Surrogate } from '../surrogates/surrogate.ts';
+import { importanceWeights } from '../weights/importance.ts';
+import type { Modifier } from '../weights/modifier.ts';
+import { ConfigReader } from './reader.ts';
+import { VERL_IGNORED, VERL_OPTIONS, VERL_SECTIONS } from './verlNames.ts';
+import { readRolloutCorrection } from './verlRolloutCorrection.ts';
+
+const LOSS_MODES = ['vanilla', 'gspo', 'sapo', 'gpg', 'cispo', 'geo_mean', 'dppo_tv', 'dppo_kl', 'kl_cov', 'dro', 'reinforce', 'bypass_mode'] as const;
+type LossMode = (typeof LOSS_MODES)[number];
+const ESTIMATORS = [
+  'grpo', 'grpo_vectorized', 'grpo_passk', 'gdpo', 'rloo', 'rloo_vectorized', 'opo', 'gpg', 'reinforce_plus_plus', 'reinforce_plus_plus_baseline', 'remax',
+  'optimal_token_baseline', 'tir_optimal_token_baseline',
+] as const;
+
+/**
+ * An objective with verl's numbers, from verl's own option names: those of `actor_rollout_ref.actor` and `algorithm`,
+ * nested as in its YAML or flat. Follows verl at commit 1dda039b (August 2026).
+ *
+ * As there, `clip_ratio` acts only where `clip_ratio_low` or `clip_ratio_high` is null; both default to 0.2.
+ * `adv_estimator` defaults to `grpo`, since GAE, verl's default, needs a critic. `dro_beta` defaults to 0.5.
+ *
+ * @throws RolloutError `unknown-option` with the nearest right name; `not-supported` for what needs a critic, logits or
+ *   random choices (`gae`, `clip_cov`).
+ */
+export function fromVerl(config: object): Objective {
+  const read = new ConfigReader('fromVerl', config, VERL_OPTIONS, VERL_IGNORED, VERL_SECTIONS);
+  const correction = readRolloutCorrection(read);
+  let lossMode = readLossMode(read);
+  if (correction.bypass) lossMode = correction.bypassLoss === 'reinforce' ? 'reinforce' : 'vanilla';
+  const aggregation = readAggregation(read, lossMode);
+  const weighted = correction.weights !== undefined && !(correction.bypass && correction.bypassLoss === 'ppo_clip');
+  const weights = weighted && lossMode === 'geo_mean' && correction.weights !== undefined ? { ...correction.weights, level: 'geometric' as const } : correction.weights;
+  const entropyCoef = read.number('entropy_coeff', 0);
+  return objective({
+    name: `verl/${lossMode}`,
+    advantage: readEstimator(read),
+    rewardWeights: (read.raw('gdpo_reward_weights') ?? undefined) as RewardWeights | undefined,
+    surrogate: readSurrogate(read, lossMode),
+    denominator: correction.bypass ? (view) => view.behaviorLogps as ArrayLike<number> : undefined,
+    denominatorNeeds: correction.bypass ? ['behaviorLogps'] : [],
+    reject: correction.rules.length === 0 ? undefined : rejectionMask(correction.rules, correction.bypass ? 'current' : 'old'),
+    rejectNeeds: correction.rules.length === 0 ? [] : ['behaviorLogps'],
+    modifiers: weighted && weights !== undefined ? [importanceWeights(weights) as Modifier] : [],
+    diagnostics: weights === undefined ? [] : [(view) => samplerWeightMetrics(view, weights)],
+    regularisers: read.boolean('use_kl_loss', false) ? [klPenalty(read.number('kl_loss_coef', 0.001, 0), readKl(read))] : [],
+    entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation }),
+    aggregation,
+    metrics: verlMetrics(lossMode),
+    sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('enable', false) ? { dynamicSampling: { maxRetries: read.number('max_num_gen_batches', 0) || Infinity } } : {}) },
+  });
+}
+
+function readLossMode(read: ConfigReader): LossMode {
+  const mode = read.raw('loss_mode');
+  if (mode === 'clip_cov' || mode === 'clip-cov') {
+    throw new RolloutError('not-supported', 'fromVerl.loss_mode', mode, 'clips tokens chosen at random', 'Use "kl_cov", which chooses by covariance.');
+  }
+  return read.choice('loss_mode', 'vanilla', LOSS_MODES);
+}
+
+function readSurrogate(read: ConfigReader, mode: LossMode): Surrogate {
+  const both = read.number('clip_ratio', 0.2, 0);
+  const low = read.raw('clip_ratio_low') === null ? both : read.number('clip_ratio_low', 0.2, 0);
+  const high = read.raw('clip_ratio_high') === null ? both : read.number('clip_ratio_high', 0.2, 0);
+  const c = read.number('clip_ratio_c', 3, 1);
+  switch (mode) {
+    case 'vanilla':
+    case 'bypass_mode':
+      return clip({ epsilon: low, epsilonHigh: high, dualClip: c, logRatioClamp: CLAMP_20 });
+    case 'gspo':
+      return clip({ epsilon: low, epsilonHigh: high, level: 'sequence-token', logRatioClamp: { max: 10 } });
+    case 'sapo':
+      return softGate({ tauPositive: read.number('tau_pos', 1, Number.MIN_VALUE), tauNegative: read.number('tau_neg', 1.05, Number.MIN_VALUE), logRatioClamp: CLAMP_20 });
+    case 'gpg':
+    case 'reinforce':
+      return reinforce();
+    case 'cispo':
+      return cispoSurrogate({ low: 1 - low, high: 1 + high, logRatioClamp: CLAMP_20 });
+    case 'geo_mean':
+      return gmpo({ epsilon: low, epsilonHigh: high, countEpsilon: 1e-8 });
+    case 'dppo_tv':
+      return dppo({ divergence: 'tv', low, high, maxRatio: c });
+    case 'dppo_kl':
+      return dppo({ divergence: 'kl', low, high, maxRatio: c });
+    case 'kl_cov':
+      return klCov({ ratio: read.number('kl_cov_ratio', 2e-4), coefficient: read.number('ppo_kl_coef', 0.1) }) as Surrogate;
+    case 'dro':
+      return dro(read.number('dro_beta', 0.5, 0));
+    default:
+      return mode satisfies never;
+  }
+}
+
+function readAggregation(read: ConfigReader, mode: LossMode): Aggregation {
+  if (mode === 'geo_mean') return sequenceMean();
+  const name = mode === 'gspo' || mode === 'sapo' ? 'seq-mean-token-mean' : read.choice('loss_agg_mode', 'token-mean', ['token-mean', 'token-sum', 'seq-mean-token-mean', 'seq-mean-token-sum', 'seq-mean-token-sum-norm'] as const);
+  switch (name) {
+    case 'token-mean':
+      return tokenMean();
+    case 'token-sum':
+      return tokenSum();
+    case 'seq-mean-token-mean':
+      return sequenceMean({ over: 'non-empty', epsilon: 1e-8 });
+    case 'seq-mean-token-sum':
+      return sequenceMean({ tokens: 'sum', over: 'non-empty' });
+    case 'seq-mean-token-sum-norm':
+      return constantLength({ over: 'non-empty', maxCompletionLength: read.optionalNumber('loss_scale_factor', 1) });
+    default:
+      return name satisfies never;
+  }
+}
+
+function readKl(read: ConfigReader): KlOptions {
+  const type = read.choice('kl_loss_type', 'low_var_kl', ['kl', 'k1', 'abs', 'mse', 'k2', 'low_var_kl', 'k3', 'kl+', 'k1+', 'abs+', 'mse+', 'k2+', 'low_var_kl+', 'k3+'] as const);
+  const base = type.replace('+', '');
+  const estimator = base === 'kl' ? 'k1' : base === 'mse' ? 'k2' : base === 'low_var_kl' ? 'k3' : (base as 'k1' | 'abs' | 'k2' | 'k3');
+  return { estimator, k2Gradient: type.endsWith('+'), logRatioClamp: 20, valueClamp: 10 };
+}
+
+function readEstimator(read: ConfigReader): AdvantagePart {
+  if (read.raw('adv_estimator') === 'gae') {
+    throw new RolloutError('not-supported', 'fromVerl.adv_estimator', 'gae', 'needs a critic', 'Choose an estimator without one, such as "grpo".');
+  }
+  const name = read.choice('adv_estimator', 'grpo', ESTIMATORS);
+  const normalize = read.boolean('norm_adv_by_std_in_grpo', true);
+  const gamma = read.number('gamma', 1, 0, 1);
+  switch (name) {
+    case 'grpo':
+    case 'grpo_vectorized':
+      return groupNorm({ epsilon: 1e-6, singleton: 'raw', scale: normalize ? 'group' : 'none' });
+    case 'grpo_passk':
+      return passAtK({ normalize });
+    case 'gdpo':
+      return gdpo({ epsilon: 1e-6, over: 'tokens' });
+    case 'rloo':
+      return leaveOneOut({ singleton: 'raw' });
+    case 'rloo_vectorized':
+      return leaveOneOut();
+    case 'opo':
+      return optimalLengthBaseline();
+    case 'gpg':
+      return groupPolicyGradient();
+    case 'reinforce_plus_plus':
+      return gamma === 1 ? reinforcePlusPlusAdvantage({ countEpsilon: 1e-8 }) : perTokenOnly('reinforce_plus_plus with gamma < 1', 'reinforcePlusPlusTokens');
+    case 'reinforce_plus_plus_baseline':
+      return reinforcePlusPlusAdvantage({ baseline: true, countEpsilon: 1e-8, singleton: 'raw' });
+    case 'remax':
+      return remaxAdvantage();
+    case 'optimal_token_baseline':
+    case 'tir_optimal_token_baseline':
+      return perTokenOnly(name, 'optimalTokenBaseline');
+    default:
+      return name satisfies never;
+  }
+}
