@@ -30,3 +30,8 @@ export { loraConfig, loraConfigToJson, loraScaling, parseLoraConfig, TEXT_TARGET
 export { linearModules, type LinearModule } from './lora/modules.ts';
 export { matchTargets, type LoraTarget } from './lora/targets.ts';
 export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFiles, readAdapter, type Adapter, type LoraWeights } from './lora/peft-files.ts';
+
+// The model on an engine of @trimpi/runtime.
+export { LoraAdapter } from './lora/adapter.ts';
+export { type BatchImage, type BatchRow, packBatch, type PackedBatch, type TargetPlace, type TokenSequence } from './vl/batch.ts';
+export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';

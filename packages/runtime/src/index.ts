@@ -9,7 +9,7 @@ export { lora, type LoraFactors } from './ops/lora.ts';
 export { logSoftmax, type LogProbabilities } from './ops/loss.ts';
 export { columnSumInto, linear, matmul, matmulInto, type MatmulOptions } from './ops/matmul.ts';
 export { rmsNorm } from './ops/norm.ts';
-export { adamw, type AdamWHyper, HYPER, packHyper, sumSquares } from './ops/optimizer.ts';
+export { adamw, type AdamWHyper, HYPER, HYPER_LENGTH, packHyper, sumSquares } from './ops/optimizer.ts';
 export { rope, type RopeOptions, ropeTable } from './ops/rope.ts';
 export { embed, type EmbedOptions, gatherRows, type IdIndex, idIndex, idIndexInputs, scatterRowsInto } from './ops/rows.ts';
 export type { Activation, OpAttributes, OpName, SampleAttributes } from './ops/types.ts';

@@ -8,7 +8,9 @@ export function sumSquares(x: Tensor): Tensor {
 }
 
 /** Index of each number in the `hyper` input of `adamw`. */
-export const HYPER = { learningRate: 0, beta1: 1, beta2: 2, eps: 3, weightDecay: 4, maxNorm: 5, step: 6, gradScale: 7 } as const;
+export const HYPER = { learningRate: 0, beta1: 1, beta2: 2, eps: 3, weightDecay: 4, maxNorm: 5, gradScale: 6, correction1: 7, correction2: 8 } as const;
+/** Length of the `hyper` input of `adamw`. */
+export const HYPER_LENGTH = 9;
 
 export interface AdamWHyper {
   readonly learningRate: number;
@@ -24,9 +26,12 @@ export interface AdamWHyper {
   readonly gradScale: number;
 }
 
+/** The `hyper` input of `adamw`: the settings with the bias corrections of the step. */
 export function packHyper(h: AdamWHyper): Float32Array {
-  const out = new Float32Array(8);
-  for (const key of Object.keys(HYPER) as (keyof typeof HYPER)[]) out[HYPER[key]] = h[key];
+  const out = new Float32Array(HYPER_LENGTH);
+  // The bias corrections need more than float32: 1 - 0.999 loses three digits there.
+  const all = { ...h, correction1: 1 - h.beta1 ** h.step, correction2: 1 - h.beta2 ** h.step };
+  for (const key of Object.keys(HYPER) as (keyof typeof HYPER)[]) out[HYPER[key]] = all[key];
   return out;
 }
 

@@ -57,7 +57,7 @@ export interface OpAttributes {
   logSoftmaxBackward: { readonly temperature: number };
   /** Input x; output [1]: sum of squares; second output: scratch. */
   sumSquares: { readonly parts: number };
-  /** Inputs hyper f32 [8], norm2 [1]; targets parameter, grad (zeroed after use), m, v. */
+  /** Inputs hyper f32 [9], norm2 [1]; targets parameter, grad (zeroed after use), m, v. */
   adamw: { readonly decayed: number };
   /** Inputs logits [R, V], counters u32 [R, 2], key u32 [2]; outputs token i32 [R], logp [R], entropy [R]. */
   sample: SampleAttributes;

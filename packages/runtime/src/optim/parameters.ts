@@ -26,15 +26,15 @@ interface Entry {
  */
 export class ParameterStore {
   readonly values: Storage;
-  readonly gradients: Storage | undefined;
-  readonly m: Storage | undefined;
-  readonly v: Storage | undefined;
   readonly length: number;
   /** Elements of the first parameters, to which weight decay applies. */
   readonly decayed: number;
   readonly #entries = new Map<string, Entry>();
+  readonly #engine: Engine;
+  #training: { readonly gradients: Storage; readonly m: Storage; readonly v: Storage } | undefined;
 
-  constructor(engine: Engine, name: string, specs: readonly ParameterSpec[], trainable: boolean) {
+  constructor(engine: Engine, name: string, specs: readonly ParameterSpec[]) {
+    this.#engine = engine;
     const decays = (s: ParameterSpec) => s.decay ?? s.shape.length > 1;
     let offset = 0;
     let decayed = 0;
@@ -49,11 +49,31 @@ export class ParameterStore {
     this.length = Math.max(offset, ALIGNMENT);
     this.decayed = decayed;
     this.values = engine.createStorage(`${name}.values`, this.length);
-    if (trainable) {
-      this.gradients = engine.createStorage(`${name}.gradients`, this.length);
-      this.m = engine.createStorage(`${name}.m`, this.length);
-      this.v = engine.createStorage(`${name}.v`, this.length);
-    }
+  }
+
+  get trainable(): boolean {
+    return this.#training !== undefined;
+  }
+
+  /** Makes room for gradients and moments (zero), or gives it back. Graphs recorded before see no change: record again. */
+  setTrainable(trainable: boolean): void {
+    if (trainable === this.trainable) return;
+    for (const s of Object.values(this.#training ?? {})) s.dispose();
+    const name = this.values.name;
+    this.#training = trainable
+      ? {
+          gradients: this.#engine.createStorage(`${name}.gradients`, this.length),
+          m: this.#engine.createStorage(`${name}.m`, this.length),
+          v: this.#engine.createStorage(`${name}.v`, this.length),
+        }
+      : undefined;
+  }
+
+  /** One of the flat storages: values, or gradients and moments of a trainable store. */
+  storage(of: 'values' | 'gradients' | 'm' | 'v'): Storage {
+    if (of === 'values') return this.values;
+    if (this.#training === undefined) throw new RuntimeError('input', this.values.name, `has no ${of}: it is frozen.`, 'Call setTrainable(true) first.');
+    return this.#training[of];
   }
 
   get names(): string[] {
@@ -71,7 +91,7 @@ export class ParameterStore {
   /** The parameter in a graph; trainable when the store is. */
   tensor(graph: Graph, name: string): Tensor {
     const { spec, offset } = this.#entry(name);
-    const grad = this.gradients === undefined ? undefined : graph.view(this.gradients, offset, spec.shape, `${name}.grad`);
+    const grad = this.#training === undefined ? undefined : graph.view(this.#training.gradients, offset, spec.shape, `${name}.grad`);
     return graph.view(this.values, offset, spec.shape, name, grad);
   }
 
@@ -83,26 +103,31 @@ export class ParameterStore {
     this.values.write(data, offset);
   }
 
-  async read(name: string, from: 'values' | 'gradients' | 'm' | 'v' = 'values'): Promise<HostArray> {
+  /** Writes part of a parameter: `data` from its element `first` on. */
+  writeRows(name: string, first: number, data: HostArray): void {
     const { spec, offset } = this.#entry(name);
-    const storage = this[from];
-    if (storage === undefined) throw new RuntimeError('input', name, `has no ${from}: its store is frozen.`, 'Create the store as trainable.');
-    return storage.read(offset, sizeOf(spec.shape));
+    if (first < 0 || first + data.length > sizeOf(spec.shape)) {
+      throw new RuntimeError('shape', name, `${data.length} numbers at ${first} leave [${spec.shape.join(', ')}].`, 'Check the tensor that is loaded.');
+    }
+    this.values.write(data, offset + first);
   }
 
-  /** Records clipping and one AdamW update of everything in the store; `hyper` is an input f32 [8] (see `packHyper`). Returns the squared gradient norm. */
+  async read(name: string, from: 'values' | 'gradients' | 'm' | 'v' = 'values'): Promise<HostArray> {
+    const { spec, offset } = this.#entry(name);
+    return this.storage(from).read(offset, sizeOf(spec.shape));
+  }
+
+  /** Records clipping and one AdamW update of everything in the store; `hyper` is an input f32 [HYPER_LENGTH] (see `packHyper`). Returns the squared gradient norm. */
   recordAdamW(graph: Graph, hyper: Tensor): Tensor {
-    if (this.gradients === undefined || this.m === undefined || this.v === undefined) {
-      throw new RuntimeError('input', this.values.name, 'is frozen.', 'Create the store as trainable.');
-    }
-    const whole = (s: Storage) => graph.view(s, 0, [this.length]);
-    const norm2 = sumSquares(whole(this.gradients));
-    adamw(graph, whole(this.values), whole(this.gradients), whole(this.m), whole(this.v), hyper, norm2, this.decayed);
+    const whole = (of: 'values' | 'gradients' | 'm' | 'v') => graph.view(this.storage(of), 0, [this.length]);
+    const norm2 = sumSquares(whole('gradients'));
+    adamw(graph, whole('values'), whole('gradients'), whole('m'), whole('v'), hyper, norm2, this.decayed);
     return norm2;
   }
 
   dispose(): void {
-    for (const s of [this.values, this.gradients, this.m, this.v]) s?.dispose();
+    this.setTrainable(false);
+    this.values.dispose();
   }
 
   #entry(name: string): Entry {

@@ -258,9 +258,7 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
       m![i] = h('beta1') * m![i]! + (1 - h('beta1')) * gi;
       v![i] = h('beta2') * v![i]! + (1 - h('beta2')) * gi * gi;
       const decay = i < node.attributes.decayed ? h('weightDecay') : 0;
-      const c1 = 1 - h('beta1') ** h('step');
-      const c2 = 1 - h('beta2') ** h('step');
-      p![i] = p![i]! * (1 - h('learningRate') * decay) - ((h('learningRate') / c1) * m![i]!) / (Math.sqrt(v![i]! / c2) + h('eps'));
+      p![i] = p![i]! * (1 - h('learningRate') * decay) - ((h('learningRate') / h('correction1')) * m![i]!) / (Math.sqrt(v![i]! / h('correction2')) + h('eps'));
     }
   },
   sample(node, [logits, counters, key], [token, logp, entropy]) {

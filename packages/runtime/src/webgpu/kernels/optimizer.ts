@@ -31,15 +31,12 @@ export const adamwKernel: Kernel<'adamw'> = (node) => {
   let b1 = hyper[${HYPER.beta1}];
   let b2 = hyper[${HYPER.beta2}];
   let lr = hyper[${HYPER.learningRate}];
-  let step = hyper[${HYPER.step}];
   let mi = b1 * m[i] + (1.0 - b1) * g;
   let vi = b2 * v[i] + (1.0 - b2) * g * g;
   m[i] = mi;
   v[i] = vi;
   let decay = select(0.0, hyper[${HYPER.weightDecay}], i < p.decayed);
-  let c1 = 1.0 - pow(b1, step);
-  let c2 = 1.0 - pow(b2, step);
-  parameter[i] = parameter[i] * (1.0 - lr * decay) - lr / c1 * mi / (sqrt(vi / c2) + hyper[${HYPER.eps}]);`,
+  parameter[i] = parameter[i] * (1.0 - lr * decay) - lr / hyper[${HYPER.correction1}] * mi / (sqrt(vi / hyper[${HYPER.correction2}]) + hyper[${HYPER.eps}]);`,
     }),
   ];
 };

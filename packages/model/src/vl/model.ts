@@ -1,0 +1,326 @@
+/** @file A vision-language model on an engine: weights, adapters, scoring, gradients and updates. */
+import { type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, ropeTable, sizeOf, type Storage, type Tensor } from '@trimpi/runtime';
+import type { ModelConfig } from '../config.ts';
+import { ModelError } from '../errors.ts';
+import { LoraAdapter } from '../lora/adapter.ts';
+import type { LoraConfig } from '../lora/config.ts';
+import type { Adapter } from '../lora/peft-files.ts';
+import type { GridThw } from '../rope-index.ts';
+import type { Checkpoint } from '../safetensors/checkpoint.ts';
+import { floatTensor, type TensorData } from '../safetensors/writer.ts';
+import { type BatchImage, cellsOf, type PackedBatch, packVision } from './batch.ts';
+import { type ParameterPart, type ParameterLayout, textParameters, visionParameters } from './parameters.ts';
+import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, recordVision, roundUp, shapeOf, visionInputs } from './plans.ts';
+import { type Observer, textFrequencies, visionFrequencies } from './towers.ts';
+
+export interface ModelOptions {
+  /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
+  readonly maxPositions?: number;
+  /** Rows or columns of patches that an image can have. Default 512. */
+  readonly maxPatchRows?: number;
+}
+
+export interface ScoreOptions {
+  /** Which adapter is on; none by default. */
+  readonly adapter?: string;
+  /** Logits are divided by it. Default 1. */
+  readonly temperature?: number;
+}
+
+/** Log-probability and entropy (nats) of each predicted token of a batch, in the order of its `places`. */
+export interface Scores {
+  readonly logp: Float32Array;
+  readonly entropy: Float32Array;
+}
+
+/** Which weights an update changes. */
+export type Trainable = 'text' | 'vision' | { readonly adapter: string };
+
+export class VisionLanguageModel {
+  readonly engine: Engine;
+  readonly config: ModelConfig;
+  readonly text: ParameterStore;
+  readonly vision: ParameterStore;
+  readonly adapters = new Map<string, LoraAdapter>();
+  readonly #layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout };
+  readonly #textTable: { readonly storage: Storage; readonly rows: number };
+  readonly #visionTable: { readonly storage: Storage; readonly rows: number };
+  readonly #plans = new Map<string, Promise<ReadyPlan>>();
+
+  constructor(engine: Engine, config: ModelConfig, options: ModelOptions = {}) {
+    if (config.modelType !== 'qwen2_5_vl') {
+      throw new ModelError('unsupported', { argument: 'config.modelType', value: config.modelType, message: 'is read but not yet computed', remedy: 'Use a Qwen2.5-VL checkpoint.' });
+    }
+    this.engine = engine;
+    this.config = config;
+    this.#layouts = { text: textParameters(config), vision: visionParameters(config) };
+    this.text = new ParameterStore(engine, 'text', this.#layouts.text.specs);
+    this.vision = new ParameterStore(engine, 'visual', this.#layouts.vision.specs);
+    const table = (name: string, rows: number, frequencies: number[]) => {
+      const storage = engine.createStorage(name, rows * frequencies.length * 2);
+      storage.write(ropeTable(rows, frequencies));
+      return { storage, rows };
+    };
+    this.#textTable = table('rotary.text', options.maxPositions ?? Math.min(config.maxPositionEmbeddings, 8192), textFrequencies(config));
+    this.#visionTable = table('rotary.vision', options.maxPatchRows ?? 512, visionFrequencies(config));
+  }
+
+  /** A parameter in a graph; those of the vision tower are `visual.*`. */
+  parameter(graph: Graph, name: string): Tensor {
+    return name.startsWith('visual.') ? this.vision.tensor(graph, name.slice('visual.'.length)) : this.text.tensor(graph, name);
+  }
+
+  textRotary(graph: Graph): Tensor {
+    return graph.view(this.#textTable.storage, 0, [this.#textTable.rows, this.config.headDim / 2, 2]);
+  }
+
+  visionRotary(graph: Graph): Tensor {
+    return graph.view(this.#visionTable.storage, 0, [this.#visionTable.rows, this.config.vision.headDim / 2, 2]);
+  }
+
+  // ---- weights
+
+  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, before anything is changed. */
+  async load(checkpoint: Checkpoint): Promise<void> {
+    const parts = this.#parts();
+    const known = new Set(parts.map((p) => p.part.tensor));
+    for (const { part } of parts) {
+      if (!checkpoint.has(part.tensor)) throw new ModelError('not-found', { argument: part.tensor, value: null, message: 'is missing from the checkpoint', remedy: 'Use a complete checkpoint of this architecture.' });
+      const { shape } = checkpoint.info(part.tensor);
+      if (shape.join() !== part.shape.join()) throw new ModelError('invalid-safetensors', { argument: part.tensor, value: [...shape], message: `should have the shape [${part.shape.join(', ')}]`, remedy: 'Use the config.json that belongs to this checkpoint.' });
+    }
+    const extra = checkpoint.names.find((n) => !known.has(n) && !(this.config.tieWordEmbeddings && n === 'lm_head.weight'));
+    if (extra !== undefined) throw new ModelError('unsupported', { argument: extra, value: null, message: 'is not part of this architecture', remedy: 'Use the config.json that belongs to this checkpoint.' });
+    for (const { part, store } of parts) this.#write(store, part, await checkpoint.readFloat32(part.tensor));
+  }
+
+  /** Normal weights of `initializerRange` (or as `std` says by tensor name), norms one, biases zero: a function of the seed. */
+  initialise(seed: number, std: (tensor: string, shape: readonly number[]) => number = () => this.config.initializerRange): void {
+    const random = new PhiloxStream(seed, 0x1417);
+    for (const { part, store } of this.#parts()) {
+      const data = new Float32Array(sizeOf(part.shape));
+      if (part.tensor.endsWith('.bias')) data.fill(0);
+      else if (part.shape.length === 1) data.fill(1);
+      else {
+        const s = std(part.tensor, part.shape);
+        for (let i = 0; i < data.length; i++) data[i] = random.normal() * s;
+      }
+      this.#write(store, part, data);
+    }
+  }
+
+  /** Every tensor under its in-memory name, as float32; with an adapter, merged into the weights. */
+  async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients' } = {}): Promise<Map<string, TensorData>> {
+    const deltas = options.merge === undefined ? undefined : await this.adapter(options.merge).deltas();
+    const out = new Map<string, TensorData>();
+    for (const { part, store } of this.#parts()) {
+      if (options.from === 'gradients' && !store.trainable) continue;
+      const whole = await store.read(part.parameter, options.from ?? 'values');
+      const perRow = sizeOf(part.shape) / part.shape[0]!;
+      const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
+      const delta = deltas?.get(part.tensor.replace(/\.weight$/, ''));
+      if (delta !== undefined && part.tensor.endsWith('.weight')) for (let i = 0; i < data.length; i++) data[i]! += delta[i]!;
+      out.set(part.tensor, floatTensor(data, part.shape));
+    }
+    return out;
+  }
+
+  /** Adds an adapter to the weights for good (the adapter itself stays, and should be dropped or made anew). */
+  async merge(adapter: string): Promise<void> {
+    const deltas = await this.adapter(adapter).deltas();
+    for (const { part, store } of this.#parts()) {
+      const delta = part.tensor.endsWith('.weight') ? deltas.get(part.tensor.slice(0, -'.weight'.length)) : undefined;
+      if (delta === undefined) continue;
+      const whole = Float32Array.from(await store.read(part.parameter));
+      const perRow = sizeOf(part.shape) / part.shape[0]!;
+      for (let i = 0; i < delta.length; i++) whole[part.row * perRow + i]! += delta[i]!;
+      store.write(part.parameter, whole);
+    }
+  }
+
+  // ---- adapters
+
+  /** Puts a fresh adapter on: A random by `seed`, B zero. */
+  addAdapter(name: string, config: LoraConfig, seed: number): LoraAdapter {
+    const adapter = this.#attach(name, config);
+    adapter.initialise(seed);
+    return adapter;
+  }
+
+  /** Puts on an adapter that was read from PEFT's files. */
+  loadAdapter(name: string, adapter: Adapter): LoraAdapter {
+    const own = this.#attach(name, adapter.config);
+    own.write(adapter.weights);
+    return own;
+  }
+
+  #attach(name: string, config: LoraConfig): LoraAdapter {
+    if (this.adapters.has(name)) throw new ModelError('invalid-input', { argument: 'adapter', value: name, message: 'is there already', remedy: 'Remove it first, or take another name.' });
+    const adapter = new LoraAdapter(this.engine, this.config, name, config);
+    this.adapters.set(name, adapter);
+    return adapter;
+  }
+
+  adapter(name: string): LoraAdapter {
+    const a = this.adapters.get(name);
+    if (a === undefined) throw new ModelError('not-found', { argument: 'adapter', value: name, message: 'is not on this model', remedy: `Known: ${[...this.adapters.keys()].join(', ') || 'none'}.` });
+    return a;
+  }
+
+  removeAdapter(name: string): void {
+    this.adapter(name).dispose();
+    this.adapters.delete(name);
+    this.#forgetPlans();
+  }
+
+  /** Chooses what `accumulate` computes gradients of and `step` updates; moments begin at zero. */
+  setTrainable(...what: Trainable[]): void {
+    const adapters = new Set(what.flatMap((w) => (typeof w === 'object' ? [w.adapter] : [])));
+    for (const name of adapters) {
+      const { config } = this.adapter(name);
+      if (config.loraDropout > 0) throw new ModelError('unsupported', { argument: 'lora.loraDropout', value: config.loraDropout, message: 'is not applied in training yet', remedy: 'Set it to 0.' });
+    }
+    this.text.setTrainable(what.includes('text'));
+    this.vision.setTrainable(what.includes('vision'));
+    for (const [name, a] of this.adapters) a.store.setTrainable(adapters.has(name));
+    this.#forgetPlans();
+  }
+
+  /** The stores that are trained now. */
+  get trainableStores(): ParameterStore[] {
+    return [this.text, this.vision, ...[...this.adapters.values()].map((a) => a.store)].filter((s) => s.trainable);
+  }
+
+  // ---- running
+
+  /** Log-probabilities of a batch's predicted tokens. */
+  async score(batch: PackedBatch, options: ScoreOptions = {}): Promise<Scores> {
+    return this.#run(batch, options, undefined, undefined);
+  }
+
+  /**
+   * Forward and backward: adds d(sum dLogp * logp + dEntropy * entropy) to the gradients of what is trainable.
+   * @param dLogp dLoss / dlog-probability of each predicted token, in the order of `batch.places`.
+   */
+  async accumulate(batch: PackedBatch, dLogp: ArrayLike<number>, options: ScoreOptions & { readonly dEntropy?: ArrayLike<number> } = {}): Promise<Scores> {
+    if (this.trainableStores.length === 0) throw new ModelError('invalid-input', { argument: 'accumulate', value: 0, message: 'has nothing to train', remedy: 'Call setTrainable first.' });
+    if (dLogp.length !== batch.targets.length) throw new ModelError('invalid-input', { argument: 'dLogp', value: dLogp.length, message: `should have ${batch.targets.length} entries`, remedy: 'Give one for every predicted token.' });
+    return this.#run(batch, options, dLogp, options.dEntropy);
+  }
+
+  /** One AdamW update of everything trainable; gradients are zero after. Returns the global norm of the (scaled) gradient before clipping. */
+  async step(hyper: AdamWHyper): Promise<number> {
+    const { plan } = await this.#plan('step', async () => {
+      const g = new Graph();
+      const input = g.input('hyper', [HYPER_LENGTH]);
+      this.trainableStores.forEach((s, i) => g.output(`norm2.${i}`, s.recordAdamW(g, input)));
+      return { graph: g, shape: NO_SHAPE };
+    });
+    const names = this.trainableStores.map((_, i) => `norm2.${i}`);
+    const out = await plan.run({ hyper: packHyper(hyper) }, names);
+    return Math.sqrt(names.reduce((s, n) => s + out[n]![0]!, 0)) * Math.abs(hyper.gradScale);
+  }
+
+  /** Features of images through the (frozen) tower: for each image [cells, text width], in raster order of cells. */
+  async encodeImages(images: readonly { readonly gridThw: GridThw; readonly pixelValues: Float32Array }[], options: Pick<ScoreOptions, 'adapter'> = {}): Promise<(BatchImage & { readonly features: Float32Array })[]> {
+    if (images.length === 0) return [];
+    const { packed, rowOfCell } = packVision(this.config, images);
+    const merge = this.config.vision.spatialMergeSize ** 2;
+    const patches = roundUp(packed.cells, 16) * merge;
+    const adapter = options.adapter === undefined ? undefined : this.adapter(options.adapter);
+    const { plan } = await this.#plan(`vision ${patches} ${options.adapter ?? ''}`, async () => {
+      const g = new Graph();
+      g.output('features', recordVision(this, g, patches, (p) => adapter?.factors(g, p)));
+      return { graph: g, shape: NO_SHAPE };
+    });
+    const out = (await plan.run(visionInputs(packed, patches), ['features']))['features']!;
+    const width = this.config.vision.outHiddenSize;
+    let cell = 0;
+    return images.map(({ gridThw }) => {
+      const n = cellsOf(this.config, gridThw);
+      const features = new Float32Array(n * width);
+      for (let i = 0; i < n; i++, cell++) features.set(out.subarray(rowOfCell[cell]! * width, (rowOfCell[cell]! + 1) * width), i * width);
+      return { gridThw, features };
+    });
+  }
+
+  /** Runs a batch and returns any intermediate results by name, for tests and inspection (see `Observer` in `towers.ts`). */
+  async inspect(batch: PackedBatch, names: readonly string[], options: ScoreOptions = {}): Promise<Record<string, Float32Array>> {
+    const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
+    const observe: Observer = (name, value) => value.graph.output(name, value);
+    const graph = recordBatch(this, shape, { adapter: options.adapter === undefined ? undefined : this.adapter(options.adapter), temperature: options.temperature ?? 1, backward: false, entropyGradient: false, observe, logits: true });
+    const plan = await this.engine.compile(graph);
+    const out = await plan.run(batchInputs(batch, shape, new Set(graph.inputs.keys())), names);
+    plan.dispose();
+    return Object.fromEntries(Object.entries(out).map(([k, v]) => [k, Float32Array.from(v)]));
+  }
+
+  /** Caches a plan under a key until weights become trainable or frozen; for parts of this package that record their own graphs. */
+  plan(key: string, record: () => { readonly graph: Graph; readonly shape: BatchShape }): Promise<ReadyPlan> {
+    return this.#plan(key, async () => record());
+  }
+
+  dispose(): void {
+    this.#forgetPlans();
+    this.text.dispose();
+    this.vision.dispose();
+    for (const a of this.adapters.values()) a.dispose();
+    this.adapters.clear();
+    this.#textTable.storage.dispose();
+    this.#visionTable.storage.dispose();
+  }
+
+  async #run(batch: PackedBatch, options: ScoreOptions, dLogp: ArrayLike<number> | undefined, dEntropy: ArrayLike<number> | undefined): Promise<Scores> {
+    const most = batch.positions.reduce((a, b) => Math.max(a, b), 0);
+    if (most >= this.#textTable.rows) throw new ModelError('invalid-input', { argument: 'batch.positions', value: most, message: `exceeds the ${this.#textTable.rows} positions of this model`, remedy: 'Create the model with a larger maxPositions.' });
+    const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
+    const temperature = options.temperature ?? 1;
+    const key = `batch ${JSON.stringify(shape)} ${options.adapter ?? ''} ${temperature} ${dLogp === undefined ? '' : dEntropy === undefined ? 'backward' : 'backward+entropy'}`;
+    const { plan, inputs } = await this.#plan(key, async () => ({
+      graph: recordBatch(this, shape, {
+        adapter: options.adapter === undefined ? undefined : this.adapter(options.adapter),
+        temperature,
+        backward: dLogp !== undefined,
+        entropyGradient: dEntropy !== undefined,
+      }),
+      shape,
+    }));
+    const data = batchInputs(batch, shape, inputs);
+    const seed = (values: ArrayLike<number>) => {
+      const out = new Float32Array(shape.targets);
+      out.set(values);
+      return out;
+    };
+    if (dLogp !== undefined) data['dLogp'] = seed(dLogp);
+    if (dEntropy !== undefined) data['dEntropy'] = seed(dEntropy);
+    const out = await plan.run(data, ['logp', 'entropy']);
+    const cut = (name: string) => Float32Array.from(out[name]!.subarray(0, batch.targets.length));
+    return { logp: cut('logp'), entropy: cut('entropy') };
+  }
+
+  async #plan(key: string, record: () => Promise<{ graph: Graph; shape: BatchShape }>): Promise<ReadyPlan> {
+    let ready = this.#plans.get(key);
+    if (ready === undefined) {
+      ready = record().then(async ({ graph, shape }) => ({ plan: await this.engine.compile(graph), inputs: new Set(graph.inputs.keys()), shape }));
+      this.#plans.set(key, ready);
+      ready.catch(() => this.#plans.delete(key));
+    }
+    return ready;
+  }
+
+  #forgetPlans(): void {
+    for (const p of this.#plans.values()) void p.then(({ plan }) => plan.dispose(), () => undefined);
+    this.#plans.clear();
+  }
+
+  #parts(): { part: ParameterPart; store: ParameterStore }[] {
+    return [...this.#layouts.text.parts.map((part) => ({ part, store: this.text })), ...this.#layouts.vision.parts.map((part) => ({ part, store: this.vision }))];
+  }
+
+  #write(store: ParameterStore, part: ParameterPart, data: Float32Array): void {
+    const perRow = sizeOf(part.shape) / part.shape[0]!;
+    store.writeRows(part.parameter, part.row * perRow, data);
+  }
+}
+
+const NO_SHAPE: BatchShape = { tokens: 0, targets: 0, vision: 'none', patches: 0, cells: 0 };

@@ -1,0 +1,177 @@
+/** @file Plans of a model, recorded once for each shape of a batch. */
+import { backward, embed, gatherRows, Graph, type IdIndex, idIndex, idIndexInputs, logSoftmax, matmul, type Plan, type PlanInputs, rmsNorm, type Tensor } from '@trimpi/runtime';
+import type { LoraAdapter } from '../lora/adapter.ts';
+import type { PackedBatch } from './batch.ts';
+import type { VisionLanguageModel } from './model.ts';
+import { patchLength } from './parameters.ts';
+import { type Factors, type Observer, textTower, type VisionInputs, visionTower } from './towers.ts';
+
+/** Sizes of a plan: a batch is padded to them. */
+export interface BatchShape {
+  readonly tokens: number;
+  readonly targets: number;
+  readonly vision: 'none' | 'tower' | 'features';
+  readonly patches: number;
+  readonly cells: number;
+}
+
+/** The next of a series of sizes that grows by about an eighth, in multiples of `unit`: few plans, little padding. */
+export function roundUp(n: number, unit: number): number {
+  let step = unit;
+  while (step * 8 < n) step *= 2;
+  return Math.max(unit, Math.ceil(n / step) * step);
+}
+
+export function shapeOf(batch: PackedBatch, spatialMergeSize: number): BatchShape {
+  const cells = batch.vision === undefined ? 0 : roundUp(batch.vision.cells, 16);
+  const tower = batch.vision !== undefined && batch.vision.features === undefined;
+  return {
+    tokens: roundUp(batch.tokens, 32),
+    targets: roundUp(Math.max(1, batch.targets.length), 16),
+    vision: batch.vision === undefined ? 'none' : tower ? 'tower' : 'features',
+    patches: tower ? cells * spatialMergeSize ** 2 : 0,
+    cells,
+  };
+}
+
+export interface PlanOptions {
+  readonly adapter: LoraAdapter | undefined;
+  readonly temperature: number;
+  /** Also record the backward pass from `dLogp` (and `dEntropy`). */
+  readonly backward: boolean;
+  readonly entropyGradient: boolean;
+  readonly observe?: Observer;
+  readonly logits?: boolean;
+}
+
+/** Records forward (and backward) of a batch shape. Outputs: `logp` and `entropy` [targets], and what is observed. */
+export function recordBatch(model: VisionLanguageModel, shape: BatchShape, options: PlanOptions): Graph {
+  const g = new Graph();
+  const { config } = model;
+  const factors: Factors = (projection) => options.adapter?.factors(g, projection);
+  const parameter = (name: string) => model.parameter(g, name);
+  const ids = g.input('ids', [shape.tokens], 'i32');
+  const features = visionFeatures(model, g, shape, factors, options.observe);
+  const trainsTable = options.backward && model.text.trainable;
+  const index: IdIndex | undefined = trainsTable ? idIndexInputs(g, 'idIndex', shape.tokens) : undefined;
+  const embedded = embed(ids, parameter('embed_tokens'), {
+    ...(features === undefined ? {} : { features, source: g.input('source', [shape.tokens], 'i32'), featureTokens: g.input('featureTokens', [shape.cells], 'i32') }),
+    ...(index === undefined ? {} : { ids: index }),
+  });
+  const x = textTower(
+    config,
+    parameter,
+    factors,
+    {
+      embedded,
+      positions: g.input('positions', [3, shape.tokens], 'i32'),
+      rotary: model.textRotary(g),
+      queryRanges: g.input('queryRanges', [shape.tokens, 6], 'u32'),
+      keyRanges: g.input('keyRanges', [shape.tokens, 2], 'u32'),
+    },
+    options.observe,
+  );
+  const gathered = gatherRows(x, g.input('predictors', [shape.targets], 'i32'), g.input('predictorInverse', [shape.tokens], 'i32'));
+  const logits = matmul(rmsNorm(gathered, parameter('norm'), config.rmsNormEps), parameter(config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head'), { transposeB: true });
+  if (options.logits === true) g.output('logits', logits);
+  const { logp, entropy } = logSoftmax(logits, g.input('targets', [shape.targets], 'i32'), options.temperature);
+  g.output('logp', logp);
+  g.output('entropy', entropy);
+  if (options.backward) {
+    const seeds: [Tensor, Tensor][] = [[logp, g.input('dLogp', [shape.targets])]];
+    if (options.entropyGradient) seeds.push([entropy, g.input('dEntropy', [shape.targets])]);
+    backward(g, seeds);
+  }
+  return g;
+}
+
+/** The features of a batch's images: from the tower, or handed in. */
+function visionFeatures(model: VisionLanguageModel, g: Graph, shape: BatchShape, factors: Factors, observe?: Observer): Tensor | undefined {
+  if (shape.vision === 'none') return undefined;
+  if (shape.vision === 'features') return g.input('features', [shape.cells, model.config.vision.outHiddenSize]);
+  return recordVision(model, g, shape.patches, factors, observe);
+}
+
+export function recordVision(model: VisionLanguageModel, g: Graph, patches: number, factors: Factors, observe?: Observer): Tensor {
+  const inputs: VisionInputs = {
+    pixelValues: g.input('pixelValues', [patches, patchLength(model.config)]),
+    positions: g.input('patchPositions', [2, patches], 'i32'),
+    rotary: model.visionRotary(g),
+    window: { queries: g.input('windowQueries', [patches, 6], 'u32'), keys: g.input('windowKeys', [patches, 2], 'u32') },
+    frame: { queries: g.input('frameQueries', [patches, 6], 'u32'), keys: g.input('frameKeys', [patches, 2], 'u32') },
+  };
+  return visionTower(model.config, (name) => model.parameter(g, `visual.${name}`), factors, inputs, observe);
+}
+
+/** The inputs of a plan from a batch, padded: padding attends to nothing and predicts nothing. */
+export function batchInputs(batch: PackedBatch, shape: BatchShape, graphInputs: ReadonlySet<string>): Record<string, PlanInputs[string]> {
+  const t = shape.tokens;
+  const r = shape.targets;
+  const inputs: Record<string, PlanInputs[string]> = {
+    ids: padded(batch.ids, new Int32Array(t)),
+    positions: padAxes(batch.positions, 3, batch.tokens, t),
+    queryRanges: padded(batch.queryRanges, new Uint32Array(6 * t)),
+    keyRanges: padded(batch.keyRanges, new Uint32Array(2 * t)),
+    predictors: padded(batch.predictors, new Int32Array(r).fill(-1)),
+    predictorInverse: inverse(batch.predictors, t),
+    targets: padded(batch.targets, new Int32Array(r).fill(-1)),
+  };
+  const vision = batch.vision;
+  if (vision !== undefined) {
+    inputs['source'] = padded(batch.source, new Int32Array(t).fill(-1));
+    inputs['featureTokens'] = inverse(batch.source, shape.cells);
+    if (vision.features !== undefined) inputs['features'] = padded(vision.features, new Float32Array((shape.cells * vision.features.length) / vision.cells));
+    else Object.assign(inputs, visionInputs(vision, shape.patches));
+  }
+  if (graphInputs.has('idIndex.order')) {
+    const index = idIndex(inputs['ids']!, (token) => token >= batch.tokens || batch.source[token]! >= 0);
+    inputs['idIndex.order'] = index.order;
+    inputs['idIndex.starts'] = index.starts;
+    inputs['idIndex.rows'] = index.rows;
+  }
+  return Object.fromEntries(Object.entries(inputs).filter(([name]) => graphInputs.has(name)));
+}
+
+export function visionInputs(vision: NonNullable<PackedBatch['vision']>, patches: number): Record<string, PlanInputs[string]> {
+  const length = vision.pixelValues.length / vision.patches;
+  const queries = (ranges: Uint32Array) => {
+    const out = new Uint32Array(6 * patches);
+    for (let i = 0; i < vision.patches; i++) out.set(ranges.subarray(2 * i, 2 * i + 2), 6 * i);
+    return out;
+  };
+  return {
+    pixelValues: padded(vision.pixelValues, new Float32Array(patches * length)),
+    patchPositions: padAxes(vision.positions, 2, vision.patches, patches),
+    windowQueries: queries(vision.windowRanges),
+    windowKeys: padded(vision.windowRanges, new Uint32Array(2 * patches)),
+    frameQueries: queries(vision.frameRanges),
+    frameKeys: padded(vision.frameRanges, new Uint32Array(2 * patches)),
+  };
+}
+
+function padded<T extends Float32Array | Int32Array | Uint32Array>(data: T, into: T): T {
+  into.set(data);
+  return into;
+}
+
+function padAxes(data: Int32Array, axes: number, n: number, to: number): Int32Array {
+  const out = new Int32Array(axes * to);
+  for (let a = 0; a < axes; a++) out.set(data.subarray(a * n, (a + 1) * n), a * to);
+  return out;
+}
+
+/** inverse[index[i]] = i, else -1. */
+function inverse(index: Int32Array, length: number): Int32Array {
+  const out = new Int32Array(length).fill(-1);
+  index.forEach((to, i) => {
+    if (to >= 0) out[to] = i;
+  });
+  return out;
+}
+
+/** A compiled plan with the names it takes. */
+export interface ReadyPlan {
+  readonly plan: Plan;
+  readonly inputs: ReadonlySet<string>;
+  readonly shape: BatchShape;
+}
