@@ -1,0 +1,74 @@
+#!/usr/bin/env node
+/**
+ * @file `npm run demo | test | doctor | bench` on a machine with nothing but Node and npm.
+ *
+ * Brings pnpm and the packages, makes sure of a WebGPU adapter (and of a Chromium for tests), builds with turbo, and
+ * runs the task. Depends on nothing that is not in Node.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { nodeVersionProblem } from './lib/node-version.mjs';
+import { ensurePnpm, installPackages } from './lib/pnpm.mjs';
+import { ROOT, run, UserError } from './lib/run.mjs';
+import { ensureAdapter, ensureChromium } from './lib/system.mjs';
+
+const CLI = join(ROOT, 'apps', 'cli', 'dist', 'main.js');
+
+const TASKS = {
+  demo: { adapter: true, build: true, command: (args) => [CLI, 'demo', ...args] },
+  bench: { adapter: true, build: true, command: (args) => [CLI, 'bench', ...args] },
+  // The tests build themselves, so that a broken build is one failed check of many.
+  test: { adapter: true, chromium: true, command: (args) => [join(ROOT, 'scripts', 'test.mjs'), ...args] },
+  doctor: { command: (args) => [join(ROOT, 'scripts', 'doctor.mjs'), ...args] },
+};
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof UserError)) throw error;
+  console.error(`\n${error.message}`);
+  process.exitCode = 1;
+}
+
+async function main([name, ...args]) {
+  const problem = nodeVersionProblem(process.version);
+  if (problem !== undefined) throw new UserError(problem);
+  const task = Object.hasOwn(TASKS, name ?? '') ? TASKS[name] : undefined;
+  if (task === undefined) throw new UserError(`Unknown task ${JSON.stringify(name)}. Use one of: ${Object.keys(TASKS).join(', ')}.`);
+  const pnpm = await ensurePnpm();
+  await installPackages(pnpm);
+  const env = { ...pnpm.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' };
+  if (task.adapter) {
+    const { info } = await ensureAdapter();
+    console.log(`WebGPU adapter: ${info.description || info.device || info.vendor}`);
+  }
+  if (task.chromium) {
+    try {
+      env.CHROMIUM_PATH = await ensureChromium();
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      // Everything else is still tested; the browser tests then fail with this message.
+      console.error(error.message);
+      env.CHROMIUM_PROBLEM = error.message;
+    }
+  }
+  if (task.build) {
+    const turbo = join(ROOT, 'node_modules', 'turbo', 'bin', 'turbo');
+    const { code, stdout, stderr } = await run(process.execPath, [turbo, 'run', 'build', '--output-logs=errors-only'], { env, capture: true });
+    if (code !== 0) throw new UserError(`The build failed:\n${stdout}\n${stderr}`);
+    if (!existsSync(CLI)) throw new UserError(`${CLI} was not built. Run: npm test`);
+  }
+  return runTask(task.command(args), env);
+}
+
+function ignore() {}
+
+/** Runs the task and hands Ctrl-C on to it, so that it can save before it ends. */
+async function runTask(command, env) {
+  process.on('SIGINT', ignore);
+  process.on('SIGTERM', ignore);
+  const { code } = await run(process.execPath, command, { env });
+  process.off('SIGINT', ignore);
+  process.off('SIGTERM', ignore);
+  return code;
+}
