@@ -2,7 +2,7 @@ import { type AdvantageInput, type RewardWeights, readAdvantageInput } from './a
 import type { AdvantagePart } from './advantages/part.ts';
 import type { Aggregation } from './aggregation.ts';
 import type { Channel, LossInput, LossResult } from './batch/input.ts';
-import { type TokenView, readBatch } from './batch/view.ts';
+import { type TokenView, checkFinite, readBatch } from './batch/view.ts';
 import { RolloutError } from './error.ts';
 import { type MetricStyle } from './metrics/style.ts';
 import { type Tally, addRow, addTokenSums, emptyTally } from './metrics/tally.ts';
@@ -167,6 +167,9 @@ class Run {
   private readonly modifiers: readonly Modifier[];
   private readonly regularisers: readonly Regulariser[];
   private readonly style: MetricStyle;
+  /** Whether a row may take the surrogate's single pass. */
+  private readonly fusible: boolean;
+  private checked = false;
 
   constructor(
     private readonly parts: ObjectiveParts,
@@ -176,6 +179,17 @@ class Run {
     this.modifiers = parts.modifiers ?? [];
     this.regularisers = parts.regularisers ?? [];
     this.style = parts.metrics ?? trlMetrics();
+    this.fusible =
+      parts.surrogate.fused !== undefined &&
+      this.modifiers.length === 0 &&
+      parts.policySurrogate === undefined &&
+      weight === 1 &&
+      !view.perToken &&
+      (this.regularisers.length === 0 || (this.regularisers.length === 1 && this.regularisers[0]?.fusedK3 !== undefined));
+    if (!this.fusible || view.entropy !== undefined || view.behaviorLogps !== undefined) {
+      checkFinite(view);
+      this.checked = true;
+    }
     this.scratch = makeScratch(view.columns, parts.surrogate.coupled || parts.policySurrogate?.coupled === true);
     this.byOrigin = view.origin === undefined ? undefined : [emptyTally(), emptyTally()];
     this.state = parts.surrogate.prepare?.(view);
@@ -193,6 +207,16 @@ class Run {
       const width = (view.offsets[i + 1] as number) - start;
       const scale = this.parts.aggregation.rowScale(view, i);
       scratch.scale = scale;
+      if (this.fusible && !accumulate) {
+        const sum = this.fusedRow(i, dLogp);
+        if (sum - sum === 0) {
+          total += scale * sum;
+          this.count(i, this.regularisers.length === 0 ? 0 : scratch.extra);
+          continue;
+        }
+      }
+      if (!this.checked) checkFinite(view);
+      this.checked = true;
       let kl = this.row(i, false);
       let sum = 0;
       let suspicion = 0;
@@ -214,16 +238,27 @@ class Run {
     return saturate(total);
   }
 
-  private row(i: number, careful: boolean): number {
+  private fusedRow(i: number, dLogp: Float64Array): number {
     const { view, scratch, parts } = this;
-    const usesPolicy = parts.policySurrogate !== undefined && view.origin?.[i] === 1;
-    const surrogate = usesPolicy ? (parts.policySurrogate as Surrogate) : parts.surrogate;
+    this.reset(i);
+    return parts.surrogate.fused?.(view, i, scratch, dLogp, this.regularisers[0]?.fusedK3) ?? NaN;
+  }
+
+  private reset(i: number): void {
+    const { view, scratch, parts } = this;
     scratch.old = parts.denominator === undefined ? view.oldLogps : parts.denominator(view, i);
     scratch.low = 0;
     scratch.high = 0;
     scratch.capped = 0;
     scratch.logRatio = 0;
     scratch.extra = 0;
+  }
+
+  private row(i: number, careful: boolean): number {
+    const { view, scratch, parts } = this;
+    const usesPolicy = parts.policySurrogate !== undefined && view.origin?.[i] === 1;
+    const surrogate = usesPolicy ? (parts.policySurrogate as Surrogate) : parts.surrogate;
+    this.reset(i);
     surrogate.row(view, i, scratch, usesPolicy ? this.policyState : this.state);
     if (careful) cut(view, i, scratch);
     for (let m = 0; m < this.modifiers.length; m++) {

@@ -3,6 +3,7 @@ import { RolloutError, checkNumber } from '../error.ts';
 import { LIMIT, MAX_EXPONENT } from '../numeric/saturate.ts';
 import { sequenceLogRatio } from '../surrogates/logRatio.ts';
 import type { RowScratch } from '../surrogates/surrogate.ts';
+import type { FusedK3 } from '../surrogates/fusedClip.ts';
 import type { Regulariser } from './regulariser.ts';
 
 /** Schulman's estimators of the KL divergence from the reference (joschu.net/blog/kl-approx.html). */
@@ -88,6 +89,7 @@ export function klPenalty(beta: number, options: KlOptions = {}): Regulariser {
     name: `kl(${options.estimator ?? 'k3'})`,
     needs: ['refLogps'],
     metric: 'kl',
+    ...(plain ? { fusedK3: fusedTerm(beta, options) } : {}),
     row: plain
       ? (view, i, scratch) => k3Row(view, i, scratch, beta, options.logRatioClamp ?? MAX_EXPONENT, options.logRatioClamp !== undefined, options.valueClamp ?? LIMIT)
       : (view, i, scratch) => anyRow(view, i, scratch, beta, options),
@@ -183,4 +185,12 @@ export function biasCorrectedKl(beta: number, level: 'token' | 'sequence'): Regu
       return sum;
     },
   };
+}
+
+/** Where neither clamp acts: k3 is at most its clamp for d between 1 − clamp (e^d ≥ 0) and log(1 + clamp) (d ≥ 0). */
+function fusedTerm(beta: number, { logRatioClamp, valueClamp }: KlOptions): FusedK3 {
+  if (logRatioClamp === undefined && valueClamp === undefined) return { beta, least: -Infinity, most: Infinity };
+  const bound = valueClamp ?? Infinity;
+  const limit = logRatioClamp ?? Infinity;
+  return { beta, least: Math.max(-limit, -bound), most: Math.min(limit, Math.log1p(bound)) };
 }

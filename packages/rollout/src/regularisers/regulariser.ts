@@ -1,5 +1,6 @@
 import type { TokenView } from '../batch/view.ts';
 import type { Need } from '../needs.ts';
+import type { FusedK3 } from '../surrogates/fusedClip.ts';
 import type { RowScratch } from '../surrogates/surrogate.ts';
 
 /** A term added to the loss: it adds coef · value to `scratch.loss` and coef · derivative to `scratch.grad`. */
@@ -11,4 +12,6 @@ export interface Regulariser<State = unknown> {
   row(view: TokenView, i: number, scratch: RowScratch, state: State): number;
   /** The metric its mean per token is reported under, if any. */
   readonly metric?: string;
+  /** Set where the term is plain k3, which a fused pass computes along with the surrogate. */
+  readonly fusedK3?: FusedK3;
 }

@@ -1,6 +1,7 @@
 import type { TokenView } from '../batch/view.ts';
 import { checkNumber } from '../error.ts';
 import { MAX_EXPONENT } from '../numeric/saturate.ts';
+import { fusedClipRow } from './fusedClip.ts';
 import { type LogRatioClamp, sequenceLogRatio } from './logRatio.ts';
 import type { RowScratch, Surrogate } from './surrogate.ts';
 
@@ -52,7 +53,15 @@ export function clip(options: ClipOptions = {}): Surrogate {
   const bounds: Bounds = { low, high, ceiling: Math.min(high, delta), cap };
   const clamp = options.logRatioClamp ?? {};
   if (level === 'token') {
-    return { name: 'clip', needs: [], coupled: false, perSequence: false, row: (view, i, scratch) => clipTokens(view, i, scratch, bounds, clamp) };
+    const fused = { ...bounds, limit: Math.min(clamp.max ?? Infinity, -(clamp.min ?? -Infinity)) };
+    return {
+      name: 'clip',
+      needs: [],
+      coupled: false,
+      perSequence: false,
+      row: (view, i, scratch) => clipTokens(view, i, scratch, bounds, clamp),
+      fused: (view, i, scratch, dLogp, k3) => fusedClipRow(view, i, scratch, dLogp, fused, k3),
+    };
   }
   const perSequence = level !== 'sequence-token' && options.clipCount !== 'tokens';
   return {

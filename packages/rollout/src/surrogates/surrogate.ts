@@ -1,5 +1,6 @@
 import type { TokenView } from '../batch/view.ts';
 import type { Need } from '../needs.ts';
+import type { FusedK3 } from './fusedClip.ts';
 
 /**
  * Room for one row, reused for every row: no allocation grows with the batch.
@@ -37,6 +38,8 @@ export interface Surrogate<State = unknown> {
   readonly perSequence: boolean;
   prepare?(view: TokenView): State;
   row(view: TokenView, i: number, scratch: RowScratch, state: State): void;
+  /** One pass for the whole row, gradient included, where nothing stands between this surrogate and the sum. */
+  readonly fused?: (view: TokenView, i: number, scratch: RowScratch, dLogp: Float64Array, k3: FusedK3 | undefined) => number;
 }
 
 export function makeScratch(columns: number, coupled: boolean): RowScratch {
