@@ -8,12 +8,13 @@ export { blobSource, bytesSource, readText, type ByteSource } from './safetensor
 export { DTYPE_BYTES, floatToBfloat16, floatToHalf, fromFloat32, halfToFloat, toFloat32, type Dtype } from './safetensors/dtype.ts';
 export { MAX_HEADER_BYTES, type SafetensorsHeader, type TensorInfo } from './safetensors/header.ts';
 export { SafetensorsFile } from './safetensors/reader.ts';
-export { floatTensor, PT_METADATA, safetensorsParts, serializeSafetensors, type TensorData } from './safetensors/writer.ts';
+export { floatTensor, planSafetensors, PT_METADATA, serializeSafetensors, type SafetensorsPlan, type TensorData } from './safetensors/writer.ts';
 export { openCheckpoint, WEIGHTS_FILE, WEIGHTS_INDEX_FILE, type Checkpoint } from './safetensors/checkpoint.ts';
 export { canonicalKey, publishedKey } from './safetensors/key-layout.ts';
 export { directoryHandleFiles, memoryFiles, requireText, type ModelFiles } from './files/model-files.ts';
 export { httpFiles, httpSource, type HttpOptions } from './files/http-source.ts';
 export { toRgb, type RawImage } from './image/raw-image.ts';
+export { decodeImageInBrowser } from './image/decode-browser.ts';
 export { smartResize, type Size } from './image/smart-resize.ts';
 export { resizeBicubic } from './image/resize-bicubic.ts';
 export { defaultPreprocessorConfig, parsePreprocessorConfig, type PreprocessorConfig } from './image/preprocessor-config.ts';
@@ -35,3 +36,5 @@ export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFiles, readAdapter, t
 export { LoraAdapter } from './lora/adapter.ts';
 export { type BatchImage, type BatchRow, packBatch, type PackedBatch, type TargetPlace, type TokenSequence } from './vl/batch.ts';
 export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';
+export { packVisionInputs, recordVisionTower } from './vl/plans.ts';
+export { type Completion, generate, type GenerateOptions } from './generate/generate.ts';

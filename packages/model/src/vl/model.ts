@@ -46,6 +46,7 @@ export class VisionLanguageModel {
   readonly #textTable: { readonly storage: Storage; readonly rows: number };
   readonly #visionTable: { readonly storage: Storage; readonly rows: number };
   readonly #plans = new Map<string, Promise<ReadyPlan>>();
+  readonly #onForget: (() => void)[] = [];
 
   constructor(engine: Engine, config: ModelConfig, options: ModelOptions = {}) {
     if (config.modelType !== 'qwen2_5_vl') {
@@ -255,9 +256,9 @@ export class VisionLanguageModel {
     return Object.fromEntries(Object.entries(out).map(([k, v]) => [k, Float32Array.from(v)]));
   }
 
-  /** Caches a plan under a key until weights become trainable or frozen; for parts of this package that record their own graphs. */
-  plan(key: string, record: () => { readonly graph: Graph; readonly shape: BatchShape }): Promise<ReadyPlan> {
-    return this.#plan(key, async () => record());
+  /** Calls back once when plans recorded so far are given up (adapters change, the model is disposed). */
+  onForget(callback: () => void): void {
+    this.#onForget.push(callback);
   }
 
   dispose(): void {
@@ -311,6 +312,7 @@ export class VisionLanguageModel {
   #forgetPlans(): void {
     for (const p of this.#plans.values()) void p.then(({ plan }) => plan.dispose(), () => undefined);
     this.#plans.clear();
+    for (const callback of this.#onForget.splice(0)) callback();
   }
 
   #parts(): { part: ParameterPart; store: ParameterStore }[] {

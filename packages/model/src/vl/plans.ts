@@ -1,7 +1,8 @@
 /** @file Plans of a model, recorded once for each shape of a batch. */
 import { backward, embed, gatherRows, Graph, type IdIndex, idIndex, idIndexInputs, logSoftmax, matmul, type Plan, type PlanInputs, rmsNorm, type Tensor } from '@trimpi/runtime';
 import type { LoraAdapter } from '../lora/adapter.ts';
-import type { PackedBatch } from './batch.ts';
+import type { ModelConfig } from '../config.ts';
+import { type BatchImage, type PackedBatch, packVision } from './batch.ts';
 import type { VisionLanguageModel } from './model.ts';
 import { patchLength } from './parameters.ts';
 import { type Factors, type Observer, textTower, type VisionInputs, visionTower } from './towers.ts';
@@ -174,4 +175,15 @@ export interface ReadyPlan {
   readonly plan: Plan;
   readonly inputs: ReadonlySet<string>;
   readonly shape: BatchShape;
+}
+
+/** Records the vision tower alone, for training it with other heads: [patches / merge^2, text width] in window order. */
+export function recordVisionTower(model: VisionLanguageModel, g: Graph, patches: number): Tensor {
+  return recordVision(model, g, patches, () => undefined);
+}
+
+/** The inputs of `recordVisionTower` for images that fill it exactly, and for each cell the row the tower puts it out at. */
+export function packVisionInputs(config: ModelConfig, images: readonly BatchImage[]): { readonly inputs: PlanInputs; readonly rowOfCell: Int32Array } {
+  const { packed, rowOfCell } = packVision(config, images);
+  return { inputs: visionInputs(packed, packed.patches), rowOfCell };
 }

@@ -3,38 +3,18 @@
  * No score matrix: the backward pass recomputes P from the log-sum-exp. Which keys a query sees is data, not code:
  * causal, windowed, packed and prefix-sharing layouts use the same three shaders.
  */
-import type { AttentionAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch, unroll } from '../launch.ts';
+import { dot, quads, strides } from './attention-parts.ts';
+import { attentionBackwardSubgroup, attentionSubgroup, SUBGROUP_HEAD_LIMIT } from './attention-subgroup.ts';
 import type { Kernel } from './context.ts';
 
-/** Declares `name0 .. name{D/4-1}` from an expression of the vec4 index. */
-function quads(name: string, count: number, value: (i: number) => string, keyword = 'let'): string {
-  return unroll(count, (i) => `${keyword} ${name}${i} = ${value(i)};`, ' ');
-}
-
-function dot(a: string, b: (i: number) => string, count: number): string {
-  return unroll(count, (i) => `dot(${a}${i}, ${b(i)})`, ' + ');
-}
-
-function strides(a: AttentionAttributes, q: Tensor, k: Tensor, v: Tensor) {
-  return {
-    tq: ['u32', rowsAndColumns(q)[0]],
-    tk: ['u32', rowsAndColumns(k)[0]],
-    qs: ['u32', rowsAndColumns(q)[1] / 4],
-    ks: ['u32', rowsAndColumns(k)[1] / 4],
-    vs: ['u32', rowsAndColumns(v)[1] / 4],
-    qc: ['u32', a.qColumn / 4],
-    kc: ['u32', a.kColumn / 4],
-    vc: ['u32', a.vColumn / 4],
-    scale: ['f32', a.scale],
-  } as const;
-}
-
-export const attentionKernel: Kernel<'attention'> = (node) => {
+export const attentionKernel: Kernel<'attention'> = (node, context) => {
   const [q, k, v, ranges] = node.inputs as [Tensor, Tensor, Tensor, Tensor];
   const [o, lse] = node.outputs as readonly [Tensor, Tensor];
   const a = node.attributes;
+  // Decoding reads a cache in which neighbouring rows look at places far from each other: there a union is waste.
+  if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT && q.id === k.id) return [attentionSubgroup(a, [q, k, v, ranges], [o, lse])];
   const d = a.headDim / 4;
   const score = (j: number) => `let s${j} = ${dot('q', (i) => `k[kb + ${j}u * p.ks + ${i}u]`, d)};`;
   return [
@@ -88,10 +68,11 @@ export const attentionKernel: Kernel<'attention'> = (node) => {
   ];
 };
 
-export const attentionBackwardKernel: Kernel<'attentionBackward'> = (node) => {
+export const attentionBackwardKernel: Kernel<'attentionBackward'> = (node, context) => {
   const [qkv, o, lse, dO, queryRanges, keyRanges] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
   const [dqkv, delta] = node.outputs as readonly [Tensor, Tensor];
   const a = node.attributes;
+  if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT) return attentionBackwardSubgroup(a, [qkv, o, lse, dO, queryRanges, keyRanges], [dqkv, delta]);
   const d = a.headDim / 4;
   const group = a.heads / a.kvHeads;
   const t = rowsAndColumns(qkv)[0];
