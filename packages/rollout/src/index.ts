@@ -85,3 +85,22 @@ export { type OverlongOptions, overlongPenalty } from './rewards/overlong.ts';
 export { type AdaptiveKlState, updateAdaptiveKl } from './regularisers/adaptiveKl.ts';
 export { type AdaptiveEntropyState, updateAdaptiveEntropy } from './regularisers/adaptiveEntropy.ts';
 export { type TeacherReweightInput, teacherReweight } from './advantages/teacherReweight.ts';
+export { otcGroupRewards, otcReward } from './rewards/otc.ts';
+export { type ToolCall, toolRlReward } from './rewards/toolRl.ts';
+export { klInReward } from './rewards/klInReward.ts';
+export { rolloutMetrics } from './poro/diagnostics.ts';
+export { essLearningRateScale } from './updateControl.ts';
+
+// More surrogates, regularisers, advantages and selections
+export { type DispoOptions, dispo } from './surrogates/dispo.ts';
+export { type BapoOptions, bapo } from './surrogates/bapo.ts';
+export { mdpo } from './surrogates/mdpo.ts';
+export { type LldsOptions, llds } from './regularisers/llds.ts';
+export { type AspoInput, type HdpoInput, type ToolPoInput, type XrpoInput, aspoAdvantages, hdpoChannels, toolPoAdvantages, xrpoAdvantages } from './advantages/toolChannels.ts';
+export { type RiskPoOptions, type RiskPoState, riskPoAdvantages } from './advantages/riskPo.ts';
+export { type HgpoOptions, type HgpoStep, hgpoAdvantages } from './advantages/hgpo.ts';
+export { maxVarianceSubset, topTokens } from './selectors/d3s.ts';
+
+// Driver
+export { runStep } from './driver/step.ts';
+export type { Completion, DriverPrompt, GenerateRequest, Rollout, Score, ScoredLogps, StepOptions, StepReason, StepResult, TrainingBatch } from './driver/types.ts';

@@ -28,7 +28,7 @@ export interface ClipOptions {
 }
 
 /** [floor at A < 0, ceiling at A > 0, cap at A < 0]: the only three numbers the clipped surrogate depends on. */
-interface Bounds {
+export interface Bounds {
   readonly low: number;
   readonly high: number;
   readonly ceiling: number;
@@ -73,7 +73,7 @@ export function clip(options: ClipOptions = {}): Surrogate {
   };
 }
 
-function clipTokens(view: TokenView, i: number, scratch: RowScratch, { low, high, ceiling, cap }: Bounds, clamp: LogRatioClamp): void {
+export function clipTokens(view: TokenView, i: number, scratch: RowScratch, { low, high, ceiling, cap }: Bounds, clamp: LogRatioClamp): void {
   const { logps, mask, advantages, perToken } = view;
   const { loss, grad, old } = scratch;
   const top = Math.min(clamp.max ?? Infinity, MAX_EXPONENT);
