@@ -61,14 +61,11 @@ async function main([name, ...args]) {
   return runTask(task.command(args), env);
 }
 
-function ignore() {}
-
-/** Runs the task and hands Ctrl-C on to it, so that it can save before it ends. */
+/** Runs the task. Ctrl-C reaches it from the terminal; a request to end is handed on, so that it can save before it ends. */
 async function runTask(command, env) {
-  process.on('SIGINT', ignore);
-  process.on('SIGTERM', ignore);
-  const { code } = await run(process.execPath, command, { env });
-  process.off('SIGINT', ignore);
-  process.off('SIGTERM', ignore);
+  const stop = new AbortController();
+  process.on('SIGINT', () => {});
+  process.once('SIGTERM', () => stop.abort());
+  const { code } = await run(process.execPath, command, { env, signal: stop.signal });
   return code;
 }

@@ -60,7 +60,8 @@ export class Fields {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
       this.fail(key, `must be an integer in ${min}..${max}`, 'Correct the field.');
     }
-    return value;
+    // JSON knows a -0.
+    return value + 0;
   }
 
   number(key: string, options: { fallback?: number; min: number; max: number }): number {

@@ -32,6 +32,7 @@ export function checkTokenizerJson(json: unknown): TokenizerJson {
   // Old files leave the type out.
   if (model['type'] !== undefined && model['type'] !== 'BPE') refuse('model.type', model['type'], 'must be BPE');
   if (!hasByteLevel(json['pre_tokenizer']) || !hasByteLevel(json['decoder'])) refuse('pre_tokenizer', json['pre_tokenizer'], 'must be byte-level, like the decoder');
+  checkSplits(json['pre_tokenizer']);
   const { vocab, merges } = model;
   if (!isObject(vocab)) refuse('model.vocab', vocab, 'must be an object');
   const owners = new Map<number, string>();
@@ -68,6 +69,20 @@ function hasByteLevel(component: unknown): boolean {
   if (component['type'] === 'ByteLevel') return true;
   const inner = component['pretokenizers'] ?? component['decoders'];
   return component['type'] === 'Sequence' && Array.isArray(inner) && inner.some(hasByteLevel);
+}
+
+const SPLIT_BEHAVIOURS: readonly unknown[] = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'];
+
+/** The library passes over a split it cannot read, and would then cut text in another way than the model knows. */
+function checkSplits(component: unknown): void {
+  if (!isObject(component)) return;
+  const inner = component['pretokenizers'];
+  if (Array.isArray(inner)) inner.forEach(checkSplits);
+  if (component['type'] !== 'Split') return;
+  const { pattern, behavior, invert } = component;
+  if (!isObject(pattern) || typeof (pattern['Regex'] ?? pattern['String']) !== 'string') refuse('pre_tokenizer.pattern', pattern, 'must hold a Regex or a String');
+  if (!SPLIT_BEHAVIOURS.includes(behavior)) refuse('pre_tokenizer.behavior', behavior, 'must be a behaviour of a split');
+  if (invert !== undefined && typeof invert !== 'boolean') refuse('pre_tokenizer.invert', invert, 'must be true or false');
 }
 
 function isId(value: unknown): value is number {

@@ -23,49 +23,60 @@ export function floatTensor(values: Float32Array, shape: readonly number[], dtyp
   return { dtype, shape, data: fromFloat32(values, dtype) };
 }
 
-/**
- * The parts of a file in order, header first, so that a large one can be streamed. The same input gives the same bytes.
- * @throws ModelError `invalid-input` for a tensor whose data is not of the size of its shape.
- */
-export function safetensorsParts(tensors: ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = PT_METADATA): Uint8Array[] {
-  const names = [...tensors.keys()].toSorted(compareUtf8);
+/** Header and order of a file whose data is not at hand yet. */
+export interface SafetensorsPlan {
+  /** Length prefix and padded JSON. */
+  readonly header: Uint8Array;
+  /** The order in which the data has to follow. */
+  readonly names: readonly string[];
+  /** Size of each tensor, bytes, in that order. */
+  readonly sizes: readonly number[];
+}
+
+/** Lays out a file from dtypes and shapes alone, so that tensors can be written one after the other. */
+export function planSafetensors(tensors: ReadonlyMap<string, Pick<TensorData, 'dtype' | 'shape'>>, metadata: Readonly<Record<string, string>> = PT_METADATA): SafetensorsPlan {
   const rank = (name: string): number => DTYPE_ORDER.indexOf(tensors.get(name)?.dtype ?? 'BOOL');
-  names.sort((a, b) => rank(b) - rank(a));
+  const names = [...tensors.keys()].toSorted(compareUtf8).toSorted((a, b) => rank(b) - rank(a));
   // JSON.stringify would move keys that look like integers to the front, so the object is put together here.
   const fields = Object.keys(metadata).length === 0 ? [] : [`"__metadata__":${JSON.stringify(metadata)}`];
-  const parts: Uint8Array[] = [];
   let at = 0;
-  for (const name of names) {
-    const tensor = tensors.get(name);
-    if (tensor === undefined) continue;
+  const sizes = names.map((name) => {
+    const { dtype, shape } = tensors.get(name) ?? { dtype: 'U8', shape: [0] };
     if (name === '__metadata__') {
       throw new ModelError('invalid-input', { argument: 'tensors', value: name, message: 'is a reserved name', remedy: 'Rename the tensor.' });
     }
-    const bytes = elementCount(tensor.shape, name) * DTYPE_BYTES[tensor.dtype];
-    if (bytes !== tensor.data.byteLength) {
-      throw new ModelError('invalid-input', { argument: name, value: tensor.data, message: `does not hold the ${bytes} bytes of its dtype and shape`, remedy: 'Give the data of the whole tensor.' });
-    }
-    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype: tensor.dtype, shape: tensor.shape, data_offsets: [at, at + bytes] })}`);
-    parts.push(tensor.data);
+    const bytes = elementCount(shape, name) * DTYPE_BYTES[dtype];
+    fields.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [at, at + bytes] })}`);
     at += bytes;
-  }
+    return bytes;
+  });
   const json = new TextEncoder().encode(`{${fields.join(',')}}`);
   const padded = Math.ceil(json.byteLength / 8) * 8;
   const header = new Uint8Array(8 + padded).fill(0x20, 8);
   new DataView(header.buffer).setBigUint64(0, BigInt(padded), true);
   header.set(json, 8);
-  return [header, ...parts];
+  return { header, names, sizes };
 }
 
-/** A whole file in memory. */
-export function serializeSafetensors(tensors: ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = PT_METADATA): Uint8Array {
-  const parts = safetensorsParts(tensors, metadata);
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.byteLength;
+/** Refuses data that is not of the size its shape asks for. */
+export function checkTensorSize(name: string, data: Uint8Array, bytes: number): Uint8Array {
+  if (bytes !== data.byteLength) {
+    throw new ModelError('invalid-input', { argument: name, value: data, message: `does not hold the ${bytes} bytes of its dtype and shape`, remedy: 'Give the data of the whole tensor.' });
   }
+  return data;
+}
+
+/** A whole file in memory. The same input gives the same bytes. @throws ModelError `invalid-input` for data of another size than its shape's. */
+export function serializeSafetensors(tensors: ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = PT_METADATA): Uint8Array {
+  const { header, names, sizes } = planSafetensors(tensors, metadata);
+  const out = new Uint8Array(sizes.reduce((sum, size) => sum + size, header.byteLength));
+  out.set(header);
+  let at = header.byteLength;
+  names.forEach((name, i) => {
+    const size = sizes[i] ?? 0;
+    out.set(checkTensorSize(name, tensors.get(name)?.data ?? new Uint8Array(0), size), at);
+    at += size;
+  });
   return out;
 }
 
