@@ -34,6 +34,7 @@ export {
 export { paperPreset, TINY_SCENES, type ClevrPolicyConfig, type ResolvedClevrPolicyConfig } from './clevr/policy/config.ts';
 export type { ClevrPolicy } from './clevr/policy/policy.ts';
 export { clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample } from './clevr/policy/dataset.ts';
+export { COMPACT_NAME_WORDS } from './clevr/policy/names.ts';
 export { forwardReasoning, reverseReasoning } from './clevr/policy/trace.ts';
 export { scoreClevrPolicy, type ClevrPolicyScore } from './clevr/policy/score.ts';
 export {
@@ -50,3 +51,23 @@ export {
 } from './clevr/policy/metrics.ts';
 export { shortcutBaselines, type ShortcutBaselines } from './clevr/policy/baselines.ts';
 export { modelReasoning, type ModelReasoningOptions } from './core/modelreasoning.ts';
+
+export { TOOLS, toolType, type ToolArgument, type ToolCall, type ToolType } from './gta/tools.ts';
+export { PAPER_RULES, TIPS } from './gta/policy/paper.ts';
+export { FIELDS, type GtaRules, type Restriction, type RuleBullet, type Tip, type UserProfile } from './gta/policy/types.ts';
+export { proveRules, ruleBoxes, type RuleBox, type RuleProof } from './gta/policy/prove.ts';
+export { generateRules, type GenerateRulesOptions } from './gta/policy/generate.ts';
+export { policyDocument, rulesText } from './gta/policy/text.ts';
+export { factsOf, resolveTool, type Resolution } from './gta/policy/resolve.ts';
+export { FAMILIES } from './gta/episodes/families.ts';
+export { makeEpisode, resolveEpisode, type Episode, type ResolvedStep } from './gta/episodes/episode.ts';
+export { gtaPolicy, gtaReasoning, SLICES, type GtaPolicyConfig, type GtaPolicyDataset, type GtaPolicyExample, type HistoryTurn, type Slice } from './gta/dataset.ts';
+export {
+  gtaOverride, gtaPolicyQuestions, permuteVersions, scoreGtaReferral, type GtaOverrideDataset, type GtaOverrideExample, type GtaOverrideOptions, type GtaReferralScore,
+} from './gta/update.ts';
+export { formatToolCall, otcFactor, parseToolCall, scoreGtaPolicy, toolRlReward, type GtaScore, type GtaScoreOptions } from './gta/score/score.ts';
+export { boxOverlap, parseBox, scoreArguments, scoreField, type TextSimilarity } from './gta/score/arguments.ts';
+export { evaluateExpression } from './gta/score/expression.ts';
+export { textSimilarity } from './gta/score/similarity.ts';
+export { gtaStepMetrics, type GtaStepMetrics, type StepPrediction } from './gta/score/steps.ts';
+export type { Entity, Picture, PictureKind, TextLine } from './gta/pictures/sketch.ts';

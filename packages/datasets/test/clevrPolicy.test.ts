@@ -7,6 +7,7 @@ import {
   shortcutBaselines, TINY_SCENES, type ClevrPolicyConfig,
 } from '../src/index.ts';
 
+const by = (color: string) => [{ type: 'scene' }, { type: 'filter_color', inputs: [0], value_inputs: [color] }];
 describe('sampleTree', () => {
   it('has the paper\'s numbers of outcomes whatever the seed', () => {
     const counts = { 1: 2, 2: 4, 3: 8, 4: 16, 5: 31, 6: 55, 7: 87, 8: 123 } as const;
@@ -342,7 +343,6 @@ describe('CLEVR programs', () => {
       expect(evaluateProgram([...base, { type: 'same_shape', inputs: [1] }, { type: 'count', inputs: [2] }], scene)).toBe(scene.objects.filter((p) => p.shape === o.shape).length - 1);
       expect(evaluateProgram([...base, { type: 'relate_filter_count', inputs: [1], side_inputs: ['right', '', '', '', ''] }], scene)).toBe(scene.relationships.right[i]?.length);
     }
-    const by = (color: string) => [{ type: 'scene' }, { type: 'filter_color', inputs: [0], value_inputs: [color] }];
     const union = [...by('red'), { type: 'scene' }, { type: 'filter_color', inputs: [2], value_inputs: ['blue'] }, { type: 'union', inputs: [1, 3] }, { type: 'count', inputs: [4] }];
     expect(evaluateProgram(union, scene)).toBe(scene.objects.filter((o) => o.color === 'red' || o.color === 'blue').length);
     expect(evaluateProgram([...union, { type: 'less_than', inputs: [5, 5] }], scene)).toBe(false);

@@ -56,7 +56,7 @@ export function parseResponse(completion: string): ParsedResponse {
   const end = text.indexOf('</think>');
   const paired = opens === 1 && closes === 1 && begin < end;
   const reasoning = paired ? text.slice(begin + 7, end) : undefined;
-  const spoken = closes > 0 ? text.slice(text.lastIndexOf('</think>') + 8) : opens > 0 ? '' : text;
+  const spoken = outsideThinking(text, begin, end);
   const boxes = findBoxes(spoken);
   const only = boxes.length === 1 && spoken.split(OPEN).length === 2 ? boxes[0] : undefined;
   return {
@@ -64,6 +64,20 @@ export function parseResponse(completion: string): ParsedResponse {
     answer: only?.content.trim(),
     wellFormed: paired && begin === 0 && only !== undefined && spoken.slice(only.end).trim() === '',
   };
+}
+
+/** What is said outside the thinking. A closing tag without an opening one ends thinking that the prompt began. */
+function outsideThinking(text: string, begin: number, end: number): string {
+  let rest = end !== -1 && (begin === -1 || end < begin) ? text.slice(end + 8) : text;
+  let spoken = '';
+  for (;;) {
+    const open = rest.indexOf('<think>');
+    if (open === -1) return spoken + rest;
+    spoken += `${rest.slice(0, open)} `;
+    const close = rest.indexOf('</think>', open);
+    if (close === -1) return spoken;
+    rest = rest.slice(close + 8);
+  }
 }
 
 /** `<think>reasoning</think>\boxed{answer}` */

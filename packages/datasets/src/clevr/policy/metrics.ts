@@ -31,15 +31,16 @@ export interface BranchingError {
   readonly averageAbsoluteDifference: number;
 }
 
+function countCited(texts: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const text of texts) for (const id of citedConditions(parseResponse(text).reasoning ?? text)) counts.set(id, (counts.get(id) ?? 0) + 1);
+  return counts;
+}
+
 /** Compares the condition ids that responses cite with those that the reference reasoning cites. */
 export function branchingError(predictions: readonly string[], golds: readonly string[]): BranchingError {
-  const count = (texts: readonly string[]): Map<string, number> => {
-    const counts = new Map<string, number>();
-    for (const text of texts) for (const id of citedConditions(parseResponse(text).reasoning ?? text)) counts.set(id, (counts.get(id) ?? 0) + 1);
-    return counts;
-  };
-  const predicted = count(predictions);
-  const gold = count(golds);
+  const predicted = countCited(predictions);
+  const gold = countCited(golds);
   const histogram = [...new Set([...predicted.keys(), ...gold.keys()])]
     .toSorted()
     .map((id) => ({ id, predicted: predicted.get(id) ?? 0, gold: gold.get(id) ?? 0 }));
