@@ -103,7 +103,7 @@ export async function pretrainVision(model: VisionLanguageModel, pool: ScenePool
       options.onStep(step, Object.fromEntries(HEADS.map(([name]) => {
         const t = targets[`target.${name}`]!;
         const n = t.reduce((a, x) => a + (x >= 0 ? 1 : 0), 0);
-        return [name, -out[`logp.${name}`]!.reduce((a: number, b: number) => a + b, 0) / Math.max(1, n)];
+        return [name, -Array.from(out[`logp.${name}`]!).reduce((a, b) => a + b, 0) / Math.max(1, n)];
       })));
     }
   }

@@ -1,0 +1,66 @@
+/** @file What a run found, as data (`report.json`) and as a page that needs nothing else (`report.html`). */
+import type { Proportion } from './interval.ts';
+
+export interface StageReport extends Proportion {
+  readonly name: string;
+  /** In words, for the page. */
+  readonly title: string;
+  /** Whether the policy was in the prompt of this evaluation. */
+  readonly policyInPrompt: boolean;
+  /** Mean tokens of the prompts of this evaluation. */
+  readonly promptTokens: number;
+  /** Median time of the first forward pass over one prompt. */
+  readonly prefillMs: number;
+  /** Tokens trained on in a second; 0 for a stage without training. */
+  readonly tokensPerSecond: number;
+  readonly seconds: number;
+}
+
+export interface Curve {
+  readonly stage: string;
+  readonly name: string;
+  readonly points: readonly (readonly [step: number, value: number])[];
+}
+
+export interface ReportExample {
+  readonly image: { readonly width: number; readonly height: number; readonly rgb: Uint8Array };
+  readonly query: string;
+  readonly answer: string;
+  readonly completions: readonly { readonly stage: string; readonly text: string; readonly correct: boolean }[];
+}
+
+export interface RunReport {
+  readonly title: string;
+  readonly seed: number;
+  readonly adapter: string;
+  readonly seconds: number;
+  /** One over the number of cases. */
+  readonly chance: number;
+  readonly majority: number;
+  /** The base with the policy in its prompt. */
+  readonly inContext: Proportion & { readonly promptTokens: number; readonly prefillMs: number };
+  readonly stages: readonly StageReport[];
+  /** What the numbers say in plain sentences, the disappointing ones included. */
+  readonly findings: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Sentences that the figures support: a stage helped only when its interval lies above the one before. */
+export function findings(report: Omit<RunReport, 'findings'>): string[] {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const out: string[] = [];
+  report.stages.slice(1).forEach((stage, i) => {
+    const before = stage.name === 'grpo' || stage.name === 'poro-grpo' ? (report.stages.find((s) => s.name === 'cot-sft') ?? report.stages[i]!) : report.stages[i]!;
+    const change = `${percent(before.accuracy)} to ${percent(stage.accuracy)}`;
+    if (stage.low > before.high) out.push(`${stage.title} helped: ${change} without the policy.`);
+    else if (stage.high < before.low) out.push(`${stage.title} made it worse: ${change} without the policy.`);
+    else out.push(`${stage.title} did not help measurably in this run: ${change}, and the 95 % intervals overlap.`);
+  });
+  const last = report.stages[report.stages.length - 1];
+  if (last !== undefined) {
+    if (last.low > Math.max(report.chance, report.majority)) out.push(`At the end the model answers without the policy above chance (${percent(report.chance)}) and above the majority answer (${percent(report.majority)}).`);
+    else out.push(`At the end the model is not measurably above chance (${percent(report.chance)}) or the majority answer (${percent(report.majority)}).`);
+    out.push(`Its prompts hold ${last.promptTokens.toFixed(0)} tokens, against ${report.inContext.promptTokens.toFixed(0)} with the policy (${percent(1 - last.promptTokens / report.inContext.promptTokens)} fewer); prefill takes ${last.prefillMs.toFixed(1)} ms against ${report.inContext.prefillMs.toFixed(1)} ms.`);
+  }
+  return out;
+}

@@ -1,0 +1,52 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { memoryFiles, openCheckpoint, serializeSafetensors, VisionLanguageModel } from '@trimpi/model';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { drawScenes, encodePool } from '../src/base/scenes.ts';
+import { measureBase, pretrainText } from '../src/base/text.ts';
+import { makeTiny } from '../src/base/tiny.ts';
+import { WordCodec } from '../src/base/words.ts';
+
+const [dir = '.cache/base', from = 'vision', to = 'base', poolText = '6000', mixText = '4500000', repeatText = '800000', drillText = '600000'] = process.argv.slice(2);
+const tiny = makeTiny();
+const engine = new WebGpuEngine(await openDevice());
+const model = new VisionLanguageModel(engine, tiny.config);
+await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': new Uint8Array(readFileSync(`${dir}/${from}.safetensors`)) })));
+if (from === 'vision') {
+  const vision = await model.tensors();
+  const d = tiny.config.hiddenSize;
+  model.initialise(12, (name, shape) => (name.includes('embed_tokens') ? 0.3 : /(o_proj|down_proj)/.test(name) ? 0.02 : 1 / Math.sqrt(shape[1] ?? d)));
+  const files = new Map(await model.tensors());
+  for (const [k, v] of vision) if (k.startsWith('model.visual.')) files.set(k, v);
+  await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': serializeSafetensors(files) })));
+}
+const started = Date.now();
+const clock = () => ((Date.now() - started) / 1000).toFixed(0);
+const pool = await drawScenes(tiny.config, 20261121, 0, Number(poolText));
+const held = await drawScenes(tiny.config, 20261121, 1_000_000, 320);
+console.log(clock(), 'drawn');
+const data = { scenes: pool.scenes, features: await encodePool(model, pool) };
+const test = { scenes: held.scenes, features: await encodePool(model, held) };
+console.log(clock(), 'encoded');
+const codec = new WordCodec(tiny.tokenizer);
+let sums: Record<string, [number, number]> = {};
+let lastMeasure = 0;
+const save = async (name: string) => writeFileSync(`${dir}/${name}.safetensors`, serializeSafetensors(await model.tensors()));
+const measuring: Promise<void>[] = [];
+await pretrainText(model, codec, data, {
+  seed: 21, learningRate: 2e-3, batchTokens: 4000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mixTokens: Number(mixText),
+  onStep({ phase, step, tokens, losses }) {
+    for (const [k, v] of Object.entries(losses)) sums[k] = [(sums[k]?.[0] ?? 0) + v, (sums[k]?.[1] ?? 0) + 1];
+    if (step % 20 === 0) {
+      console.log(clock(), phase, 'step', step, 'tokens', tokens, Object.entries(sums).map(([k, [a, n]]) => `${k} ${(a / n).toFixed(3)}`).join(' '));
+      sums = {};
+    }
+    if (tokens - lastMeasure > 1_000_000) {
+      lastMeasure = tokens;
+      measuring.push(save(`${to}-partial`));
+    }
+  },
+});
+await Promise.all(measuring);
+await save(to);
+console.log(clock(), JSON.stringify(await measureBase(model, codec, test, { depths: [1, 2, 3], perDepth: 192, seed: 1 })));
+engine.dispose();

@@ -1,0 +1,209 @@
+/**
+ * @file Second stage of the tiny base: the decoder learns to bind, to look up, and to follow a policy in context.
+ * Binding comes first (repeated sequences, then lookup drills): a model that starts with everything at once never
+ * learns to look up what belongs to an id in its context (measured in an earlier prototype and here, docs/results).
+ */
+import { captionScene, COMPACT_NAME_WORDS, compactAnswer, compactPolicyText, compactQuery, compactReasoning, compactResponse, compactVocabulary, evaluateTree, existenceQuestions, lookupDrill, sampleTree, type Scene } from '@trimpi/datasets';
+import { type BatchImage, type BatchRow, generate, packBatch, type VisionLanguageModel } from '@trimpi/model';
+import { PhiloxStream } from '@trimpi/runtime';
+import { scheduled } from './schedule.ts';
+import { TINY_BASE_SCENES } from './scenes.ts';
+import { RowBuilder, WordCodec } from './words.ts';
+
+export interface TextTraining {
+  readonly seed: number;
+  readonly learningRate: number;
+  /** Tokens of a step. */
+  readonly batchTokens: number;
+  /** Most tokens of repeated sequences (less when their loss falls below 1) and of lookup drills. */
+  readonly repeatTokens: number;
+  readonly drillTokens: number;
+  readonly mixTokens: number;
+  readonly onStep?: (info: StepInfo) => void;
+}
+
+export interface StepInfo {
+  readonly phase: 'repeat' | 'drill' | 'mix';
+  readonly step: number;
+  /** Tokens so far. */
+  readonly tokens: number;
+  /** Mean loss by kind of row. */
+  readonly losses: Readonly<Record<string, number>>;
+}
+
+export interface PretrainingScenes {
+  readonly scenes: readonly Scene[];
+  readonly features: readonly BatchImage[];
+}
+
+type Kind = 'repeat' | 'drill' | 'exist' | 'caption' | 'policy';
+
+/** Makes rows of every kind; a function of the seed and of how many were made. */
+export class PretrainingRows {
+  readonly #random: PhiloxStream;
+  readonly #model: VisionLanguageModel;
+  readonly #codec: WordCodec;
+  readonly #data: PretrainingScenes;
+  readonly #vocabulary = compactVocabulary();
+  #made = 0;
+
+  constructor(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, seed: number) {
+    this.#model = model;
+    this.#codec = codec;
+    this.#data = data;
+    this.#random = new PhiloxStream(seed, 0x7e87);
+  }
+
+  row(kind: Kind, depth: number): RowBuilder {
+    const b = new RowBuilder(this.#model.config, this.#codec);
+    const r = this.#random;
+    const index = this.#made++;
+    switch (kind) {
+      case 'repeat': {
+        const words = this.#codec.encode(Array.from({ length: 6 + r.integer(20) }, () => this.#vocabulary[r.integer(this.#vocabulary.length)]).join(' '));
+        return b.tokens(words).tokens(words.slice(0, 1)).tokens(words.slice(1), 1);
+      }
+      case 'drill': {
+        const { policyText, pairs } = lookupDrill({ depth, seed: `drill ${this.#random.word()}`, index });
+        b.text(policyText);
+        for (const { id, content } of pairs) b.text(id).text(content, 1).text(';');
+        return b;
+      }
+      case 'exist': {
+        const i = r.integer(this.#data.scenes.length);
+        b.image(this.#data.features[i]!);
+        for (const q of existenceQuestions(this.#data.scenes[i]!, { seed: `exist ${r.word()}`, count: 12 })) b.text(q.question).text(q.answer, 1);
+        return b;
+      }
+      case 'caption': {
+        const i = r.integer(this.#data.scenes.length);
+        return b.image(this.#data.features[i]!).text('caption').text(captionScene(this.#data.scenes[i]!, { ...TINY_BASE_SCENES, cell: 16 }).replace(/^caption /, ''), 0.3).end(0.3);
+      }
+      case 'policy': {
+        const e = this.policyExample(depth);
+        return b.text(e.policyText, 0.1).image(e.image).text(e.query).text(e.response, 1).end(1);
+      }
+      default:
+        return kind satisfies never;
+    }
+  }
+
+  /** A random policy under a random name, and a scene that leads to a leaf chosen first. */
+  policyExample(depth: number): { policyText: string; query: string; response: string; answer: string; image: BatchImage } {
+    const r = this.#random;
+    for (;;) {
+      const tree = sampleTree({ depth, seed: `pretrain ${r.word()} ${r.word()}` });
+      const wanted = r.integer(tree.leaves.length);
+      const [first, second] = r.shuffle([...COMPACT_NAME_WORDS]);
+      const name = `${first} ${second}`;
+      for (let tries = 0; tries < 200; tries++) {
+        const i = r.integer(this.#data.scenes.length);
+        const { leaf, path } = evaluateTree(tree, this.#data.scenes[i]!);
+        if (leaf.index !== wanted) continue;
+        const answer = compactAnswer(leaf);
+        return { policyText: compactPolicyText(tree, name), query: compactQuery(name), response: compactResponse(compactReasoning(path, leaf), answer), answer, image: this.#data.features[i]! };
+      }
+    }
+  }
+}
+
+/** Rows of a batch with the gradient of their weighted mean loss. */
+export function weightedBatch(model: VisionLanguageModel, rows: readonly RowBuilder[]) {
+  const batch = packBatch(model.config, rows.map((r): BatchRow => ({ sequence: r.sequence(), predict: r.weights.map((w) => (w > 0 ? 1 : 0)) })));
+  const weights = batch.places.map(({ row, index }) => rows[row]!.weights[index]!);
+  const total = weights.reduce((a, b) => a + b, 0);
+  return { batch, weights, dLogp: weights.map((w) => -w / total) };
+}
+
+/** Trains the text tower on features of a frozen vision tower. */
+export async function pretrainText(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: TextTraining): Promise<{ readonly tokens: number; readonly steps: number }> {
+  const rows = new PretrainingRows(model, codec, data, options.seed);
+  const random = new PhiloxStream(options.seed, 0x3141);
+  model.setTrainable('text');
+  let step = 0;
+  let tokens = 0;
+
+  const take = async (phase: StepInfo['phase'], pick: () => readonly [Kind, number], rate: number) => {
+    const chosen: { kind: Kind; row: RowBuilder }[] = [];
+    for (let n = 0; n < options.batchTokens; ) {
+      const [kind, depth] = pick();
+      const row = rows.row(kind, depth);
+      chosen.push({ kind, row });
+      n += row.ids.length;
+    }
+    const { batch, weights, dLogp } = weightedBatch(model, chosen.map((c) => c.row));
+    const { logp } = await model.accumulate(batch, dLogp);
+    await model.step({ learningRate: rate, beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step: ++step, gradScale: 1 });
+    tokens += batch.tokens;
+    const sums = new Map<string, [number, number]>();
+    batch.places.forEach(({ row }, i) => {
+      if (weights[i]! < 0.2) return;
+      const s = sums.get(chosen[row]!.kind) ?? [0, 0];
+      sums.set(chosen[row]!.kind, [s[0] - logp[i]!, s[1] + 1]);
+    });
+    const losses = Object.fromEntries([...sums].map(([k, [a, n]]) => [k, a / n]));
+    options.onStep?.({ phase, step, tokens, losses });
+    return losses;
+  };
+
+  const warm = () => options.learningRate * Math.min(1, step / 40);
+  let average = 5;
+  for (const end = tokens + options.repeatTokens; tokens < end && average > 0.6; ) average = 0.9 * average + 0.1 * ((await take('repeat', () => ['repeat', 1], warm()))['repeat'] ?? 5);
+  average = 3;
+  for (const end = tokens + options.drillTokens; tokens < end && average > 0.06; ) {
+    average = 0.9 * average + 0.1 * ((await take('drill', () => (random.next() < 0.15 ? ['repeat', 1] : ['drill', 1 + random.integer(3)]), warm()))['drill'] ?? 3);
+  }
+  const begin = tokens;
+  const mix = (): readonly [Kind, number] => {
+    const u = random.next();
+    if (u < 0.12) return ['drill', 1 + random.integer(3)];
+    if (u < 0.42) return ['exist', 1];
+    if (u < 0.5) return ['caption', 1];
+    const v = random.next();
+    const done = (tokens - begin) / options.mixTokens;
+    return ['policy', v < 0.25 ? 1 : v < (done < 0.5 ? 1 : 0.85) ? 2 : 3];
+  };
+  const mixSteps = Math.ceil(options.mixTokens / options.batchTokens);
+  for (let i = 1; tokens - begin < options.mixTokens; i++) await take('mix', mix, scheduled(options.learningRate, i + 100, mixSteps + 100, 1));
+  model.setTrainable();
+  return { tokens, steps: step };
+}
+
+/** How well a base reads: near-miss existence questions, and new policies in context by depth (greedy), on scenes given. */
+export async function measureBase(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: { readonly depths: readonly number[]; readonly perDepth: number; readonly seed: number }): Promise<Record<string, number>> {
+  const out: Record<string, number> = {};
+  const [yes, no] = ['yes', 'no'].map((w) => codec.encode(w)[0]!) as [number, number];
+  let right = 0;
+  let asked = 0;
+  for (let i = 0; i < data.scenes.length; i += 16) {
+    const rows: RowBuilder[] = [];
+    const answers: number[] = [];
+    for (let s = i; s < Math.min(i + 16, data.scenes.length); s++) {
+      for (const q of existenceQuestions(data.scenes[s]!, { seed: `measure ${options.seed} ${s}`, count: 4 })) {
+        for (const id of [yes, no]) rows.push(new RowBuilder(model.config, codec).image(data.features[s]!).text(q.question).tokens([id], 1));
+        answers.push(q.answer === 'yes' ? yes : no);
+      }
+    }
+    const { batch } = weightedBatch(model, rows);
+    const { logp } = await model.score(batch);
+    answers.forEach((a, k) => {
+      asked++;
+      if ((logp[2 * k]! > logp[2 * k + 1]!) === (a === yes)) right++;
+    });
+  }
+  out['exist'] = right / asked;
+  for (const depth of options.depths) {
+    const source = new PretrainingRows(model, codec, data, options.seed + depth);
+    let hits = 0;
+    for (let done = 0; done < options.perDepth; done += 64) {
+      const items = Array.from({ length: Math.min(64, options.perDepth - done) }, () => source.policyExample(depth));
+      const prompts = items.map((e) => new RowBuilder(model.config, codec).text(e.policyText).image(e.image).text(e.query).sequence());
+      const completions = await generate(model, prompts, { temperature: 0, maxNewTokens: 10 * depth + 16, stopIds: [model.config.eosTokenId!], seed: 0 });
+      completions.forEach((c, k) => {
+        if (codec.decode(c.tokens).endsWith(`\\boxed{ ${items[k]!.answer} }`)) hits++;
+      });
+    }
+    out[`inContext N=${depth}`] = hits / options.perDepth;
+  }
+  return out;
+}

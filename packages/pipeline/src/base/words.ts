@@ -1,0 +1,65 @@
+/** @file Compact text as token ids: every word is one token (see `tinyTokenizerFiles`). */
+import { type BatchImage, getRopeIndex, type ModelConfig, type Tokenizer, type TokenSequence } from '@trimpi/model';
+
+/** A row in the making: tokens, what each weighs in the loss, and the images in their places. */
+export class RowBuilder {
+  readonly ids: number[] = [];
+  readonly weights: number[] = [];
+  readonly images: BatchImage[] = [];
+  readonly #config: ModelConfig;
+  readonly #words: WordCodec;
+
+  constructor(config: ModelConfig, words: WordCodec) {
+    this.#config = config;
+    this.#words = words;
+  }
+
+  text(text: string, weight = 0): this {
+    return this.tokens(this.#words.encode(text), weight);
+  }
+
+  tokens(ids: readonly number[], weight = 0): this {
+    for (const id of ids) {
+      this.ids.push(id);
+      this.weights.push(weight);
+    }
+    return this;
+  }
+
+  image(image: BatchImage): this {
+    const [t, h, w] = image.gridThw;
+    const cells = (t * h * w) / this.#config.vision.spatialMergeSize ** 2;
+    this.images.push(image);
+    return this.tokens([this.#config.visionStartTokenId, ...new Array<number>(cells).fill(this.#config.imageTokenId), this.#config.visionEndTokenId]);
+  }
+
+  end(weight = 0): this {
+    return this.tokens([this.#config.eosTokenId!], weight);
+  }
+
+  sequence(): TokenSequence {
+    return { inputIds: Int32Array.from(this.ids), positionIds: getRopeIndex(this.ids, this.images.map((i) => i.gridThw), this.#config).positionIds, images: this.images };
+  }
+}
+
+/** Words to ids and back, remembered. */
+export class WordCodec {
+  readonly #tokenizer: Tokenizer;
+  readonly #cache = new Map<string, readonly number[]>();
+
+  constructor(tokenizer: Tokenizer) {
+    this.#tokenizer = tokenizer;
+  }
+
+  encode(text: string): number[] {
+    return text.split(' ').filter((w) => w !== '').flatMap((word) => {
+      let ids = this.#cache.get(word);
+      if (ids === undefined) this.#cache.set(word, (ids = this.#tokenizer.encode(` ${word}`)));
+      return ids;
+    });
+  }
+
+  decode(ids: ArrayLike<number>): string {
+    return this.#tokenizer.decode(Array.from(ids), { skipSpecialTokens: true }).trim();
+  }
+}
