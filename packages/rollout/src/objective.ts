@@ -232,7 +232,8 @@ class Run {
       }
       total += scale * sum;
       if (accumulate) for (let t = 0; t < width; t++) dLogp[start + t] = (dLogp[start + t] as number) + (grad[t] as number) * scale;
-      else for (let t = 0; t < width; t++) dLogp[start + t] = (grad[t] as number) * scale;
+      // + 0 makes -0 a 0.
+      else for (let t = 0; t < width; t++) dLogp[start + t] = (grad[t] as number) * scale + 0;
       this.count(i, kl);
     }
     return saturate(total);

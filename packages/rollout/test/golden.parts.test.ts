@@ -84,7 +84,7 @@ describe('single parts', () => {
       const built = objective({ name: 'opsm', advantage: groupNorm(), surrogate: reinforce(), modifiers: [offPolicySequenceMask(threshold)], aggregation: tokenSum() });
       const { dLogp } = built.loss({ logps: logp, oldLogps: logp, behaviorLogps: sampling, advantages: [advantage], mask: [1, 1, 1, 1], shape: [1, 4] });
       const expected = (keep[0] as number[])[0] as number;
-      expect(Array.from(dLogp)).toEqual(Array<number>(4).fill(-advantage * expected));
+      expect(Array.from(dLogp)).toEqual(Array<number>(4).fill(0 - advantage * expected));
     }
   });
   it("VESPO's weight", () => {

@@ -30,7 +30,7 @@ export function tokenMoments(values: ArrayLike<number>, lengths: ArrayLike<numbe
     if (x < min) min = x;
     if (x > max) max = x;
   }
-  if (tokens <= ddof) return { mean: 0, inverseSd: 1 };
+  if (tokens <= ddof) return { mean: tokens === 0 ? 0 : min, inverseSd: 1 };
   const mean = epsilon === 0 && min === max ? min : sum / (tokens + epsilon);
   let squares = 0;
   for (let k = 0; k < rows.length; k++) {

@@ -1,5 +1,7 @@
 import { RolloutError, checkNumber } from '../error.ts';
+import { readAdvantageInput } from '../advantages/input.ts';
 import { rolloutMetrics } from '../poro/diagnostics.ts';
+import { type Objective, objective } from '../objective.ts';
 import { overlongPenalty } from '../rewards/overlong.ts';
 import { type GroupContext, type ScoredGroup, sampleGroup } from './group.ts';
 import { limiter } from './limit.ts';
@@ -44,9 +46,14 @@ async function collect<P>(context: GroupContext<P>): Promise<{ groups: ScoredGro
   const seen = new Set<string>();
   const groups: ScoredGroup<P>[] = [];
   let dropped = 0;
+  /** An aborted sampler may reject; the groups that were done stay. */
+  const unlessAborted = (error: unknown): undefined => {
+    if (options.signal?.aborted === true) return undefined;
+    throw error;
+  };
   for (let round = 0; ; round++) {
     const prompts = await take(source, options.batchSize - groups.length, seen);
-    const sampled = await Promise.all(prompts.map((prompt) => sampleGroup(prompt, context)));
+    const sampled = await Promise.all(prompts.map((prompt) => sampleGroup(prompt, context).catch(unlessAborted)));
     for (const group of sampled) {
       if (group === undefined) continue;
       if (retries !== undefined && !hasSignal(group.scores, options)) dropped++;
@@ -74,10 +81,10 @@ async function take<P>(source: Iterator<DriverPrompt<P>> | AsyncIterator<DriverP
   return prompts;
 }
 
-/** Whether a group's raw rewards differ: decided by equality, on what the objective will see. */
+/** Whether a group's raw rewards differ: decided by equality, on the weighted sum the objective will see. */
 function hasSignal<P>(scores: readonly Score[], { objective }: StepOptions<P>): boolean {
-  const input = { rewards: columnsOf(scores), groupIds: scores.map(() => 0) };
-  return (rolloutMetrics(input)['frac_reward_zero_std'] ?? 1) === 0 || (objective.parts.rewardWeights !== undefined && Object.values(input.rewards).some((column) => new Set(column).size > 1));
+  const { rewards } = readAdvantageInput({ rewards: columnsOf(scores), groupIds: scores.map(() => 0) }, objective.parts.rewardWeights);
+  return new Set(rewards.filter((r) => r === r)).size > 1;
 }
 
 function columnsOf(scores: readonly Score[]): Record<string, (number | null)[]> {
@@ -98,7 +105,7 @@ async function finish<P>(options: StepOptions<P>, groups: readonly ScoredGroup<P
   const groupIds = rollouts.map((rollout) => rollout.prompt.id);
   const origin = rollouts.map((rollout) => rollout.origin);
   const lengths = Int32Array.from(rollouts, (rollout) => activeTokens(rollout));
-  const advantages = options.objective.advantages({ rewards, groupIds, origin, lengths });
+  const advantages = withNamedWeights(options.objective, Object.keys(rewards)).advantages({ rewards, groupIds, origin, lengths });
   const metrics = { ...counts, ...rolloutMetrics({ rewards, groupIds, origin, advantages }), ...lengthMetrics(rollouts) };
   const kept = Object.fromEntries(Object.entries(rewards).map(([name, column]) => [name, Float64Array.from(column, (x) => x ?? NaN)]));
   if (logps === undefined) return { reason, batch: undefined, rollouts, rewards: kept, metrics };
@@ -109,6 +116,15 @@ async function finish<P>(options: StepOptions<P>, groups: readonly ScoredGroup<P
 function shape<P>(columns: Record<string, (number | null)[]>, rollouts: readonly Rollout<P>[], { overlong }: StepOptions<P>): Record<string, (number | null)[]> {
   if (overlong === undefined) return columns;
   return { ...columns, overlong: rollouts.map((rollout) => overlongPenalty(rollout.tokens.length, overlong)) };
+}
+
+/** Weights by position, given by name, so that the overlong penalty may stand beside the rewards (with weight 1). */
+function withNamedWeights(base: Objective, names: readonly string[]): Objective {
+  const weights = base.parts.rewardWeights;
+  if (!Array.isArray(weights) || !names.includes('overlong')) return base;
+  const named = names.filter((name) => name !== 'overlong');
+  if (weights.length !== named.length) return base;
+  return objective({ ...base.parts, rewardWeights: Object.fromEntries(named.map((name, k) => [name, weights[k] as number])) });
 }
 
 function activeTokens<P>({ tokens, mask }: Rollout<P>): number {

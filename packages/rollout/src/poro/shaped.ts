@@ -1,4 +1,4 @@
-import { MAX_EXPONENT } from '../numeric/saturate.ts';
+import { MAX_EXPONENT, saturate } from '../numeric/saturate.ts';
 import type { Surrogate } from '../surrogates/surrogate.ts';
 
 /**
@@ -22,7 +22,7 @@ export function shapedRatio(gamma: number | null): Surrogate {
         loss[t] = 0;
         grad[t] = 0;
         if (!mask[k]) continue;
-        sum += (logps[k] as number) - (old[k] as number);
+        sum = saturate(sum + saturate((logps[k] as number) - (old[k] as number)));
         const a = (perToken ? advantages[k] : advantages[i]) as number;
         const p = Math.exp(Math.min(logps[k] as number, MAX_EXPONENT));
         const f = gamma === null ? p : p / (p + gamma);

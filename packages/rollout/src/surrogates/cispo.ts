@@ -1,4 +1,4 @@
-import { MAX_EXPONENT } from '../numeric/saturate.ts';
+import { MAX_EXPONENT, saturate } from '../numeric/saturate.ts';
 import { type LogRatioClamp, sequenceLogRatio } from './logRatio.ts';
 import type { Surrogate } from './surrogate.ts';
 
@@ -44,8 +44,9 @@ export function cispoSurrogate({ low = 0, high = 5, level = 'token', logRatioCla
         const a = (perToken ? advantages[k] : advantages[i]) as number;
         const weight = r > high ? high : r < low ? low : r;
         if (clipCount === 'positive' ? r > high && a > 0 : weight !== r) clipped++;
-        loss[t] = -weight * a * (logps[k] as number);
-        grad[t] = -weight * a;
+        const g = saturate(-weight * a);
+        loss[t] = g * (logps[k] as number);
+        grad[t] = g;
       }
       scratch.high = level === 'sequence' ? clipped / Math.max(view.counts[i] as number, 1) : clipped;
       if (level === 'token') scratch.logRatio = sum;

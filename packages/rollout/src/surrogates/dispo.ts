@@ -1,5 +1,5 @@
 import { checkNumber } from '../error.ts';
-import { MAX_EXPONENT } from '../numeric/saturate.ts';
+import { MAX_EXPONENT, saturate } from '../numeric/saturate.ts';
 import type { Surrogate } from './surrogate.ts';
 
 export interface DispoOptions {
@@ -45,8 +45,9 @@ export function dispo({ positiveLow = 0.2, positiveHigh = 10, negativeLow = 1, n
         const weight = r < floor ? floor : r > ceiling ? ceiling : r;
         if (r < floor) low++;
         if (r > ceiling) high++;
-        loss[t] = -weight * a * (logps[k] as number);
-        grad[t] = -weight * a;
+        const g = saturate(-weight * a);
+        loss[t] = g * (logps[k] as number);
+        grad[t] = g;
       }
       scratch.low = low;
       scratch.high = high;

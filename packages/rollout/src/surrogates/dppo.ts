@@ -1,4 +1,4 @@
-import { MAX_EXPONENT } from '../numeric/saturate.ts';
+import { MAX_EXPONENT, saturate } from '../numeric/saturate.ts';
 import { CLAMP_20 } from './logRatio.ts';
 import type { Surrogate } from './surrogate.ts';
 
@@ -51,8 +51,9 @@ export function dppo({ divergence, low = 0.2, high = 0.2, maxRatio = 20 }: DppoO
         }
         if (r > maxRatio) capped++;
         const weight = Math.min(r, maxRatio);
-        loss[t] = -weight * a * l;
-        grad[t] = -weight * a;
+        const g = saturate(-weight * a);
+        loss[t] = g * l;
+        grad[t] = g;
       }
       scratch.logRatio = sum;
       scratch.high = dropped;

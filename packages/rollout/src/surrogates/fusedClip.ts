@@ -63,8 +63,8 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
     else while (to < end && mask[to]) to++;
     if (clip.limit < Infinity && !allWithin(view.logps, scratch.old, from, to, -clip.limit, clip.limit)) return NaN;
     if (k3 !== undefined && k3.least > -Infinity && !allWithin(view.refLogps as ArrayLike<number>, view.logps, from, to, k3.least, k3.most)) return NaN;
-    if (k3 === undefined) clipRun(view, scratch, dLogp, from, to, below, top, -a * scratch.scale, sums);
-    else clipAndK3Run(view, scratch, dLogp, from, to, below, top, -a * scratch.scale, k3.beta * scratch.scale, sums);
+    if (k3 === undefined) clipRun(view, scratch, dLogp, from, to, below, top, 0 - a * scratch.scale, sums);
+    else clipAndK3Run(view, scratch, dLogp, from, to, below, top, 0 - a * scratch.scale, k3.beta * scratch.scale, sums);
     left -= to - from;
     from = to;
   }
@@ -74,7 +74,7 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
   scratch.low = negative ? sums.below : 0;
   scratch.high = a > 0 && clip.ceiling === clip.high ? sums.above : 0;
   scratch.capped = negative ? sums.above : 0;
-  scratch.extra = sums.kl > 0 ? sums.kl : 0;
+  scratch.extra = sums.kl < 0 ? 0 : sums.kl;
   const floor = clip.low < clip.cap ? clip.low : clip.cap;
   const clipped = (sums.below === 0 ? 0 : sums.below * floor) + (sums.above === 0 ? 0 : sums.above * top);
   return -a * (sums.inside + clipped) + (k3 === undefined ? 0 : k3.beta * scratch.extra);

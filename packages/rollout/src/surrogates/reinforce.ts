@@ -1,3 +1,4 @@
+import { saturate } from '../numeric/saturate.ts';
 import type { Surrogate } from './surrogate.ts';
 
 /** REINFORCE (GPG, verl `gpg`): L = −A logp, dL/dlogp = −A. There is no ratio. */
@@ -16,10 +17,11 @@ export function reinforce(): Surrogate {
         loss[t] = 0;
         grad[t] = 0;
         if (!mask[k]) continue;
-        sum += (logps[k] as number) - (old[k] as number);
+        sum = saturate(sum + saturate((logps[k] as number) - (old[k] as number)));
         const a = (perToken ? advantages[k] : advantages[i]) as number;
-        loss[t] = -a * (logps[k] as number);
-        grad[t] = -a;
+        const g = saturate(-a);
+        loss[t] = g * (logps[k] as number);
+        grad[t] = g;
       }
       scratch.logRatio = sum;
     },

@@ -1,4 +1,5 @@
 import { checkNumber } from '../error.ts';
+import { saturate } from '../numeric/saturate.ts';
 import type { TokenView } from '../batch/view.ts';
 import type { RowScratch, Surrogate } from './surrogate.ts';
 
@@ -47,8 +48,9 @@ export function vespo(options: VespoOptions = {}): Surrogate {
         const a = (perToken ? advantages[k] : advantages[i]) as number;
         const phi = a >= 0 ? phiPositive : phiNegative;
         total += phi;
-        loss[t] = -phi * a * (logps[k] as number);
-        grad[t] = -phi * a;
+        const g = saturate(-phi * a);
+        loss[t] = g * (logps[k] as number);
+        grad[t] = g;
       }
       const count = view.counts[i] as number;
       scratch.extra = count > 0 ? total / count : advantages[i] === undefined || (advantages[i] as number) >= 0 ? phiPositive : phiNegative;
