@@ -39,6 +39,14 @@ describe('parseConfig', () => {
     expect(parseConfig(nested({ rope_theta: 1e6, rope_scaling: { ...rope, type: 'default' }, tie_word_embeddings: true }))).toEqual(expected);
     expect(parseConfig(nested({ rope_parameters: { ...rope, rope_theta: 1e6 }, dtype: 'float32' }, { torch_dtype: undefined }))).toEqual(expected);
     expect(parseConfig(nested({ rope_parameters: { ...rope, rope_theta: 1e6 }, tie_word_embeddings: true }, { tie_word_embeddings: undefined }))).toEqual(expected);
+    // Token ids of the text part, and nulls beside those of the root.
+    expect(parseConfig(nested({ rope_theta: 1e6, rope_scaling: rope, vision_start_token_id: 507, image_token_id: null }, { vision_start_token_id: undefined }))).toEqual(expected);
+  });
+
+  it('takes the ids of the published vocabulary where a file leaves them out', () => {
+    const { image_token_id: _image, video_token_id: _video, vision_start_token_id: _start, vision_end_token_id: _end, ...rest } = flat;
+    expect(parseConfig({ ...rest, vocab_size: 151936 })).toMatchObject({ imageTokenId: 151655, videoTokenId: 151656, visionStartTokenId: 151652, visionEndTokenId: 151653 });
+    expect(() => parseConfig(rest)).toThrow(/_token_id/);
   });
 
   it('reads Qwen2-VL and Qwen3-VL as variants of the same parts', () => {

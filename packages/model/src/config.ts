@@ -112,7 +112,8 @@ export function parseConfig(json: unknown): ModelConfig {
 
   const rope = ropeOf(text, root, headDim, modelType);
   const vocabSize = text.integer('vocab_size');
-  const tokenId = (key: string): number => root.integer(key, { min: 0, max: vocabSize - 1 });
+  // The defaults of the classes in transformers; some nested files leave a few of them out, or keep them with the text.
+  const tokenId = (key: string, fallback: number): number => (root.raw(key) === undefined ? text : root).integer(key, { fallback, min: 0, max: vocabSize - 1 });
   const qwen3 = modelType === 'qwen3_vl';
   const config: ModelConfig = {
     modelType,
@@ -135,10 +136,10 @@ export function parseConfig(json: unknown): ModelConfig {
     bosTokenId: optionalTokenId(root, text, 'bos_token_id', vocabSize),
     eosTokenId: optionalTokenId(root, text, 'eos_token_id', vocabSize),
     padTokenId: optionalTokenId(root, text, 'pad_token_id', vocabSize),
-    visionStartTokenId: tokenId('vision_start_token_id'),
-    visionEndTokenId: tokenId('vision_end_token_id'),
-    imageTokenId: tokenId('image_token_id'),
-    videoTokenId: tokenId('video_token_id'),
+    visionStartTokenId: tokenId('vision_start_token_id', 151652),
+    visionEndTokenId: tokenId('vision_end_token_id', 151653),
+    imageTokenId: tokenId('image_token_id', 151655),
+    videoTokenId: tokenId('video_token_id', 151656),
     vision: parseVision(visionJson, modelType, hiddenSize),
   };
   if (config.imageTokenId === config.videoTokenId) root.fail('video_token_id', 'must differ from image_token_id', 'Correct the field.');

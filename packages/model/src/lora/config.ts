@@ -61,6 +61,9 @@ export function parseLoraConfig(json: unknown): LoraConfig {
     const value = fields.raw(key);
     if (value !== undefined && value !== false && !isEmpty(value)) unsupported(key, value);
   }
+  // These start from changed base weights, which the adapter's files do not hold.
+  const init = fields.raw('init_lora_weights');
+  if (typeof init === 'string' && /^(pissa|olora|corda|loftq|lora_ga)/.test(init)) unsupported('init_lora_weights', init);
   return loraConfig({
     r: fields.integer('r', { fallback: 8, max: 65536 }),
     loraAlpha: fields.number('lora_alpha', { fallback: 8, min: -1e9, max: 1e9 }),

@@ -129,7 +129,7 @@ describe('PEFT files', () => {
     await expect(readAdapter(await changed(change, config), model)).rejects.toMatchObject({ name: 'ModelError', code: 'invalid-adapter' });
   });
 
-  it.each([{ peft_type: 'LOHA' }, { bias: 'all' }, { modules_to_save: ['lm_head'] }, { layers_to_transform: [0] }])('refuses the setting %j', (setting) => {
+  it.each([{ peft_type: 'LOHA' }, { bias: 'all' }, { modules_to_save: ['lm_head'] }, { layers_to_transform: [0] }, { init_lora_weights: 'pissa_niter_4' }])('refuses the setting %j', (setting) => {
     expect(() => parseLoraConfig({ ...configJson, ...setting })).toThrowError(expect.objectContaining({ code: 'unsupported' }));
   });
 
