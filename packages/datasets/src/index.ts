@@ -71,3 +71,12 @@ export { evaluateExpression } from './gta/score/expression.ts';
 export { textSimilarity } from './gta/score/similarity.ts';
 export { gtaStepMetrics, type GtaStepMetrics, type StepPrediction } from './gta/score/steps.ts';
 export type { Entity, Picture, PictureKind, TextLine } from './gta/pictures/sketch.ts';
+
+export { readOwnPolicy, ownExamples, answerText, type Finding, type OwnPolicy, type OwnRow, type PolicyFolder } from './own/policy.ts';
+export { makeScorer, parseScorerSpec, type OwnAnswer, type Score, type Scorer, type ScorerFunction, type ScorerSpec } from './own/scorers.ts';
+export { differenceHash, findNearDuplicates } from './own/duplicates.ts';
+export { exchangeRow, fromJsonl, fromParquet, toJsonl, toParquet, type ExchangeFormat, type ExchangeOptions, type ExchangeRow, type ImageFile } from './own/exchange.ts';
+export { decodePng, encodePng } from './files/png.ts';
+export { datasetManifest, hashExample, sha256Hex, type DatasetManifest } from './files/hash.ts';
+export { contactSheet, type SheetItem } from './files/sheet.ts';
+export { treeSvg } from './files/treesvg.ts';

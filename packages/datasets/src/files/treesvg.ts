@@ -1,0 +1,62 @@
+/** @file A policy tree as an SVG picture, from left to right; yes is the upper branch. */
+import { conditionPhrase } from '../clevr/policy/phrases.ts';
+import { filterWords } from '../clevr/attributes.ts';
+import { caseAnswer, type PolicyTree, type TreeNode } from '../clevr/policy/types.ts';
+
+const ROW = 24;
+const COLUMN = 216;
+const BOX = 184;
+
+function escapeXml(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}
+
+function labelOf(node: TreeNode): string {
+  if (node.kind === 'leaf') return caseAnswer(node);
+  const text = node.condition.kind === 'exist' ? `any ${filterWords(node.condition.filter).join(' ')}?` : `${conditionPhrase(node.condition).replace('the image contains ', '')}?`;
+  return text.length > 34 ? `${text.slice(0, 33)}\u2026` : text;
+}
+
+/** An SVG document. Leaves that `reachable` (indices) leaves out are drawn faintly. */
+export function treeSvg(tree: PolicyTree, name: string, options: { readonly reachable?: readonly number[] } = {}): string {
+  const shapes: string[] = [];
+  const texts: string[] = [];
+  let row = 0;
+  const draw = (node: TreeNode, depth: number): number => {
+    const x = 16 + depth * COLUMN;
+    if (node.kind === 'leaf') {
+      const y = 48 + row++ * ROW;
+      const faint = options.reachable !== undefined && !options.reachable.includes(node.index);
+      shapes.push(`<rect x="${x}" y="${y - 9}" width="76" height="18" rx="9" fill="${faint ? '#eceef1' : '#dcefe3'}"/>`);
+      texts.push(`<text x="${x + 38}" y="${y + 4}" text-anchor="middle" fill="${faint ? '#9aa1ab' : '#1d5b38'}">${escapeXml(labelOf(node))}</text>`);
+      return y;
+    }
+    const yes = draw(node.yes, depth + 1);
+    const no = draw(node.no, depth + 1);
+    const y = (yes + no) / 2;
+    const size = filterSize(labelOf(node));
+    for (const [to, colour, word] of [[yes, '#2f8f57', 'yes'], [no, '#b4533c', 'no']] as const) {
+      const from = x + BOX;
+      const end = x + COLUMN;
+      shapes.unshift(`<path d="M${from} ${y} C${from + 18} ${y} ${end - 18} ${to} ${end} ${to}" fill="none" stroke="${colour}" stroke-width="1.4"/>`);
+      if (Math.abs(to - y) > 10) texts.push(`<text x="${end - 4}" y="${to - 5}" text-anchor="end" fill="${colour}" font-size="9">${word}</text>`);
+    }
+    shapes.push(`<rect x="${x}" y="${y - 10}" width="${BOX}" height="20" rx="4" fill="#ffffff" stroke="#8d97a5"/>`);
+    texts.push(`<text x="${x + 6}" y="${y + 4}" font-size="${size}"><tspan fill="#8d97a5">${node.id} </tspan>${escapeXml(labelOf(node))}</text>`);
+    return y;
+  };
+  draw(tree.root, 0);
+  const width = 32 + tree.depth * COLUMN + 84;
+  const height = 64 + row * ROW;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif" font-size="11">
+<rect width="100%" height="100%" fill="#fafbfc"/>
+<text x="16" y="24" font-size="15" font-weight="600" fill="#22262d">${escapeXml(name)}</text>
+${shapes.join('\n')}
+${texts.join('\n')}
+</svg>
+`;
+}
+
+function filterSize(label: string): number {
+  return label.length > 22 ? 9 : 11;
+}

@@ -1,0 +1,142 @@
+/**
+ * @file Columns that other trainers read, from examples and back: Hugging Face (JSONL beside images, Parquet with image
+ * bytes), TRL (messages or prompt), EasyR1 (problem with <image> slots, answer, images).
+ */
+import { parquetReadObjects } from 'hyparquet';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import { DatasetError } from '../core/error.ts';
+import type { Example } from '../core/example.ts';
+
+/** An image file: its name within the dataset and, for Parquet, its encoded bytes. */
+export interface ImageFile {
+  readonly path: string;
+  readonly bytes?: Uint8Array;
+}
+
+export type ExchangeFormat = 'plain' | 'trl-grpo' | 'trl-sft' | 'easyr1';
+
+/** One row; `images` names files. */
+export type ExchangeRow = Readonly<Record<string, unknown>> & { readonly images: readonly ImageFile[] };
+
+export interface ExchangeOptions {
+  readonly format: ExchangeFormat;
+  /** Put the policy into the prompt. */
+  readonly policy?: boolean;
+}
+
+function prompt(example: Example, policy: boolean): string {
+  return policy ? `${example.policyText}\n\n${example.query}` : example.query;
+}
+
+/** A row for a trainer. `images` are the files of the example's images, in order (policy images first when they are shown). */
+export function exchangeRow(example: Example, images: readonly ImageFile[], options: ExchangeOptions): ExchangeRow {
+  const policy = options.policy ?? false;
+  const text = prompt(example, policy);
+  const slots = policy ? example.policyText.split('<image>').length - 1 : 0;
+  const own = Math.max(0, images.length - slots);
+  switch (options.format) {
+    case 'plain':
+      return { id: example.id, split: example.split, policy_id: example.policyId, policy_name: example.policyName, images, query: example.query, answer: example.answer, reasoning: example.reasoning };
+    case 'easyr1':
+      return { problem: `${'<image>'.repeat(own)}${text}`, answer: example.answer, images };
+    case 'trl-grpo':
+      return { prompt: [{ role: 'user', content: text }], images, solution: example.answer };
+    case 'trl-sft':
+      return { messages: [{ role: 'user', content: text }, { role: 'assistant', content: example.response }], images };
+    default:
+      return options.format satisfies never;
+  }
+}
+
+/** JSON Lines; images are written as paths. */
+export function toJsonl(rows: readonly ExchangeRow[]): string {
+  return rows.map((row) => `${JSON.stringify({ ...row, images: row.images.map((image) => image.path) })}\n`).join('');
+}
+
+/** Reads JSON Lines. Throws `invalidFile` with the line that is not a JSON object. */
+export function fromJsonl(text: string, file = 'examples.jsonl'): ExchangeRow[] {
+  return text.split('\n').flatMap((source, i): ExchangeRow[] => {
+    if (source.trim() === '') return [];
+    let value: unknown;
+    try {
+      value = JSON.parse(source);
+    } catch {
+      value = undefined;
+    }
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw new DatasetError('invalidFile', `${file}:${i + 1} is not a JSON object; write one object a line.`);
+    }
+    const row = value as Record<string, unknown>;
+    const images = row['images'] ?? [];
+    if (!Array.isArray(images) || !images.every((name): name is string => typeof name === 'string')) {
+      throw new DatasetError('invalidFile', `${file}:${i + 1}: images must be a list of file names.`);
+    }
+    return [{ ...row, images: images.map((path) => ({ path })) }];
+  });
+}
+
+const IMAGES_SCHEMA = [
+  { name: 'images', repetition_type: 'OPTIONAL', converted_type: 'LIST', num_children: 1 },
+  { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+  { name: 'element', repetition_type: 'OPTIONAL', num_children: 2 },
+  { name: 'bytes', type: 'BYTE_ARRAY', repetition_type: 'OPTIONAL' },
+  { name: 'path', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
+] as const;
+
+function messagesSchema(name: string): readonly Record<string, unknown>[] {
+  return [
+    { name, repetition_type: 'OPTIONAL', converted_type: 'LIST', num_children: 1 },
+    { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+    { name: 'element', repetition_type: 'OPTIONAL', num_children: 2 },
+    { name: 'role', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
+    { name: 'content', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
+  ];
+}
+
+const features = (names: readonly string[]): string => {
+  const text = { dtype: 'string', _type: 'Value' };
+  const message = [{ role: text, content: text }];
+  const column = (name: string): unknown => (name === 'images' ? [{ _type: 'Image' }] : name === 'messages' || name === 'prompt' ? message : text);
+  return JSON.stringify({ info: { features: Object.fromEntries(names.map((name) => [name, column(name)])) } });
+};
+
+/** A Parquet file that `datasets.load_dataset("parquet", ...)` opens with an Image column. All rows must have one format. */
+export function toParquet(rows: readonly ExchangeRow[]): Uint8Array {
+  const first = rows[0];
+  if (first === undefined) throw new DatasetError('invalidArgument', 'rows is empty; pass at least one row.');
+  const names = Object.keys(first);
+  const schema: Record<string, unknown>[] = [{ name: 'root', num_children: names.length }];
+  const columnData = names.map((name) => {
+    if (name === 'images') {
+      schema.push(...IMAGES_SCHEMA);
+      return { name, data: rows.map((row) => row.images.map((image) => ({ bytes: image.bytes ?? null, path: image.path }))) };
+    }
+    if (name === 'messages' || name === 'prompt') {
+      schema.push(...messagesSchema(name));
+      return { name, data: rows.map((row) => row[name]) };
+    }
+    schema.push({ name, type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' });
+    return { name, data: rows.map((row) => String(row[name] ?? '')) };
+  });
+  const buffer = parquetWriteBuffer({
+    columnData: columnData as Parameters<typeof parquetWriteBuffer>[0]['columnData'],
+    schema: schema as unknown as NonNullable<Parameters<typeof parquetWriteBuffer>[0]['schema']>,
+    kvMetadata: [{ key: 'huggingface', value: features(names) }],
+    createdBy: 'trimpi',
+  });
+  return new Uint8Array(buffer);
+}
+
+/** Reads the rows of a Parquet file. Throws `invalidFile` when it is none. */
+export async function fromParquet(bytes: Uint8Array): Promise<ExchangeRow[]> {
+  try {
+    const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+    const rows = await parquetReadObjects({ file, utf8: false });
+    return rows.map((row) => {
+      const images = Array.isArray(row['images']) ? (row['images'] as { bytes?: Uint8Array | null; path?: string | null }[]) : [];
+      return { ...row, images: images.map((image) => ({ path: image.path ?? '', ...(image.bytes ? { bytes: image.bytes } : {}) })) };
+    });
+  } catch (cause) {
+    throw new DatasetError('invalidFile', `this is not a readable Parquet file (${cause instanceof Error ? cause.message : 'unknown reason'}).`);
+  }
+}

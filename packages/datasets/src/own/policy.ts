@@ -1,0 +1,229 @@
+/**
+ * @file Your own policy: `policy.md` (with images), `examples.jsonl`, `scorer.json` and the images they name. The core reads
+ * a folder through an interface, so that it works on dropped files in a page as well; `@trimpi/datasets/node` reads disks.
+ */
+import { formatResponse } from '../core/answer.ts';
+import { DatasetError } from '../core/error.ts';
+import { interleave, type Example, type Split } from '../core/example.ts';
+import type { RgbImage } from '../core/image.ts';
+import { formatToolCall } from '../gta/score/score.ts';
+import type { ToolCall } from '../gta/tools.ts';
+import { answerMisfit, parseScorerSpec, type OwnAnswer, type ScorerSpec } from './scorers.ts';
+
+/** A folder: file names relative to it, with `/`. */
+export interface PolicyFolder {
+  /** The text of a file, or undefined when there is none. */
+  readText(name: string): string | undefined;
+  /** The bytes of a file, or undefined when there is none. */
+  readBytes(name: string): Uint8Array | undefined;
+}
+
+/** Something wrong, or worth knowing, at a place in a file. */
+export interface Finding {
+  readonly file: string;
+  /** From 1; 0 for the file as a whole. */
+  readonly line: number;
+  readonly severity: 'error' | 'warning';
+  readonly message: string;
+}
+
+export interface OwnRow {
+  readonly line: number;
+  readonly id: string;
+  readonly split: Split;
+  readonly images: readonly string[];
+  readonly query: string;
+  readonly answer: OwnAnswer;
+  readonly reasoning: string | undefined;
+  readonly profile: Readonly<Record<string, unknown>> | undefined;
+  readonly history: readonly unknown[] | undefined;
+}
+
+export interface OwnPolicy {
+  readonly name: string;
+  readonly markdown: string;
+  /** Image files that the policy shows, in order. */
+  readonly policyImages: readonly string[];
+  readonly rows: readonly OwnRow[];
+  readonly scorer: ScorerSpec;
+  readonly findings: readonly Finding[];
+}
+
+const FIELDS = ['id', 'split', 'images', 'image', 'query', 'answer', 'reasoning', 'profile', 'history'];
+const IMAGE_LINK = /!\[[^\]\n]*\]\(([^)\s]+)\)/g;
+const MAX_LINE = 1_000_000;
+
+function safeName(name: string): boolean {
+  return name !== '' && !name.startsWith('/') && !/^[a-zA-Z]:|\\|\0/.test(name) && !name.split('/').includes('..');
+}
+
+/** Reads and validates a folder. Problems are findings with file and line, not exceptions; rows with errors are left out. */
+export function readOwnPolicy(folder: PolicyFolder): OwnPolicy {
+  const findings: Finding[] = [];
+  const error = (file: string, line: number, message: string): void => {
+    findings.push({ file, line, severity: 'error', message });
+  };
+  const markdown = folder.readText('policy.md');
+  if (markdown === undefined) error('policy.md', 0, 'the file is missing; write the policy there as Markdown.');
+  else if (markdown.trim() === '') error('policy.md', 1, 'the policy is empty; write at least one rule.');
+  const policyImages: string[] = [];
+  (markdown ?? '').split('\n').forEach((text, i) => {
+    for (const [, name] of text.matchAll(IMAGE_LINK)) {
+      policyImages.push(name as string);
+      checkImage(folder, name as string, 'policy.md', i + 1, error);
+    }
+  });
+  const scorer = readScorer(folder, error);
+  return {
+    name: /^#\s+(.{1,200})$/m.exec(markdown ?? '')?.[1]?.trim() ?? 'policy',
+    markdown: markdown ?? '',
+    policyImages,
+    scorer,
+    rows: readRows(folder, scorer, error),
+    findings,
+  };
+}
+
+function readScorer(folder: PolicyFolder, error: (file: string, line: number, message: string) => void): ScorerSpec {
+  const text = folder.readText('scorer.json');
+  if (text === undefined) return { type: 'exact' };
+  try {
+    return parseScorerSpec(JSON.parse(text));
+  } catch (cause) {
+    error('scorer.json', 1, cause instanceof DatasetError ? cause.message : 'this is not JSON; write an object such as {"type": "exact"}.');
+    return { type: 'exact' };
+  }
+}
+
+function checkImage(folder: PolicyFolder, name: string, file: string, line: number, error: (file: string, line: number, message: string) => void): void {
+  if (!safeName(name)) error(file, line, `image ${JSON.stringify(name)} leaves the folder; name a file inside it.`);
+  else if (folder.readBytes(name) === undefined) error(file, line, `image ${JSON.stringify(name)} does not exist; add it or correct the name.`);
+}
+
+function readRows(folder: PolicyFolder, scorer: ScorerSpec, error: (file: string, line: number, message: string) => void): OwnRow[] {
+  const text = folder.readText('examples.jsonl');
+  if (text === undefined) {
+    error('examples.jsonl', 0, 'the file is missing; write one JSON object a line with images, query and answer.');
+    return [];
+  }
+  const rows: OwnRow[] = [];
+  const ids = new Map<string, number>();
+  text.split('\n').forEach((source, i) => {
+    const line = i + 1;
+    if (source.trim() === '') return;
+    const row = readRow(source, line, folder, (message) => error('examples.jsonl', line, message));
+    if (row === undefined) return;
+    const misfit = answerMisfit(scorer, row.answer);
+    if (misfit !== undefined) {
+      error('examples.jsonl', line, misfit);
+      return;
+    }
+    const before = ids.get(row.id);
+    if (before !== undefined) {
+      error('examples.jsonl', line, `id ${JSON.stringify(row.id)} is used in line ${before} already; ids must differ.`);
+      return;
+    }
+    ids.set(row.id, line);
+    rows.push(row);
+  });
+  if (rows.length === 0) error('examples.jsonl', 0, 'there is no usable example; write at least one.');
+  return rows;
+}
+
+function readRow(source: string, line: number, folder: PolicyFolder, error: (message: string) => void): OwnRow | undefined {
+  let bad = false;
+  const fail = (message: string): void => {
+    bad = true;
+    error(message);
+  };
+  let value: unknown;
+  try {
+    value = source.length > MAX_LINE ? undefined : JSON.parse(source);
+  } catch (cause) {
+    fail(`this line is not JSON (${cause instanceof Error ? cause.message.slice(0, 80) : 'unreadable'}).`);
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    fail(source.length > MAX_LINE ? `this line is longer than ${MAX_LINE} characters.` : 'this line is not a JSON object.');
+    return undefined;
+  }
+  const v = value as Record<string, unknown>;
+  for (const key of Object.keys(v)) if (!FIELDS.includes(key)) fail(`field ${JSON.stringify(key)} is unknown; use ${FIELDS.join(', ')}.`);
+  const images = v['images'] ?? (v['image'] === undefined ? [] : [v['image']]);
+  const names = Array.isArray(images) && images.every((name): name is string => typeof name === 'string') ? images : undefined;
+  if (names === undefined) fail('images must be a list of file names.');
+  for (const name of names ?? []) checkImage(folder, name, 'examples.jsonl', line, (_file, _line, message) => fail(message));
+  const text = (key: string, required: boolean): string | undefined => {
+    const item = v[key];
+    if (item === undefined || item === null) {
+      if (required) fail(`${key} is missing.`);
+      return undefined;
+    }
+    if (typeof item !== 'string' || (required && item.trim() === '')) {
+      fail(`${key} must be ${required ? 'a text that is not empty' : 'a text'}.`);
+      return undefined;
+    }
+    return item;
+  };
+  const query = text('query', true);
+  const answer = readAnswer(v['answer'], fail);
+  const reasoning = text('reasoning', false);
+  const split = v['split'] ?? 'train';
+  if (split !== 'train' && split !== 'test') fail(`split is ${JSON.stringify(split)}; write "train" or "test".`);
+  const { profile, history } = v;
+  if (profile !== undefined && (typeof profile !== 'object' || profile === null || Array.isArray(profile))) fail('profile must be an object.');
+  if (history !== undefined && !Array.isArray(history)) fail('history must be a list.');
+  const id = v['id'] ?? `line-${line}`;
+  if (typeof id !== 'string' && typeof id !== 'number') fail('id must be a text or a number.');
+  if (bad || query === undefined || answer === undefined) return undefined;
+  return {
+    line, id: String(id), split: split as Split, images: names ?? [], query, answer, reasoning,
+    profile: profile as OwnRow['profile'], history: history as OwnRow['history'],
+  };
+}
+
+function readAnswer(value: unknown, fail: (message: string) => void): OwnAnswer | undefined {
+  if (typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))) return value;
+  if (Array.isArray(value) && value.every((item): item is string => typeof item === 'string')) return value;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    const call = value as Record<string, unknown>;
+    if (typeof call['name'] === 'string' && typeof call['arguments'] === 'object' && call['arguments'] !== null) return value as ToolCall;
+  }
+  fail(value === undefined ? 'answer is missing.' : 'answer must be a text, a number, a list of texts, or a tool call {"name", "arguments"}.');
+  return undefined;
+}
+
+/** The text that belongs in the box for an answer. */
+export function answerText(answer: OwnAnswer): string {
+  if (typeof answer === 'string') return answer;
+  if (typeof answer === 'number') return String(answer);
+  return Array.isArray(answer) ? (answer as readonly string[]).join(', ') : formatToolCall(answer as ToolCall);
+}
+
+/** The rows as examples. `load` gives the pixels of an image file (a library decodes JPEG; decodePng reads PNG). */
+export function ownExamples(policy: OwnPolicy, load: (name: string) => RgbImage): Example[] {
+  let parts: Example['policyParts'] | undefined;
+  const policyText = policy.markdown.replace(IMAGE_LINK, '<image>');
+  return policy.rows.map((row) => {
+    const answer = answerText(row.answer);
+    const context = [
+      ...(row.profile === undefined ? [] : [`### User Profile ###\n${Object.entries(row.profile).map(([k, v]) => `- ${k}: ${String(v)}`).join('\n')}`]),
+      ...(row.history === undefined ? [] : [`### Interaction History ###\n${row.history.map((turn) => JSON.stringify(turn)).join('\n')}`]),
+    ];
+    const query = [...context, row.query].join('\n\n');
+    return {
+      id: row.id, split: row.split, policyId: policy.name, policyName: policy.name,
+      get images() {
+        return row.images.map(load);
+      },
+      query, answer,
+      reasoning: row.reasoning ?? '',
+      response: formatResponse(row.reasoning ?? '', answer),
+      policyText,
+      get policyParts() {
+        parts ??= interleave(policyText, policy.policyImages.map(load));
+        return parts;
+      },
+    };
+  });
+}
