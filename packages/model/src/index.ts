@@ -38,3 +38,6 @@ export { type BatchImage, type BatchRow, packBatch, type PackedBatch, type Targe
 export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';
 export { packVisionInputs, recordVisionTower } from './vl/plans.ts';
 export { type Completion, generate, type GenerateOptions } from './generate/generate.ts';
+// Quantised weights in the layouts of others.
+export { dequantiseNbits4, quantiseNbits4, type Nbits4 } from './quant/nbits4.ts';
+export { dequantiseNf4, NF4_CODEBOOK, quantiseNf4, type Nf4 } from './quant/nf4.ts';
