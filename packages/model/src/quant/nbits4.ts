@@ -40,7 +40,8 @@ export function quantiseNbits4(values: Float32Array, rows: number, columns: numb
       scales[row * blocks + block] = scale;
       if (zeroPoints !== null) {
         const at = row * zeroBytes + (block >> 1);
-        zeroPoints[at] = (zeroPoints[at] ?? 0) | (zero << (4 * (block & 1)));
+        // The half byte that an odd number of blocks leaves over holds 8, as there.
+        zeroPoints[at] = block & 1 ? ((zeroPoints[at] ?? 0) & 15) | (zero << 4) : zero | 0x80;
       }
       const inverse = 1 / scale;
       for (let i = 0; i < blockSize; i++) {
