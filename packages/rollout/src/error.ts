@@ -75,18 +75,23 @@ export function checkChoice<T extends string>(argument: string, value: unknown, 
 
 /** The known name with the least edit distance to `name` (Levenshtein, case and separators ignored). */
 export function nearestName<T extends string>(name: string, known: readonly T[]): T | undefined {
-  const plain = (s: string): string => s.toLowerCase().replace(/[^a-z0-9]/g, '');
   const wanted = plain(name);
   let best: T | undefined;
   let bestDistance = Infinity;
   for (const candidate of known) {
-    const distance = editDistance(wanted, plain(candidate));
+    const bare = plain(candidate);
+    // A name cut short means the name it begins.
+    const distance = bare.startsWith(wanted) && wanted.length > 2 ? 0.5 : editDistance(wanted, bare);
     if (distance < bestDistance) {
       bestDistance = distance;
       best = candidate;
     }
   }
   return best;
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '');
 }
 
 function editDistance(a: string, b: string): number {

@@ -107,12 +107,15 @@ function readSurrogate(read: ConfigReader, lossType: (typeof LOSS_TYPES)[number]
 
 /** Σ_t log of the row's sampler weights, each at least log 1e-8 and at most 20: VESPO takes them into its own weight. */
 function samplerLogWeight(view: TokenView, i: number, sampler: ImportanceOptions): number {
-  const clampLog = (w: number): number => Math.min(Math.max(Math.log(w), Math.log(1e-8)), 20);
   const row = rowWeight(view, i, sampler);
   if (sampler.level === 'sequence') return clampLog(row);
   let sum = 0;
   for (let k = view.offsets[i] as number; k < (view.offsets[i + 1] as number); k++) if (view.mask[k]) sum += clampLog(tokenWeight(view, k, row, sampler));
   return sum;
+}
+
+function clampLog(w: number): number {
+  return Math.min(Math.max(Math.log(w), Math.log(1e-8)), 20);
 }
 
 function readSampler(read: ConfigReader): ImportanceOptions | undefined {
