@@ -37,6 +37,8 @@ export default defineConfig({
       },
       {
         resolve,
+        // Dependencies are served as the ES modules they are: bundling them when they turn up reloads a running test.
+        optimizeDeps: { noDiscovery: true, include: [] },
         test: {
           name: 'browser',
           include: ['packages/*/{src,test}/**/*.browser.test.ts', 'apps/*/{src,test}/**/*.browser.test.ts'],

@@ -60,4 +60,13 @@ describe('Node and pnpm', () => {
     expect(await run(process.execPath, ['-e', 'console.log(1); process.exit(3)'], { capture: true })).toMatchObject({ code: 3, stdout: '1\n' });
     expect((await run('/no/such/command', [], { capture: true })).code).toBe(127);
   });
+
+  it('asks a child to end, and waits for it', async () => {
+    const stop = new AbortController();
+    const child = run(process.execPath, ['-e', "process.on('SIGTERM', () => { console.log('saved'); process.exit(5); }); setInterval(() => {}, 1000); console.log('ready')"], { capture: true, signal: stop.signal });
+    setTimeout(() => stop.abort(), 400);
+    const { code, stdout } = await child;
+    // Windows knows no such request.
+    if (process.platform !== 'win32') expect({ code, stdout }).toEqual({ code: 5, stdout: 'ready\nsaved\n' });
+  });
 });

@@ -51,6 +51,21 @@ describe('linearModules', () => {
   });
 });
 
+/** Text sizes of published checkpoints; the vision tower is that of the golden model. */
+function published(fields: object): number {
+  const vision = { ...goldenJson<{ vision_config: object }>('model/config.json').vision_config, out_hidden_size: (fields as { hidden_size: number }).hidden_size };
+  const config = parseConfig({ ...goldenJson<object>('model/config.json'), ...fields, vision_config: vision, rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] } });
+  return matchTargets(linearModules(config), loraConfig()).reduce((sum, { r, inFeatures, outFeatures }) => sum + r * (inFeatures + outFeatures), 0);
+}
+
+describe('parameters of rank 8 on the text projections', () => {
+  it('are as many as PEFT counts on the published models', () => {
+    const b3 = published({ hidden_size: 2048, intermediate_size: 11008, num_hidden_layers: 36, num_attention_heads: 16, num_key_value_heads: 2 });
+    const b7 = published({ hidden_size: 3584, intermediate_size: 18944, num_hidden_layers: 28, num_attention_heads: 28, num_key_value_heads: 4 });
+    expect([b3, b7].map((n) => (n / 1e6).toFixed(1))).toEqual(['15.0', '20.2']);
+  });
+});
+
 describe('matchTargets', () => {
   it('follows the rules of PEFT', () => {
     const suffixes = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
