@@ -4,8 +4,8 @@ import { filterWords } from '../clevr/attributes.ts';
 import { caseAnswer, type PolicyTree, type TreeNode } from '../clevr/policy/types.ts';
 
 const ROW = 24;
-const COLUMN = 216;
-const BOX = 184;
+const COLUMN = 252;
+const BOX = 218;
 
 function escapeXml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -34,12 +34,12 @@ export function treeSvg(tree: PolicyTree, name: string, options: { readonly reac
     const yes = draw(node.yes, depth + 1);
     const no = draw(node.no, depth + 1);
     const y = (yes + no) / 2;
-    const size = filterSize(labelOf(node));
+    const size = fontSize(node.id.length + labelOf(node).length);
     for (const [to, colour, word] of [[yes, '#2f8f57', 'yes'], [no, '#b4533c', 'no']] as const) {
       const from = x + BOX;
       const end = x + COLUMN;
       shapes.unshift(`<path d="M${from} ${y} C${from + 18} ${y} ${end - 18} ${to} ${end} ${to}" fill="none" stroke="${colour}" stroke-width="1.4"/>`);
-      if (Math.abs(to - y) > 10) texts.push(`<text x="${end - 4}" y="${to - 5}" text-anchor="end" fill="${colour}" font-size="9">${word}</text>`);
+      if (Math.abs(to - y) > 10) texts.push(`<text x="${end - 4}" y="${word === 'yes' ? to - 5 : to + 12}" text-anchor="end" fill="${colour}" font-size="9">${word}</text>`);
     }
     shapes.push(`<rect x="${x}" y="${y - 10}" width="${BOX}" height="20" rx="4" fill="#ffffff" stroke="#8d97a5"/>`);
     texts.push(`<text x="${x + 6}" y="${y + 4}" font-size="${size}"><tspan fill="#8d97a5">${node.id} </tspan>${escapeXml(labelOf(node))}</text>`);
@@ -57,6 +57,6 @@ ${texts.join('\n')}
 `;
 }
 
-function filterSize(label: string): number {
-  return label.length > 22 ? 9 : 11;
+function fontSize(characters: number): number {
+  return characters > 40 ? 8.5 : characters > 32 ? 9.5 : 11;
 }

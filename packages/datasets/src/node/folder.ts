@@ -1,8 +1,8 @@
 /** @file Writing a dataset folder: built beside its place and renamed, so that there is never a half-written one. */
 import { createHash } from 'node:crypto';
-import { createWriteStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { once } from 'node:events';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { DatasetError } from '../core/error.ts';
 import type { DatasetManifest } from '../files/hash.ts';
 
@@ -48,14 +48,19 @@ export class FolderWriter {
   async writePieces(name: string, pieces: Iterable<string>): Promise<void> {
     const path = join(this.#work, name);
     mkdirSync(dirname(path), { recursive: true });
-    const stream = createWriteStream(path);
     const hash = createHash('sha256');
-    for (const piece of pieces) {
-      hash.update(piece);
-      if (!stream.write(piece)) await once(stream, 'drain');
+    const file = openSync(path, 'w');
+    try {
+      let count = 0;
+      for (const piece of pieces) {
+        hash.update(piece);
+        writeSync(file, piece);
+        // Timers, signals and progress bars get their turn.
+        if (++count % 16 === 0) await setImmediate();
+      }
+    } finally {
+      closeSync(file);
     }
-    stream.end();
-    await once(stream, 'close');
     this.hashes[name] = hash.digest('hex');
   }
 

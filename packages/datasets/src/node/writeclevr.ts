@@ -28,6 +28,9 @@ function row(example: ClevrPolicyExample): Record<string, unknown> {
   return { id, split, index, policy_id: policyId, policy_name: policyName, images: [`images/${imageName(example)}`], query, answer, reasoning, leaf, leaf_id: leafId, path, scene: scene.image_filename };
 }
 
+/** Conditions on the way with their outcomes, and the leaf. */
+const pathText = (e: ClevrPolicyExample): string => [...e.path.map((id, i) => `${id} ${(e.path[i + 1] ?? e.leafId).endsWith('.1') ? 'yes' : 'no'}`), e.answer].join(' > ');
+
 const imageName = (example: ClevrPolicyExample): string => example.scene.image_filename;
 
 /**
@@ -79,7 +82,7 @@ export async function writeClevrPolicy(dir: string, options: WriteClevrPolicyOpt
     };
     await writer.writePieces('scenes.json', scenes());
     if (draw && sheet.length > 0) {
-      writer.write('contact-sheet.png', encodePng(contactSheet(sheet.map((e) => ({ images: e.images, title: `${e.policyName} -> ${e.answer}`, lines: [e.query, ...e.reasoning.split('\n')] })))));
+      writer.write('contact-sheet.png', encodePng(contactSheet(sheet.map((e) => ({ images: e.images, title: `${e.policyName} -> ${e.answer}`, lines: [e.query, pathText(e)] })))));
     }
     const manifest = { ...datasetManifest('clevr-policy', dataset.config, dataset), files: { ...writer.hashes } };
     writer.write('manifest.json', `${JSON.stringify(manifest, null, 1)}\n`);

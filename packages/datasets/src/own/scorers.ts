@@ -26,11 +26,12 @@ const MAX_ANSWER = 10000;
 /** Longest text that a pattern is tried on: a bound on backtracking. */
 const MAX_MATCHED = 500;
 
+function fail(message: string): never {
+  throw new DatasetError('invalidFile', `scorer: ${message}`);
+}
+
 /** Checks a scorer description. Throws `invalidFile` that names the field. */
 export function parseScorerSpec(value: unknown): ScorerSpec {
-  const fail = (message: string): never => {
-    throw new DatasetError('invalidFile', `scorer: ${message}`);
-  };
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail('write an object such as {"type": "exact"}.');
   const v = value as Record<string, unknown>;
   const type = TYPES.find((t) => t === v['type']);
@@ -58,6 +59,7 @@ export function readNumber(text: string): number | undefined {
   return Number.isFinite(value) ? value : undefined;
 }
 
+const parts = (items: readonly string[]): string => JSON.stringify([...new Set(items.map((item) => item.trim()).filter((item) => item !== ''))].toSorted());
 /** The whole-answer pattern of a regex row, or undefined when it does not compile. */
 export function compilePattern(pattern: string, flags = ''): RegExp | undefined {
   try {
@@ -95,7 +97,6 @@ function accuracy(spec: ScorerSpec, predicted: string, answer: OwnAnswer): numbe
     }
     case 'set': {
       const separator = spec.separator ?? ',';
-      const parts = (items: readonly string[]): string => JSON.stringify([...new Set(items.map((item) => item.trim()).filter((item) => item !== ''))].toSorted());
       const gold = Array.isArray(answer) ? (answer as readonly string[]) : String(answer).split(separator);
       return parts(predicted.split(separator)) === parts(gold) ? 1 : 0;
     }

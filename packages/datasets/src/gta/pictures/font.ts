@@ -1,6 +1,6 @@
 /**
- * @file A stroke font of our own: each glyph is polylines on a grid 4 wide and 6 high (x then y, from the top left).
- * Lower-case letters are drawn as small capitals. All 95 printable ASCII characters are covered.
+ * @file A stroke font of our own: each glyph is polylines on a grid 4 wide and 6 high (x then y, from the top left; 7 and 8
+ * are below the line). All 95 printable ASCII characters are covered.
  */
 
 const GLYPHS: Readonly<Record<string, string>> = {
@@ -9,6 +9,12 @@ const GLYPHS: Readonly<Record<string, string>> = {
   J: '40 45 36 16 05', K: '00 06|40 03 46', L: '00 06 46', M: '06 00 23 40 46', N: '06 00 46 40', O: '10 30 41 45 36 16 05 01 10',
   P: '06 00 30 41 42 33 03', Q: '10 30 41 45 36 16 05 01 10|34 46', R: '06 00 30 41 42 33 03|23 46', S: '41 30 10 01 02 13 33 44 45 36 16 05',
   T: '00 40|20 26', U: '00 05 16 36 45 40', V: '00 26 40', W: '00 16 23 36 40', X: '00 46|40 06', Y: '00 23 40|23 26', Z: '00 40 06 46',
+  a: '12 32 43 46|44 14 05 16 36 45', b: '00 06|03 12 32 43 45 36 16 05', c: '43 32 12 03 05 16 36 45', d: '40 46|43 32 12 03 05 16 36 45',
+  e: '04 44 43 32 12 03 05 16 36 45', f: '30 20 11 16|02 22', g: '42 47 38 18|43 32 12 03 04 15 35 44', h: '00 06|03 12 32 43 46',
+  i: '22 26|20 20', j: '22 27 18|20 20', k: '00 06|42 04 46', l: '20 26', m: '02 06|03 12 23 26|23 32 43 46', n: '02 06|03 12 32 43 46',
+  o: '12 32 43 45 36 16 05 03 12', p: '02 08|03 12 32 43 45 36 16 05', q: '42 48|43 32 12 03 05 16 36 45', r: '02 06|03 12 32',
+  s: '43 32 12 03 14 34 45 36 16 05', t: '10 15 26 36|02 32', u: '02 05 16 36 45|42 46', v: '02 26 42', w: '02 16 24 36 42', x: '02 46|06 42',
+  y: '02 26|42 18', z: '02 42 06 46',
   0: '10 30 41 45 36 16 05 01 10|41 05', 1: '11 20 26|16 36', 2: '01 10 30 41 42 06 46', 3: '01 10 30 41 42 33 13|33 44 45 36 16 05',
   4: '36 30 04 44', 5: '40 00 03 33 44 45 36 16 05', 6: '40 10 01 05 16 36 45 44 33 03', 7: '00 40 16',
   8: '13 02 01 10 30 41 42 33 13 04 05 16 36 45 44 33', 9: '43 13 02 01 10 30 41 45 36 06',
@@ -22,11 +28,6 @@ const GLYPHS: Readonly<Record<string, string>> = {
 
 /** Polylines of a character as flat lists x, y, x, y ...; an unknown character is drawn as a box. */
 export function glyph(character: string): number[][] {
-  const strokes = GLYPHS[character.toUpperCase()] ?? '00 40 46 06 00';
+  const strokes = GLYPHS[character] ?? '00 40 46 06 00';
   return strokes === '' ? [] : strokes.split('|').map((stroke) => stroke.split(' ').flatMap((point) => [Number(point[0]), Number(point[1])]));
-}
-
-/** Whether a character is a lower-case letter, drawn at 3/4 of the height. */
-export function isSmall(character: string): boolean {
-  return character >= 'a' && character <= 'z';
 }

@@ -6,7 +6,7 @@
 import { lazyImage } from '../../core/example.ts';
 import { blankImage, type RgbImage } from '../../core/image.ts';
 import { hashKeys } from '../../core/random.ts';
-import { glyph, isSmall } from './font.ts';
+import { glyph } from './font.ts';
 
 export type Rgb = readonly [number, number, number];
 export type Box = readonly [number, number, number, number];
@@ -130,16 +130,15 @@ export class Sketch {
     const width = Math.max(1, size / 7);
     const jitter = (options.jitter ?? 0) * unit;
     [...text].forEach((character, i) => {
-      const scale = isSmall(character) ? 0.75 : 1;
       const left = x + i * 5.4 * unit;
       const wobble = (k: number): number => (jitter === 0 ? 0 : jitter * ((hashKeys([text, i, k]) / 2147483648) - 1));
       for (const stroke of glyph(character)) {
-        const px = (k: number): number => left + (stroke[k] as number) * unit * scale + wobble(k);
-        const py = (k: number): number => y + size - (6 - (stroke[k + 1] as number)) * unit * scale + wobble(k + 1);
+        const px = (k: number): number => left + (stroke[k] as number) * unit + wobble(k);
+        const py = (k: number): number => y + (stroke[k + 1] as number) * unit + wobble(k + 1);
         for (let k = 0; k + 3 < stroke.length; k += 2) this.line(px(k), py(k), px(k + 2), py(k + 2), width, colour);
       }
     });
-    const box: Box = [Math.floor(x), Math.floor(y), Math.ceil(x + Sketch.textWidth(text, size)), Math.ceil(y + size)];
+    const box: Box = [Math.floor(x), Math.floor(y), Math.ceil(x + Sketch.textWidth(text, size)), Math.ceil(y + size + 2 * unit)];
     if (options.silent !== true) this.lines.push({ text, box });
     return box;
   }

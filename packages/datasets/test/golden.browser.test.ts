@@ -1,0 +1,19 @@
+import { describe, expect, it } from 'vitest';
+import { generateScene, makeEpisode, renderScene, sha256Hex } from '../src/index.ts';
+import pictures from './fixtures/pictureGolden.json';
+import scenes from './fixtures/renderGolden.json';
+
+/** The same hashes as in Node: the bytes of a page are those of a server. */
+describe('in a browser', () => {
+  it('draws the committed scenes', () => {
+    for (const { seed, width, height, rgb, ids } of scenes) {
+      const image = renderScene(generateScene({}, seed), { width, height });
+      expect([sha256Hex(image.rgb).slice(0, 32), sha256Hex(image.ids).slice(0, 32)]).toEqual([rgb, ids]);
+    }
+  });
+  it('draws the committed pictures', () => {
+    for (const { family, hashes } of pictures) {
+      expect(makeEpisode('golden', 'train', 0, family).pictures.map((p) => sha256Hex(p.image.rgb).slice(0, 16))).toEqual(hashes);
+    }
+  });
+});

@@ -1,0 +1,186 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  clevrPolicy, DatasetError, encodePng, decodePng, exchangeRow, findNearDuplicates, fromJsonl, fromParquet, generateScene, gtaPolicy, makeScorer,
+  ownExamples, parseScenes, parseScorerSpec, readOwnPolicy, renderScene, toJsonl, toParquet, type PolicyFolder,
+} from '../src/index.ts';
+
+const picture = (seed: number): Uint8Array => encodePng(renderScene(generateScene({ width: 112, height: 84 }, seed), { width: 112, height: 84 }));
+
+function folder(files: Record<string, string | Uint8Array>): PolicyFolder {
+  return {
+    readText: (name) => (typeof files[name] === 'string' ? files[name] : undefined),
+    readBytes: (name) => (files[name] === undefined ? undefined : typeof files[name] === 'string' ? new TextEncoder().encode(files[name]) : files[name]),
+  };
+}
+
+const POLICY = '# Return policy\nIf the parcel looks like ![damaged](img/a.png), answer Refund.\n';
+const row = (value: unknown): string => JSON.stringify(value);
+const say = (text: string): string => `<think>a</think>\\boxed{${text}}`;
+
+const read = (scorer: string, answer: unknown): number => readOwnPolicy(folder({ 'policy.md': '# P', 'scorer.json': scorer, 'examples.jsonl': row({ query: 'q', answer }) })).findings.length;
+describe('readOwnPolicy', () => {
+  it('reads policy, images, rows and scorer', () => {
+    const f = folder({
+      'policy.md': POLICY, 'img/a.png': picture(1), 'img/b.png': picture(2), 'scorer.json': '{"type":"exact","ignoreCase":true}',
+      'examples.jsonl': `${row({ id: 'one', images: ['img/b.png'], query: 'What now?', answer: 'Refund', reasoning: 'It is torn.', profile: { tier: 'gold' } })}\n\n${row({ query: 'And now?', answer: 3, split: 'test' })}\n`,
+    });
+    const policy = readOwnPolicy(f);
+    expect(policy.findings).toEqual([]);
+    expect([policy.name, policy.policyImages, policy.rows.length]).toEqual(['Return policy', ['img/a.png'], 2]);
+    const [first] = ownExamples(policy, (name) => decodePng(f.readBytes(name) ?? new Uint8Array()));
+    expect(first?.policyText).toContain('looks like <image>, answer');
+    expect(first?.query).toContain('- tier: gold');
+    expect(first?.policyParts.map((part) => part.type)).toEqual(['text', 'image', 'text']);
+    expect(first?.images[0]?.width).toBe(112);
+    expect(first?.response).toBe('<think>It is torn.</think>\\boxed{Refund}');
+  });
+
+  it('names file and line of every mistake', () => {
+    const lines = [
+      row({ query: 'ok', answer: 'a' }),
+      '{"query": "cut',
+      row({ answer: 'a' }),
+      row({ query: 'q', answer: 'a', images: ['no.png'] }),
+      row({ query: 'q', answer: 'a', images: ['../../etc/passwd'] }),
+      row({ query: 'q', answer: null }),
+      row({ query: 'q', answer: 'a', splitt: 'test' }),
+      row({ query: 'q', answer: 'a', split: 'dev' }),
+      row({ id: 'x', query: 'q', answer: 'a' }),
+      row({ id: 'x', query: 'q', answer: 'a' }),
+      '[1, 2]',
+      row({ query: '  ', answer: 'a' }),
+      row({ query: 'q', answer: 'a', history: 'none' }),
+    ];
+    const { findings, rows } = readOwnPolicy(folder({ 'policy.md': `${POLICY}![x](/abs.png)`, 'examples.jsonl': lines.join('\n'), 'scorer.json': '{"type":"best"}' }));
+    const at = (file: string): number[] => findings.filter((f) => f.file === file).map((f) => f.line);
+    expect(at('examples.jsonl')).toEqual([2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]);
+    expect(at('policy.md')).toEqual([2, 3]);
+    expect(at('scorer.json')).toEqual([1]);
+    expect(rows.map((r) => r.line)).toEqual([1, 9]);
+    expect(findings.find((f) => f.line === 5)?.message).toContain('leaves the folder');
+    expect(findings.find((f) => f.line === 10)?.message).toContain('line 9');
+  });
+
+  it('checks that answers suit the scorer', () => {
+    expect([read('{"type":"number"}', 'many'), read('{"type":"regex"}', '(('), read('{"type":"toolCall"}', 'OCR')]).toEqual([2, 2, 2]);
+    expect([read('{"type":"number"}', '1,200.5'), read('{"type":"regex"}', 'a+'), read('{"type":"toolCall"}', { name: 'OCR', arguments: {} }), read('{"type":"set"}', ['a', 'b'])]).toEqual([0, 0, 0, 0]);
+  });
+
+  it('never throws or hangs on any file', () => {
+    const start = performance.now();
+    fc.assert(fc.property(fc.string(), fc.oneof(fc.string(), fc.json()), fc.oneof(fc.string(), fc.json()), (a, b, c) => {
+      const policy = readOwnPolicy(folder({ 'policy.md': a, 'examples.jsonl': b, 'scorer.json': c }));
+      expect(policy.rows.length === 0).toBe(policy.findings.some((f) => f.file === 'examples.jsonl' && f.line === 0));
+    }), { numRuns: 400, seed: 6 });
+    readOwnPolicy(folder({ 'policy.md': '![]('.repeat(50000), 'examples.jsonl': '['.repeat(900000) }));
+    expect(performance.now() - start).toBeLessThan(20000);
+  });
+
+  it('rejects broken scene files with the field, and never crashes', () => {
+    expect(() => parseScenes({ scenes: [{ objects: [{ shape: 'cube', size: 'large', material: 'metal', color: 'pink', '3d_coords': [0, 0, 0] }] }] })).toThrow('scenes[0].objects[0].color is "pink"');
+    fc.assert(fc.property(fc.jsonValue(), (value) => {
+      try {
+        parseScenes(value);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DatasetError);
+      }
+    }), { numRuns: 400, seed: 6 });
+    const scene = generateScene({}, 1);
+    expect(parseScenes(JSON.parse(JSON.stringify({ info: {}, scenes: [scene] })))[0]).toEqual(scene);
+  });
+});
+
+describe('near-duplicates', () => {
+  it('reports equal and nearly equal pictures with like questions, and nothing else', () => {
+    const a = renderScene(generateScene({ width: 112, height: 84 }, 1), { width: 112, height: 84 });
+    const noisy = { ...a, rgb: a.rgb.map((v, i) => (i % 97 === 0 && v < 250 ? v + 2 : v)) };
+    const f = folder({
+      'policy.md': '# P', 'a.png': encodePng(a), 'b.png': encodePng(noisy), 'c.png': picture(5),
+      'examples.jsonl': [
+        row({ images: ['a.png'], query: 'What is the response for this image?', answer: 'x' }),
+        row({ images: ['b.png'], query: 'What is the response for this image', answer: 'x', split: 'test' }),
+        row({ images: ['c.png'], query: 'What is the response for this image?', answer: 'x', split: 'test' }),
+        row({ images: ['a.png'], query: 'How many guests can sit here?', answer: 'x', split: 'test' }),
+      ].join('\n'),
+    });
+    expect(findNearDuplicates(readOwnPolicy(f), f).map((finding) => finding.line)).toEqual([2]);
+  });
+});
+
+const accuracy = (spec: unknown, completion: string, answer: Parameters<ReturnType<typeof makeScorer>>[1]): number => makeScorer(parseScorerSpec(spec))(completion, answer).accuracy;
+describe('makeScorer', () => {
+  it.each<[unknown, string, Parameters<ReturnType<typeof makeScorer>>[1], number]>([
+    [{ type: 'exact' }, say('Refund'), 'Refund', 1],
+    [{ type: 'exact' }, say('refund'), 'Refund', 0],
+    [{ type: 'exact', ignoreCase: true }, say('refund'), 'Refund', 1],
+    [{ type: 'exact' }, say('Refund') + '\\boxed{Keep}', 'Refund', 0],
+    [{ type: 'set' }, say('b, a'), ['a', 'b'], 1],
+    [{ type: 'set' }, say('a, b, c'), ['a', 'b'], 0],
+    [{ type: 'set', separator: ';' }, say('a; b'), ['a', 'b'], 1],
+    [{ type: 'number' }, say('1,200.50'), 1200.5, 1],
+    [{ type: 'number', tolerance: 0.1 }, say('3.05'), 3, 1],
+    [{ type: 'number' }, say('3.05'), 3, 0],
+    [{ type: 'number' }, say('3 or 4'), 3, 0],
+    [{ type: 'number' }, say('NaN'), 3, 0],
+    [{ type: 'number' }, say('Infinity'), 3, 0],
+    [{ type: 'number' }, say('1e999'), 3, 0],
+    [{ type: 'number', relative: 0.01 }, say('50%'), 50, 1],
+    [{ type: 'regex' }, say('order 12'), 'order \\d+', 1],
+    [{ type: 'regex' }, say('my order 12!'), 'order \\d+', 0],
+    [{ type: 'regex' }, say('x'), '((', 0],
+    [{ type: 'toolCall' }, say('{"name":"OCR","arguments":{"image":"a"}}'), { name: 'OCR', arguments: { image: 'a' } }, 1],
+  ])('%j %s', (spec, completion, answer, expected) => expect(accuracy(spec, completion, answer)).toBe(expected));
+  it('runs a function and keeps its value in [0, 1]', () => {
+    const spec = parseScorerSpec({ type: 'module', module: 'scorer.mjs', function: 'score' });
+    expect(() => makeScorer(spec)).toThrow(DatasetError);
+    expect(makeScorer(spec, (p) => (p === 'x' ? 0.5 : 7))(say('x'), 'y')).toEqual({ accuracy: 0.5, format: 1 });
+    expect(makeScorer(spec, () => Number.NaN)(say('x'), 'y').accuracy).toBe(0);
+  });
+  it.each([null, [], {}, { type: 'regex', flags: 'gx' }, { type: 'module' }, { type: 'number', tolerance: '1' }])('refuses %j', (spec) => {
+    expect(() => parseScorerSpec(spec)).toThrow(DatasetError);
+  });
+});
+
+describe('exchange', () => {
+  const data = clevrPolicy({ n: 2, variant: 'm', width: 112, height: 84, train: 4, test: 0, policies: 1 });
+  const rows = (format: 'plain' | 'easyr1' | 'trl-grpo' | 'trl-sft', policy = false) =>
+    [0, 1].map((i) => {
+      const e = data.example('train', i);
+      const images = [...(policy ? (data.policies[0]?.images ?? []) : []), ...e.images].map((image, k) => ({ path: `images/${i}-${k}.png`, bytes: encodePng(image) }));
+      return exchangeRow(e, images, { format, policy });
+    });
+
+  it('uses the column names of EasyR1 and TRL, with one slot for each image', () => {
+    const [easy] = rows('easyr1', true);
+    expect(Object.keys(easy ?? {})).toEqual(['problem', 'answer', 'images']);
+    expect(String(easy?.['problem']).split('<image>').length - 1).toBe(easy?.images.length);
+    const [grpo] = rows('trl-grpo');
+    expect(Object.keys(grpo ?? {})).toEqual(['prompt', 'images', 'solution']);
+    expect(grpo?.['prompt']).toEqual([{ role: 'user', content: data.example('train', 0).query }]);
+    expect(rows('trl-sft')[0]?.['messages']).toHaveLength(2);
+  });
+
+  it('comes back from JSONL and from Parquet', async () => {
+    const plain = rows('plain');
+    expect(fromJsonl(toJsonl(plain)).map((r) => [r['id'], r.images[0]?.path])).toEqual(plain.map((r) => [r['id'], r.images[0]?.path]));
+    for (const format of ['plain', 'easyr1', 'trl-grpo', 'trl-sft'] as const) {
+      const source = rows(format);
+      const back = await fromParquet(toParquet(source));
+      expect(back.map((r) => r.images)).toEqual(source.map((r) => r.images));
+      for (const [i, r] of back.entries()) for (const key of Object.keys(source[i] ?? {})) if (key !== 'images') expect(r[key]).toEqual(source[i]?.[key]);
+    }
+  });
+
+  it('refuses what is not a dataset', async () => {
+    expect(() => fromJsonl('{}\n[1]')).toThrow('examples.jsonl:2');
+    expect(() => fromJsonl('{"images": 3}')).toThrow(DatasetError);
+    await expect(fromParquet(new Uint8Array(40))).rejects.toThrow(DatasetError);
+    expect(() => toParquet([])).toThrow(DatasetError);
+  });
+
+  it('exports a GTA example with its history in the prompt', () => {
+    const e = gtaPolicy({ seed: 4, train: 30 }).example('train', 19);
+    expect(String(exchangeRow(e, [{ path: 'a.png' }], { format: 'easyr1' })['problem'])).toContain('### Interaction History ###');
+  });
+});
