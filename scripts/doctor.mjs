@@ -36,7 +36,9 @@ if (chromium === undefined) {
 if (missing.length === 0) console.log('\nNothing would be installed.');
 for (const [what, plan] of missing) {
   console.log(`\nMissing: ${what}.`);
-  console.log('advice' in plan ? plan.advice : `${MACHINE.isRoot() ? 'npm test and npm run demo would run' : 'Run'}: ${commandLine(plan)}`);
+  if ('advice' in plan) console.log(plan.advice);
+  else if (MACHINE.isRoot()) console.log(`npm test and npm run demo would run: ${commandLine(plan).replace(/^sudo /, '')}`);
+  else console.log(`Run: ${commandLine(plan)}`);
 }
 process.exitCode = adapter.ok ? 0 : 1;
 

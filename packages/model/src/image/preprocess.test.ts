@@ -82,6 +82,7 @@ describe('parsePreprocessorConfig', () => {
   it('reads both forms of the bounds', () => {
     expect(config).toMatchObject({ minPixels: 3136, maxPixels: 12544 });
     expect(parsePreprocessorConfig({ size: { shortest_edge: 6272, longest_edge: 12544 } }, model)).toMatchObject({ minPixels: 6272, maxPixels: 12544 });
+    expect(parsePreprocessorConfig({ min_pixels: 3136, max_pixels: null, size: { shortest_edge: 6272, longest_edge: 12544 } }, model)).toMatchObject({ minPixels: 3136, maxPixels: 12544 });
   });
 
   it.each([{ patch_size: 16 }, { do_resize: false }, { resample: 2 }, { image_std: [0, 1, 1] }, { min_pixels: 1e6, max_pixels: 10 }])('refuses %j', (json) => {

@@ -35,8 +35,8 @@ export function defaultPreprocessorConfig(config: ModelConfig): PreprocessorConf
 
 /**
  * Reads a parsed `preprocessor_config.json`. The bounds come as `min_pixels`/`max_pixels` or as
- * `size: {shortest_edge, longest_edge}`, which means the same areas.
- * @throws ModelError `invalid-config`; `unsupported` sizes that do not fit the model are refused as `invalid-config` too.
+ * `size: {shortest_edge, longest_edge}`, which means the same areas; where both are given, the former count.
+ * @throws ModelError `invalid-config`, also for sizes that are not the model's.
  */
 export function parsePreprocessorConfig(json: unknown, config: ModelConfig): PreprocessorConfig {
   const fields: Fields = new Fields(isObject(json) ? json : {}, 'preprocessor_config');
@@ -44,8 +44,8 @@ export function parsePreprocessorConfig(json: unknown, config: ModelConfig): Pre
   const base = defaultPreprocessorConfig(config);
   const size = new Fields(fields.object('size') ?? {}, 'preprocessor_config.size');
   const area = { max: 2 ** 31 };
-  const minPixels = size.integer('shortest_edge', { ...area, fallback: fields.integer('min_pixels', { ...area, fallback: base.minPixels }) });
-  const maxPixels = size.integer('longest_edge', { ...area, fallback: fields.integer('max_pixels', { ...area, fallback: base.maxPixels }) });
+  const minPixels = fields.integer('min_pixels', { ...area, fallback: size.integer('shortest_edge', { ...area, fallback: base.minPixels }) });
+  const maxPixels = fields.integer('max_pixels', { ...area, fallback: size.integer('longest_edge', { ...area, fallback: base.maxPixels }) });
   if (minPixels > maxPixels) fields.fail('min_pixels', `must not exceed max_pixels (${maxPixels})`, 'Correct the field.');
   for (const key of ['do_resize', 'do_rescale', 'do_normalize', 'do_convert_rgb']) {
     if (!fields.boolean(key, true)) fields.fail(key, 'must be true', 'Only the whole chain of preprocessing is computed.');
