@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goldenBytes } from '../../test/golden.ts';
-import { listen, sendFile, type Loopback } from '../../test/loopback.ts';
+import { listen, rangeOf, sendFile, type Loopback } from '../../test/loopback.ts';
 import { openCheckpoint } from '../safetensors/checkpoint.ts';
 import { SafetensorsFile } from '../safetensors/reader.ts';
 import { httpFiles, httpSource } from './http-source.ts';
@@ -33,6 +33,22 @@ beforeAll(async () => {
       case '/whole': return sendFile(request, response, at, content, { whole: true });
       case '/broken': return sendFile(request, response, at, content, { breakAfter: 30_000 });
       case '/stalling': return sendFile(request, response, at, content, times(path) % 2 === 1 ? { stallAfter: 20_000 } : {});
+      case '/slow': {
+        const range = rangeOf(request, content.byteLength);
+        if (range === undefined || range === null) return void response.writeHead(400).end();
+        const body = content.subarray(range.from, range.to + 1);
+        response.writeHead(206, { etag: '"1"', 'content-range': `bytes ${range.from}-${range.to}/${content.byteLength}` });
+        const step = Math.ceil(body.byteLength / 6);
+        let sent = 0;
+        const timer = setInterval(() => {
+          response.write(body.subarray(sent, sent + step));
+          sent += step;
+          if (sent < body.byteLength) return;
+          clearInterval(timer);
+          response.end();
+        }, 60);
+        return;
+      }
       case '/dead': return void request.socket.destroy();
       case '/silent': return;
       case '/busy': return times(path) < 2 ? void response.writeHead(503, { 'retry-after': '0' }).end('wait') : sendFile(request, response, at, content);
@@ -87,6 +103,13 @@ describe('httpSource', () => {
     // Four connections of 30,000 bytes at most, and one byte for the size: nothing was sent twice.
     expect(server.sent - before).toBe(100_001);
     expect(Buffer.compare(await httpSource(`${server.url}/stalling`, quick).read(0, 100_000), content)).toBe(0);
+  });
+
+  it('waits for a slow connection as long as bytes come', async () => {
+    const asked = (): number => server.requests.filter((request) => request.startsWith('GET /slow')).length;
+    // Six pieces, each well inside of the timeout, all of them well outside.
+    expect(Buffer.compare(await httpSource(`${server.url}/slow`, { ...quick, timeout: 250 }).read(0, 60_000), content.subarray(0, 60_000))).toBe(0);
+    expect(asked()).toBe(2);
   });
 
   it('waits for a busy server, and gives up on a dead one', async () => {
