@@ -101,7 +101,7 @@ describe('your own folder', () => {
     const all = [...data.stream('train'), ...data.stream('test')];
     for (const file of ['jsonl', 'parquet'] as const) {
       const dir = join(root, `export-${file}`);
-      expect(exportDataset(dir, all, { format: 'easyr1', file })).toEqual({ files: [`train.${file}`, `test.${file}`], rows: 4 });
+      expect(await exportDataset(dir, all, { format: 'easyr1', file })).toEqual({ files: [`train.${file}`, `test.${file}`], rows: 4 });
       const rows = await readDatasetFile(join(dir, `train.${file}`));
       expect(rows.map((r) => r['answer'])).toEqual(all.slice(0, 3).map((e) => e.answer));
       if (file === 'jsonl') expect(existsSync(join(dir, rows[0]?.images[0]?.path ?? ''))).toBe(true);

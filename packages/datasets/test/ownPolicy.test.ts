@@ -166,7 +166,7 @@ describe('exchange', () => {
     expect(fromJsonl(toJsonl(plain)).map((r) => [r['id'], r.images[0]?.path])).toEqual(plain.map((r) => [r['id'], r.images[0]?.path]));
     for (const format of ['plain', 'easyr1', 'trl-grpo', 'trl-sft'] as const) {
       const source = rows(format);
-      const back = await fromParquet(toParquet(source));
+      const back = await fromParquet(await toParquet(source));
       expect(back.map((r) => r.images)).toEqual(source.map((r) => r.images));
       for (const [i, r] of back.entries()) for (const key of Object.keys(source[i] ?? {})) if (key !== 'images') expect(r[key]).toEqual(source[i]?.[key]);
     }
@@ -176,7 +176,7 @@ describe('exchange', () => {
     expect(() => fromJsonl('{}\n[1]')).toThrow('examples.jsonl:2');
     expect(() => fromJsonl('{"images": 3}')).toThrow(DatasetError);
     await expect(fromParquet(new Uint8Array(40))).rejects.toThrow(DatasetError);
-    expect(() => toParquet([])).toThrow(DatasetError);
+    await expect(toParquet([])).rejects.toThrow(DatasetError);
   });
 
   it('exports a GTA example with its history in the prompt', () => {

@@ -58,7 +58,7 @@ export interface ExportOptions {
 }
 
 /** Writes examples as `{split}.jsonl` or `{split}.parquet` in a folder, with their images beside (JSONL) or inside (Parquet). */
-export function exportDataset(dir: string, examples: Iterable<Example>, options: ExportOptions): { readonly files: string[]; readonly rows: number } {
+export async function exportDataset(dir: string, examples: Iterable<Example>, options: ExportOptions): Promise<{ readonly files: string[]; readonly rows: number }> {
   const rows = new Map<string, ExchangeRow[]>();
   let total = 0;
   mkdirSync(join(dir, 'images'), { recursive: true });
@@ -75,11 +75,12 @@ export function exportDataset(dir: string, examples: Iterable<Example>, options:
     rows.set(example.split, list);
     total++;
   }
-  const files = [...rows].map(([split, list]) => {
+  const files: string[] = [];
+  for (const [split, list] of rows) {
     const name = `${split}.${options.file}`;
-    replaceFile(join(dir, name), options.file === 'jsonl' ? toJsonl(list) : toParquet(list));
-    return name;
-  });
+    replaceFile(join(dir, name), options.file === 'jsonl' ? toJsonl(list) : await toParquet(list));
+    files.push(name);
+  }
   return { files, rows: total };
 }
 

@@ -2,8 +2,7 @@
  * @file Columns that other trainers read, from examples and back: Hugging Face (JSONL beside images, Parquet with image
  * bytes), TRL (messages or prompt), EasyR1 (problem with <image> slots, answer, images).
  */
-import { parquetReadObjects } from 'hyparquet';
-import { parquetWriteBuffer } from 'hyparquet-writer';
+import type { parquetWriteBuffer } from 'hyparquet-writer';
 import { DatasetError } from '../core/error.ts';
 import type { Example } from '../core/example.ts';
 
@@ -100,8 +99,8 @@ const features = (names: readonly string[]): string => {
   return JSON.stringify({ info: { features: Object.fromEntries(names.map((name) => [name, column(name)])) } });
 };
 
-/** A Parquet file that `datasets.load_dataset("parquet", ...)` opens with an Image column. All rows must have one format. */
-export function toParquet(rows: readonly ExchangeRow[]): Uint8Array {
+/** A Parquet file (the library is loaded when first needed) that `datasets.load_dataset("parquet", ...)` opens with an Image column. All rows must have one format. */
+export async function toParquet(rows: readonly ExchangeRow[]): Promise<Uint8Array> {
   const first = rows[0];
   if (first === undefined) throw new DatasetError('invalidArgument', 'rows is empty; pass at least one row.');
   const names = Object.keys(first);
@@ -118,7 +117,8 @@ export function toParquet(rows: readonly ExchangeRow[]): Uint8Array {
     schema.push({ name, type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' });
     return { name, data: rows.map((row) => String(row[name] ?? '')) };
   });
-  const buffer = parquetWriteBuffer({
+  const library = await import('hyparquet-writer');
+  const buffer = library.parquetWriteBuffer({
     columnData: columnData as Parameters<typeof parquetWriteBuffer>[0]['columnData'],
     schema: schema as unknown as NonNullable<Parameters<typeof parquetWriteBuffer>[0]['schema']>,
     kvMetadata: [{ key: 'huggingface', value: features(names) }],
@@ -129,6 +129,7 @@ export function toParquet(rows: readonly ExchangeRow[]): Uint8Array {
 
 /** Reads the rows of a Parquet file. Throws `invalidFile` when it is none. */
 export async function fromParquet(bytes: Uint8Array): Promise<ExchangeRow[]> {
+  const { parquetReadObjects } = await import('hyparquet');
   try {
     const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
     const rows = await parquetReadObjects({ file, utf8: false });
