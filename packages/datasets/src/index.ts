@@ -80,3 +80,5 @@ export { decodePng, encodePng } from './files/png.ts';
 export { datasetManifest, hashExample, sha256Hex, type DatasetManifest } from './files/hash.ts';
 export { contactSheet, type SheetItem } from './files/sheet.ts';
 export { treeSvg } from './files/treesvg.ts';
+export { judgeReferral, readJudgeScore, referralPrompt } from './core/judge.ts';
+export { parseQuestions, verifyQuestion, type ClevrQuestion } from './clevr/program/questions.ts';

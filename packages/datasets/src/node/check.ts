@@ -118,9 +118,12 @@ export async function checkDataset(dir: string, onProgress?: (done: number) => v
     } else if (manifest.kind === 'gta-policy') {
       if (scoreGtaPolicy(`<think></think>\\boxed{${example.answer}}`, (example.row['golds'] ?? []) as ToolCall[]).accuracy !== 1) at('the answer is not among its golds.');
     }
-    const other = groups.get(group);
-    if (other !== undefined && other !== example.split) at('train and test share this scene or episode.');
-    groups.set(group, example.split);
+    const shared = [group, ...(typeof example.row['user_query'] === 'string' ? [`wording ${example.row['user_query'].replace(/\d+/g, '#')}`] : [])];
+    for (const key of shared) {
+      const other = groups.get(key);
+      if (other !== undefined && other !== example.split) at(`train and test share this ${key === group ? 'scene or episode' : 'wording of the question'}.`);
+      groups.set(key, example.split);
+    }
     if (manifest.files?.['contact-sheet.png'] !== undefined) for (const name of example.images) if (!existsSync(join(dir, name))) at(`image ${name} is missing.`);
     onProgress?.(++done);
   }
