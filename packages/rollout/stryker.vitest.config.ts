@@ -4,6 +4,6 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/golden*.test.ts'],
-    env: { ROLLOUT_PROPERTY_RUNS: '12' },
+    env: { ROLLOUT_PROPERTY_RUNS: '4' },
   },
 });
