@@ -7,7 +7,7 @@ import { randomStream, type Random, type StreamKey } from '../../core/random.ts'
 import { OBJECT_TYPES, type ObjectType } from '../attributes.ts';
 import { computeRelationships } from '../scene/relations.ts';
 import { placeScene, type ResolvedSceneConfig } from '../scene/generate.ts';
-import { visiblePixels } from '../scene/visibility.ts';
+import { allVisible } from '../scene/visibility.ts';
 import type { Scene } from '../scene/types.ts';
 import { evaluateCondition } from './evaluate.ts';
 import { leafPaths } from './tree.ts';
@@ -42,8 +42,7 @@ export function directRichScene(path: readonly PathStep[], config: ResolvedScene
       else objects[i] = old;
     }
     if (cost > 0) continue;
-    const pixels = visiblePixels({ ...scene, objects }, { width: config.width, height: config.height, crop: config.crop, enough: config.minPixels });
-    if (pixels.some((n) => n < config.minPixels)) continue;
+    if (!allVisible({ ...scene, objects }, { width: config.width, height: config.height, crop: config.crop }, config.minPixels)) continue;
     return { ...scene, objects, relationships: computeRelationships(objects.map((object) => object['3d_coords'])) };
   }
   return undefined;

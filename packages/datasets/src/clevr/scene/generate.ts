@@ -9,7 +9,7 @@ import { resolveCrop, type Crop } from '../../core/image.ts';
 import { OBJECT_TYPES, SIZE_RADIUS, type ObjectType } from '../attributes.ts';
 import { makeCamera, MEAN_RIG, project } from './camera.ts';
 import { computeRelationships, DIRECTIONS } from './relations.ts';
-import { visiblePixels } from './visibility.ts';
+import { allVisible } from './visibility.ts';
 import type { Scene, SceneObject, SceneRig, Vector3 } from './types.ts';
 
 /** What scenes are like. Defaults are CLEVR's. */
@@ -108,8 +108,7 @@ export function placeScene(types: readonly ObjectType[], config: ResolvedSceneCo
         pixel_coords: [Math.floor(column + 0.5), Math.floor(row + 0.5), depth],
       };
     });
-    const pixels = visiblePixels({ objects, rig }, { width: config.width, height: config.height, crop: config.crop, enough: config.minPixels });
-    if (pixels.some((count) => count < config.minPixels)) continue;
+    if (!allVisible({ objects, rig }, { width: config.width, height: config.height, crop: config.crop }, config.minPixels)) continue;
     return {
       split: config.split,
       image_index: index,

@@ -38,32 +38,56 @@ function projectedBounds(g: Geometry, i: number, camera: Camera, crop: Crop): Bo
 const overlaps = (a: Bounds, b: Bounds): boolean =>
   a.left <= b.right && b.left <= a.right && a.top <= b.bottom && b.top <= a.bottom;
 
-/**
- * Visible pixels of each object at an image size: pixel centres whose ray meets the object first.
- * With `enough`, counting an object may stop once it has that many.
- */
-export function visiblePixels(
-  scene: Pick<Scene, 'objects' | 'rig'>,
-  options: { readonly width: number; readonly height: number; readonly crop?: Crop | undefined; readonly enough?: number },
-): number[] {
+export interface VisibilityOptions {
+  readonly width: number;
+  readonly height: number;
+  readonly crop?: Crop | undefined;
+  /** Counting an object may stop once it has that many. */
+  readonly enough?: number;
+}
+
+interface View {
+  readonly geometry: Geometry;
+  readonly camera: Camera;
+  readonly crop: Crop;
+  readonly bounds: readonly Bounds[];
+  readonly enough: number;
+}
+
+function look(scene: Pick<Scene, 'objects' | 'rig'>, options: VisibilityOptions): View {
   const { width, height } = options;
   const crop = options.crop ?? { x: 0, y: 0, width, height };
-  const enough = options.enough ?? Infinity;
   const camera = sceneCamera(scene, width, height);
-  const g = makeGeometry(scene.objects);
-  const bounds = scene.objects.map((_, i) => projectedBounds(g, i, camera, crop));
-  return bounds.map((b, i) => {
-    const rivals: number[] = [];
-    bounds.forEach((other, j) => {
-      if (j !== i && other.depth < b.depth + 2 && overlaps(b, other)) rivals.push(j);
-    });
-    const whole =
-      b.column - b.inner >= crop.x && b.column + b.inner <= crop.x + crop.width &&
-      b.row - b.inner >= crop.y && b.row + b.inner <= crop.y + crop.height;
-    const certain = 3.1 * (b.inner - 0.75) * (b.inner - 0.75);
-    if (rivals.length === 0 && whole && b.inner > 1 && certain >= enough) return enough;
-    return countPixels(g, i, rivals, camera, b, enough);
+  const geometry = makeGeometry(scene.objects);
+  return { geometry, camera, crop, enough: options.enough ?? Infinity, bounds: scene.objects.map((_, i) => projectedBounds(geometry, i, camera, crop)) };
+}
+
+function pixelsOf(view: View, i: number): number {
+  const { bounds, crop, enough } = view;
+  const b = bounds[i] as Bounds;
+  const rivals: number[] = [];
+  bounds.forEach((other, j) => {
+    if (j !== i && other.depth < b.depth + 2 && overlaps(b, other)) rivals.push(j);
   });
+  const whole =
+    b.column - b.inner >= crop.x && b.column + b.inner <= crop.x + crop.width &&
+    b.row - b.inner >= crop.y && b.row + b.inner <= crop.y + crop.height;
+  const certain = 3.1 * (b.inner - 0.75) * (b.inner - 0.75);
+  if (rivals.length === 0 && whole && b.inner > 1 && certain >= enough) return enough;
+  return countPixels(view.geometry, i, rivals, view.camera, b, enough);
+}
+
+/** Visible pixels of each object at an image size: pixel centres whose ray meets the object first. */
+export function visiblePixels(scene: Pick<Scene, 'objects' | 'rig'>, options: VisibilityOptions): number[] {
+  const view = look(scene, options);
+  return scene.objects.map((_, i) => pixelsOf(view, i));
+}
+
+/** Whether every object shows at least `least` pixels; the farthest, which are hidden most often, are tried first. */
+export function allVisible(scene: Pick<Scene, 'objects' | 'rig'>, options: VisibilityOptions, least: number): boolean {
+  const view = look(scene, { ...options, enough: least });
+  const order = scene.objects.map((_, i) => i).toSorted((a, b) => (view.bounds[b] as Bounds).depth - (view.bounds[a] as Bounds).depth);
+  return order.every((i) => pixelsOf(view, i) >= least);
 }
 
 function countPixels(g: Geometry, i: number, rivals: readonly number[], camera: Camera, b: Bounds, enough: number): number {
