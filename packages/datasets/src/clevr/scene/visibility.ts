@@ -16,13 +16,16 @@ interface Bounds {
   readonly column: number;
   readonly row: number;
   readonly inner: number;
+  readonly outer: number;
 }
 
 function projectedBounds(g: Geometry, i: number, camera: Camera, crop: Crop): Bounds {
   const [column, row, depth] = project(camera, [g.x[i] as number, g.y[i] as number, g.z[i] as number]);
   const bound = g.bound[i] as number;
-  // A sphere off the axis projects to an ellipse that is longer by at most about 1/cos^2 of the field angle.
-  const outer = (camera.focal * bound * 1.3) / (depth - bound) + 1;
+  // A sphere off the axis projects to an ellipse; 1/cos^2 of its angle bounds how much longer that is.
+  const dx = (column - camera.width / 2) / camera.focal;
+  const dy = (row - camera.height / 2) / camera.focal;
+  const outer = (camera.focal * bound * (1 + dx * dx + dy * dy)) / Math.sqrt(depth * depth - bound * bound) + 1;
   return {
     left: Math.max(crop.x, Math.floor(column - outer)),
     right: Math.min(crop.x + crop.width - 1, Math.ceil(column + outer)),
@@ -32,11 +35,16 @@ function projectedBounds(g: Geometry, i: number, camera: Camera, crop: Crop): Bo
     column,
     row,
     inner: (camera.focal * (g.radius[i] as number)) / depth,
+    outer,
   };
 }
 
-const overlaps = (a: Bounds, b: Bounds): boolean =>
-  a.left <= b.right && b.left <= a.right && a.top <= b.bottom && b.top <= a.bottom;
+function overlaps(a: Bounds, b: Bounds): boolean {
+  const dx = a.column - b.column;
+  const dy = a.row - b.row;
+  const reach = a.outer + b.outer;
+  return dx * dx + dy * dy <= reach * reach;
+}
 
 export interface VisibilityOptions {
   readonly width: number;
@@ -94,7 +102,12 @@ function countPixels(g: Geometry, i: number, rivals: readonly number[], camera: 
   const [ox, oy, oz] = camera.position;
   const { right, up, forward, focal, width, height } = camera;
   let count = 0;
-  for (let row = b.top; row <= b.bottom; row++) {
+  // From the middle row outwards, where the object is: with a bound on the count, few rays then miss.
+  const middle = Math.max(b.top, Math.min(b.bottom, Math.floor(b.row)));
+  const reach = Math.max(middle - b.top, b.bottom - middle);
+  for (let k = 0; k <= 2 * reach; k++) {
+    const row = middle + (k % 2 === 0 ? k / 2 : -(k + 1) / 2);
+    if (row < b.top || row > b.bottom) continue;
     for (let column = b.left; column <= b.right; column++) {
       const u = (column + 0.5 - width / 2) / focal;
       const v = (height / 2 - row - 0.5) / focal;
