@@ -1,1 +1,5 @@
-export { default } from '../../tsup.base.ts';
+import { defineConfig } from 'tsup';
+import { base } from '../../tsup.base.ts';
+
+// `shims`: import.meta.url in CommonJS too, from which the shipped base is found.
+export default defineConfig({ ...base, entry: { index: 'src/index.ts', node: 'src/node.ts' }, splitting: true, shims: true });

@@ -1,7 +1,7 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { generate, getRopeIndex, loraConfig, packBatch, type TokenSequence, type VisionLanguageModel } from '../src/index.ts';
-import { goldenCase, goldenModel, openGolden } from './golden-cases.ts';
+import { goldenModel, openGolden } from './golden-cases.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);

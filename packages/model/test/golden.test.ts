@@ -19,7 +19,7 @@ function largest(got: ArrayLike<number>, want: ArrayLike<number>): number {
 
 /** The mean loss of the golden labels and its gradient with respect to each predicted token's log-probability. */
 function loss(scores: Scores): number {
-  return -scores.logp.reduce((a, b) => a + b, 0) / scores.logp.length;
+  return -Array.from(scores.logp).reduce((a, b) => a + b, 0) / scores.logp.length;
 }
 
 const engines: [string, Engine, string[]][] = [

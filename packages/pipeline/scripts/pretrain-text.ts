@@ -33,14 +33,14 @@ let lastMeasure = 0;
 const save = async (name: string) => writeFileSync(`${dir}/${name}.safetensors`, serializeSafetensors(await model.tensors()));
 const measuring: Promise<void>[] = [];
 await pretrainText(model, codec, data, {
-  seed: 21, learningRate: 2e-3, batchTokens: 4000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mixTokens: Number(mixText),
+  seed: 21, learningRate: 2e-3, batchTokens: 3000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mixTokens: Number(mixText),
   onStep({ phase, step, tokens, losses }) {
     for (const [k, v] of Object.entries(losses)) sums[k] = [(sums[k]?.[0] ?? 0) + v, (sums[k]?.[1] ?? 0) + 1];
     if (step % 20 === 0) {
       console.log(clock(), phase, 'step', step, 'tokens', tokens, Object.entries(sums).map(([k, [a, n]]) => `${k} ${(a / n).toFixed(3)}`).join(' '));
       sums = {};
     }
-    if (tokens - lastMeasure > 1_000_000) {
+    if (tokens - lastMeasure > 500_000) {
       lastMeasure = tokens;
       measuring.push(save(`${to}-partial`));
     }

@@ -151,16 +151,21 @@ export class RlTrainer {
 
   async #sample(step: number, examples: readonly RlExample[]): Promise<Rollout[]> {
     const o = this.#options;
-    const aware = o.policyAware > 0;
     const prompts: TokenSequence[] = [];
     const promptOf: number[] = [];
     const plan: { example: RlExample; origin: Origin }[] = [];
+    const add = (example: RlExample, origin: Origin, count: number) => {
+      for (let i = 0; i < count; i++) {
+        promptOf.push(prompts.length - 1);
+        plan.push({ example, origin });
+      }
+    };
     for (const example of examples) {
       prompts.push(example.policyFree);
-      for (let i = 0; i < o.policyFree; i++) promptOf.push(prompts.length - 1), plan.push({ example, origin: 'free' });
-      if (!aware) continue;
+      add(example, 'free', o.policyFree);
+      if (o.policyAware === 0) continue;
       prompts.push(example.policyAware!);
-      for (let i = 0; i < o.policyAware; i++) promptOf.push(prompts.length - 1), plan.push({ example, origin: 'policy' });
+      add(example, 'policy', o.policyAware);
     }
     const completions = await generate(this.#model, prompts, {
       promptOf,

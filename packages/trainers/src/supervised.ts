@@ -56,14 +56,14 @@ export class SupervisedTrainer {
     const step = this.step + 1;
     const chosen = examplesOfStep(rows.length, batchSize, step, seed).map((i) => rows[i]!);
     const batch = packBatch(this.#model.config, chosen.map(({ sequence, lossMask }) => ({ sequence, predict: lossMask })));
-    const perRow = new Array<number>(chosen.length).fill(0);
+    const perRow = chosen.map(() => 0);
     for (const { row } of batch.places) perRow[row]!++;
     const counted = perRow.filter((n) => n > 0).length;
     const weights = batch.places.map(({ row }) => (lossMean === 'token' ? 1 / batch.places.length : 1 / (perRow[row]! * counted)));
     const scores = await this.#model.accumulate(batch, weights.map((w) => -w), adapter === undefined ? {} : { adapter });
     const learningRate = learningRateAt(step, this.#options);
     const gradNorm = await this.#model.step(hyperAt(step, learningRate, this.#options));
-    const loss = -scores.logp.reduce((s, l, i) => s + l * weights[i]!, 0);
+    const loss = -weights.reduce((s, w, i) => s + w * scores.logp[i]!, 0);
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       throw new TrainerError('diverged', `step ${step}`, `has loss ${loss} and gradient norm ${gradNorm}; the update was not applied.`, 'Lower the learning rate, or go back to the last checkpoint.');
     }

@@ -29,8 +29,9 @@ export interface ScoreOptions {
 
 /** Log-probability and entropy (nats) of each predicted token of a batch, in the order of its `places`. */
 export interface Scores {
-  readonly logp: Float32Array;
-  readonly entropy: Float32Array;
+  /** In the precision of the engine. */
+  readonly logp: Float32Array | Float64Array;
+  readonly entropy: Float32Array | Float64Array;
 }
 
 /** Which weights an update changes. */
@@ -295,7 +296,7 @@ export class VisionLanguageModel {
     if (dLogp !== undefined) data['dLogp'] = seed(dLogp);
     if (dEntropy !== undefined) data['dEntropy'] = seed(dEntropy);
     const out = await plan.run(data, ['logp', 'entropy']);
-    const cut = (name: string) => Float32Array.from(out[name]!.subarray(0, batch.targets.length));
+    const cut = (name: string) => out[name]!.slice(0, batch.targets.length) as Float32Array | Float64Array;
     return { logp: cut('logp'), entropy: cut('entropy') };
   }
 

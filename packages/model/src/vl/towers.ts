@@ -113,7 +113,7 @@ export function mropeAxes(config: ModelConfig): number[] {
   const [t, h, w] = config.mropeSection;
   const half = config.headDim / 2;
   if (!config.mropeInterleaved) return Array.from({ length: half }, (_, j) => (j < t ? 0 : j < t + h ? 1 : 2));
-  const axes = new Array<number>(half).fill(0);
+  const axes = Array.from({ length: half }, () => 0);
   for (const [axis, section] of [[1, h], [2, w]] as const) for (let j = axis; j < 3 * section && j < half; j += 3) axes[j] = axis;
   return axes;
 }

@@ -156,12 +156,12 @@ export async function pretrainText(model: VisionLanguageModel, codec: WordCodec,
   const begin = tokens;
   const mix = (): readonly [Kind, number] => {
     const u = random.next();
-    if (u < 0.12) return ['drill', 1 + random.integer(3)];
-    if (u < 0.42) return ['exist', 1];
-    if (u < 0.5) return ['caption', 1];
+    if (u < 0.1) return ['drill', 1 + random.integer(3)];
+    if (u < 0.38) return ['exist', 1];
+    if (u < 0.42) return ['caption', 1];
     const v = random.next();
     const done = (tokens - begin) / options.mixTokens;
-    return ['policy', v < 0.25 ? 1 : v < (done < 0.5 ? 1 : 0.85) ? 2 : 3];
+    return ['policy', v < 0.3 ? 1 : v < (done < 0.5 ? 1 : 0.92) ? 2 : 3];
   };
   const mixSteps = Math.ceil(options.mixTokens / options.batchTokens);
   for (let i = 1; tokens - begin < options.mixTokens; i++) await take('mix', mix, scheduled(options.learningRate, i + 100, mixSteps + 100, 1));

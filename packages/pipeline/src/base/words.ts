@@ -30,7 +30,7 @@ export class RowBuilder {
     const [t, h, w] = image.gridThw;
     const cells = (t * h * w) / this.#config.vision.spatialMergeSize ** 2;
     this.images.push(image);
-    return this.tokens([this.#config.visionStartTokenId, ...new Array<number>(cells).fill(this.#config.imageTokenId), this.#config.visionEndTokenId]);
+    return this.tokens([this.#config.visionStartTokenId, ...Array.from({ length: cells }, () => this.#config.imageTokenId), this.#config.visionEndTokenId]);
   }
 
   end(weight = 0): this {

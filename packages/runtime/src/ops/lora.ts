@@ -25,6 +25,13 @@ export function lora(x: Tensor, base: Tensor, factors: LoraFactors): Tensor {
   return x.graph.emit('loraUp', [base, down, b], { rank, ends, scales }, [{ shape: [m, n] }])[0]!;
 }
 
+/** y = x w^T + bias (w [out, in], as in PyTorch), plus low-rank factors where given; a residual is added. */
+export function linear(x: Tensor, w: Tensor, options: { bias?: Tensor; residual?: Tensor; factors?: LoraFactors } = {}): Tensor {
+  const { factors, ...rest } = options;
+  const y = matmul(x, w, { ...rest, transposeB: true });
+  return factors === undefined ? y : lora(x, y, factors);
+}
+
 /** dDown[m, part r] = s sum_n dy[m, n] B[n, r]; dB[n, r] += s sum_m dy[m, n] down[m, part r]; the base takes dy. */
 export const loraUpVjp: Vjp<'loraUp'> = (ctx, node, [dy]) => {
   if (dy === undefined) return;

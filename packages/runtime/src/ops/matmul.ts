@@ -1,7 +1,6 @@
 import type { Vjp } from '../autograd.ts';
 import { checkShape } from '../errors.ts';
 import { describe, rowsAndColumns, sizeOf, type Tensor } from '../tensor.ts';
-import { lora, type LoraFactors } from './lora.ts';
 import type { Activation } from './types.ts';
 
 export interface MatmulOptions {
@@ -55,13 +54,6 @@ export function columnSumInto(target: Tensor, x: Tensor): void {
 /** Rows that one invocation sums before the parts are added: about the square root, so that both passes are short. */
 export function partRows(rows: number): number {
   return Math.max(16, Math.ceil(Math.sqrt(rows)));
-}
-
-/** y = x w^T + bias (w [out, in], as in PyTorch), plus low-rank factors where given; a residual is added. */
-export function linear(x: Tensor, w: Tensor, options: { bias?: Tensor; residual?: Tensor; factors?: LoraFactors } = {}): Tensor {
-  const { factors, ...rest } = options;
-  const y = matmul(x, w, { ...rest, transposeB: true });
-  return factors === undefined ? y : lora(x, y, factors);
 }
 
 /** dA and dB of a matrix product, the bias by column sums; a residual takes the gradient as it is. */

@@ -1,10 +1,11 @@
-import type { Engine, HostArray, Plan, Storage } from '../engine.ts';
+import type { Engine, Plan, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph } from '../graph.ts';
 import type { DType } from '../tensor.ts';
 import type { Device } from './device.ts';
 import type { KernelContext } from './kernels/context.ts';
 import { compilePlan } from './plan.ts';
+import { GpuStorage } from './storage.ts';
 
 /** Counters of everything an engine has done; the difference of two readings describes what lay between. */
 export interface EngineCounters {
@@ -131,68 +132,5 @@ export class WebGpuEngine implements Engine {
   dispose(): void {
     this.#disposed = true;
     this.device.dispose();
-  }
-}
-
-/** Host numbers as the element type of a buffer. */
-export function toBytes(data: HostArray, dtype: DType): Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> {
-  switch (dtype) {
-    case 'f32':
-      return data instanceof Float32Array ? (data as Float32Array<ArrayBuffer>) : Float32Array.from(data);
-    case 'i32':
-      return data instanceof Int32Array ? (data as Int32Array<ArrayBuffer>) : Int32Array.from(data);
-    case 'u32':
-      return data instanceof Uint32Array ? (data as Uint32Array<ArrayBuffer>) : Uint32Array.from(data);
-    default:
-      return dtype satisfies never;
-  }
-}
-
-/** Bytes of a buffer as numbers. */
-export function fromBytes(bytes: ArrayBuffer, dtype: DType): HostArray {
-  switch (dtype) {
-    case 'f32':
-      return new Float32Array(bytes);
-    case 'i32':
-      return new Int32Array(bytes);
-    case 'u32':
-      return new Uint32Array(bytes);
-    default:
-      return dtype satisfies never;
-  }
-}
-
-export class GpuStorage implements Storage {
-  readonly name: string;
-  readonly length: number;
-  readonly dtype: DType;
-  readonly buffer: GPUBuffer;
-  readonly #engine: WebGpuEngine;
-
-  constructor(engine: WebGpuEngine, name: string, length: number, dtype: DType) {
-    this.#engine = engine;
-    this.name = name;
-    this.length = length;
-    this.dtype = dtype;
-    this.buffer = engine.buffer(name, Math.max(16, Math.ceil(length / 4) * 16), GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST);
-  }
-
-  write(data: HostArray, offset = 0): void {
-    this.#engine.check();
-    if (offset < 0 || offset + data.length > this.length) {
-      throw new RuntimeError('shape', this.name, `${data.length} elements at ${offset} do not fit its ${this.length}.`, 'Write within the storage.');
-    }
-    this.#engine.device.gpu.queue.writeBuffer(this.buffer, offset * 4, toBytes(data, this.dtype));
-  }
-
-  async read(offset = 0, length = this.length - offset): Promise<HostArray> {
-    if (offset < 0 || length < 0 || offset + length > this.length) {
-      throw new RuntimeError('shape', this.name, `${length} elements at ${offset} are outside its ${this.length}.`, 'Read within the storage.');
-    }
-    return fromBytes(await this.#engine.readBuffer(this.buffer, offset * 4, length * 4), this.dtype);
-  }
-
-  dispose(): void {
-    this.#engine.release(this.buffer);
   }
 }

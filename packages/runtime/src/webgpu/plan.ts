@@ -3,11 +3,23 @@ import { RuntimeError } from '../errors.ts';
 import type { Graph, Node } from '../graph.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, sizeOf, type Tensor } from '../tensor.ts';
-import { fromBytes, GpuStorage, toBytes, type WebGpuEngine } from './engine.ts';
-import { type Kernel } from './kernels/context.ts';
+import { fromBytes, toBytes } from './bytes.ts';
+import type { Device } from './device.ts';
+import type { Kernel, KernelContext } from './kernels/context.ts';
 import { KERNELS } from './kernels/table.ts';
 import type { Launch } from './launch.ts';
 import { bytesOf, placeIntermediates } from './lifetimes.ts';
+import type { GpuStorage, StorageHost } from './storage.ts';
+
+/** What a plan asks of its engine. */
+export interface PlanHost extends StorageHost {
+  readonly device: Device;
+  readonly context: KernelContext;
+  readonly counters: { dispatches: number; passes: number; bindGroups: number };
+  pipeline(label: string, code: string): Promise<GPUComputePipeline>;
+  map(staging: GPUBuffer): Promise<void>;
+  submit(commands: GPUCommandBuffer): void;
+}
 
 /** Uniform data of each dispatch begins at a multiple of this. */
 const UNIFORM_ALIGNMENT = 256;
@@ -20,7 +32,7 @@ interface Step {
 }
 
 /** Compiles every kernel of the graph in parallel, places its memory, and makes its bind groups once. */
-export async function compilePlan(engine: WebGpuEngine, graph: Graph): Promise<Plan> {
+export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan> {
   engine.check();
   const launches: Launch[] = [];
   for (const node of graph.nodes) {
@@ -89,7 +101,7 @@ export async function compilePlan(engine: WebGpuEngine, graph: Graph): Promise<P
 }
 
 /** Refuses what no kernel may bind: a tensor larger than the device's binding. */
-function checkNode(engine: WebGpuEngine, node: Node): void {
+function checkNode(engine: PlanHost, node: Node): void {
   const limit = engine.device.adapter.maxStorageBufferBindingSize;
   for (const t of [...node.inputs, ...node.outputs]) {
     if (bytesOf(t) > limit) {
@@ -101,7 +113,7 @@ function checkNode(engine: WebGpuEngine, node: Node): void {
 class GpuPlan implements Plan {
   readonly dispatches: number;
   readonly steps: readonly Step[];
-  readonly #engine: WebGpuEngine;
+  readonly #engine: PlanHost;
   readonly #graph: Graph;
   readonly #locate: (t: Tensor) => { buffer: GPUBuffer; offset: number; size: number };
   readonly #inputs: ReadonlyMap<number, GPUBuffer>;
@@ -112,7 +124,7 @@ class GpuPlan implements Plan {
   #disposed = false;
 
   constructor(
-    engine: WebGpuEngine,
+    engine: PlanHost,
     graph: Graph,
     steps: readonly Step[],
     locate: (t: Tensor) => { buffer: GPUBuffer; offset: number; size: number },

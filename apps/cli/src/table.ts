@@ -1,0 +1,25 @@
+import type { RunReport } from '@trimpi/eval';
+
+/** The report's figures as a table for the terminal. */
+export function reportTable(report: RunReport): string {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const { inContext } = report;
+  const rows = [
+    ['', 'accuracy', '95 % interval', 'prompt tokens', 'prefill', 'tokens/s', 'time'],
+    ['Chance', percent(report.chance), '', '', '', '', ''],
+    ['Majority answer', percent(report.majority), '', '', '', '', ''],
+    ['Base, policy in the prompt', percent(inContext.accuracy), `${percent(inContext.low)} - ${percent(inContext.high)}`, inContext.promptTokens.toFixed(1), `${inContext.prefillMs.toFixed(1)} ms`, '', ''],
+    ...report.stages.map((s) => [
+      s.title,
+      percent(s.accuracy),
+      `${percent(s.low)} - ${percent(s.high)}`,
+      s.promptTokens.toFixed(1),
+      `${s.prefillMs.toFixed(1)} ms`,
+      s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0),
+      s.seconds === 0 ? '' : `${s.seconds.toFixed(0)} s`,
+    ]),
+  ];
+  const widths = rows[0]!.map((_, c) => Math.max(...rows.map((r) => r[c]!.length)));
+  const line = (r: readonly string[]) => r.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
+  return [line(rows[0]!), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.slice(1).map(line)].join('\n');
+}

@@ -1,0 +1,78 @@
+import { PipelineError } from './errors.ts';
+
+/** A run of all stages on ClevrPolicy-T with the tiny base. Learning rates and steps are the demo's where not given. */
+export interface RunConfig {
+  readonly seed: number;
+  /** Depth of the policies' trees. */
+  readonly n: 1 | 2 | 3;
+  readonly policies: number;
+  /** Training scenes of each policy; the first `reasonedPerPolicy` of them come with reasoning. */
+  readonly trainPerPolicy: number;
+  readonly reasonedPerPolicy: number;
+  /** Unseen questions in all. */
+  readonly testSize: number;
+  readonly vmCpt: StageConfig;
+  readonly sft: StageConfig & { readonly r: number; readonly loraAlpha: number };
+  readonly rl: RlConfig;
+  /** The RL arms, all from the weights after SFT and with equally many rollouts. */
+  readonly arms: readonly ('grpo' | 'poro-grpo')[];
+  /** Steps between two checkpoints. */
+  readonly saveSteps: number;
+}
+
+export interface StageConfig {
+  readonly steps: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+}
+
+export interface RlConfig {
+  readonly steps: number;
+  readonly learningRate: number;
+  readonly promptsPerStep: number;
+  /** Completions of each prompt; PolicyRollout makes half of them policy-aware. */
+  readonly rollouts: number;
+  readonly temperature: number;
+  readonly maxNewTokens: number;
+}
+
+/** What `npm run demo` runs: ten minutes at most on two CPU cores. */
+export const DEMO_CONFIG: RunConfig = {
+  seed: 1,
+  n: 2,
+  policies: 4,
+  trainPerPolicy: 100,
+  reasonedPerPolicy: 4,
+  testSize: 200,
+  vmCpt: { steps: 40, batchSize: 16, learningRate: 4e-4 },
+  sft: { steps: 30, batchSize: 16, learningRate: 3e-3, r: 8, loraAlpha: 16 },
+  rl: { steps: 80, learningRate: 3e-4, promptsPerStep: 16, rollouts: 8, temperature: 1, maxNewTokens: 26 },
+  arms: ['grpo', 'poro-grpo'],
+  saveSteps: 20,
+};
+
+/** Checks a config and fills in the demo's values. Throws `invalid-option` naming the field. */
+export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
+  const unknown = Object.keys(options).find((k) => !(k in DEMO_CONFIG));
+  if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(DEMO_CONFIG).join(', ')}.`);
+  const config = { ...DEMO_CONFIG, ...options };
+  const integer = (name: string, value: number, min: number, max = 1e9) => {
+    if (!Number.isInteger(value) || value < min || value > max) throw new PipelineError('invalid-option', name, `is ${value}.`, `Give a whole number from ${min} to ${max}.`);
+  };
+  integer('seed', config.seed, 0, 2 ** 32 - 1);
+  integer('n', config.n, 1, 3);
+  integer('policies', config.policies, 1, 100);
+  integer('trainPerPolicy', config.trainPerPolicy, 1);
+  integer('reasonedPerPolicy', config.reasonedPerPolicy, 1, config.trainPerPolicy);
+  integer('testSize', config.testSize, 1);
+  integer('saveSteps', config.saveSteps, 1);
+  for (const [name, stage] of [['vmCpt', config.vmCpt], ['sft', config.sft]] as const) {
+    integer(`${name}.steps`, stage.steps, 0);
+    integer(`${name}.batchSize`, stage.batchSize, 1);
+  }
+  integer('rl.steps', config.rl.steps, 0);
+  integer('rl.promptsPerStep', config.rl.promptsPerStep, 1);
+  integer('rl.rollouts', config.rl.rollouts, 2);
+  if (config.rl.rollouts % 2 !== 0) throw new PipelineError('invalid-option', 'rl.rollouts', `is ${config.rl.rollouts}.`, 'Give an even number: half of them see the policy.');
+  return config;
+}

@@ -1,0 +1,105 @@
+/** @file ClevrPolicy-T in compact words as rows and prompts of the tiny base. */
+import { clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample, scoreClevrPolicy, type Split } from '@trimpi/datasets';
+import { type BatchImage, defaultPreprocessorConfig, patchify, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
+import type { RlExample, SupervisedRow } from '@trimpi/trainers';
+import { TINY_BASE_SCENES } from './base/scenes.ts';
+import { RowBuilder, type WordCodec } from './base/words.ts';
+import type { RunConfig } from './config.ts';
+
+export interface RunItem {
+  readonly example: ClevrPolicyExample;
+  readonly image: BatchImage;
+}
+
+/** Everything a run trains and is tested on, with images encoded by the frozen vision tower. */
+export interface RunData {
+  readonly dataset: ClevrPolicyDataset;
+  readonly train: readonly RunItem[];
+  readonly reasoned: readonly RunItem[];
+  readonly test: readonly RunItem[];
+}
+
+export function runDataset(config: RunConfig): ClevrPolicyDataset {
+  return clevrPolicy({
+    ...TINY_BASE_SCENES,
+    seed: `run ${config.seed}`,
+    n: config.n,
+    policies: config.policies,
+    style: 'compact',
+    variant: 't',
+    sampling: 'balanced',
+    train: config.trainPerPolicy * config.policies,
+    test: config.testSize,
+    reasoned: config.reasonedPerPolicy * config.policies,
+  });
+}
+
+export async function makeRunData(model: VisionLanguageModel, config: RunConfig, onProgress?: (done: number, of: number) => void): Promise<RunData> {
+  const dataset = runDataset(config);
+  const preprocessor = defaultPreprocessorConfig(model.config);
+  const total = dataset.size('train') + dataset.size('test');
+  let done = 0;
+  const encode = async (split: Split): Promise<RunItem[]> => {
+    const items: RunItem[] = [];
+    for (let i = 0; i < dataset.size(split); i += 32) {
+      const examples = Array.from({ length: Math.min(32, dataset.size(split) - i) }, (_, k) => dataset.example(split, i + k));
+      const images = await model.encodeImages(examples.map(({ images: [image] }) => patchify(image!.rgb, image!.width, image!.height, preprocessor)));
+      examples.forEach((example, k) => items.push({ example, image: images[k]! }));
+      done += examples.length;
+      onProgress?.(done, total);
+      await new Promise((r) => setTimeout(r));
+    }
+    return items;
+  };
+  const train = await encode('train');
+  return { dataset, train, reasoned: train.filter((t) => t.example.reasoned), test: await encode('test') };
+}
+
+/** Writes prompts and rows in the tiny base's words. */
+export class PromptWriter {
+  readonly #model: VisionLanguageModel;
+  readonly #codec: WordCodec;
+
+  constructor(model: VisionLanguageModel, codec: WordCodec) {
+    this.#model = model;
+    this.#codec = codec;
+  }
+
+  /** Image and query, with the policy before them when it is wanted. */
+  prompt({ example, image }: RunItem, policyInPrompt: boolean): TokenSequence {
+    return this.#prompt(example, image, policyInPrompt).sequence();
+  }
+
+  /** Eq. 2: policy, image, query, reasoning and answer; every token but the visual ones is a target. */
+  vmCptRow({ example, image }: RunItem): SupervisedRow {
+    const row = this.#prompt(example, image, true).text(example.response, 1).end(1);
+    const { visionStartTokenId, visionEndTokenId, imageTokenId } = this.#model.config;
+    const visual = new Set([visionStartTokenId, visionEndTokenId, imageTokenId]);
+    return { sequence: row.sequence(), lossMask: row.ids.map((id) => (visual.has(id) ? 0 : 1)) };
+  }
+
+  /** Eq. 6: no policy; reasoning and answer are the targets. */
+  sftRow({ example, image }: RunItem): SupervisedRow {
+    const row = this.#prompt(example, image, false).text(example.response, 1).end(1);
+    return { sequence: row.sequence(), lossMask: row.weights };
+  }
+
+  rlExample(item: RunItem): RlExample {
+    return { id: item.example.id, policyFree: this.prompt(item, false), policyAware: this.prompt(item, true) };
+  }
+
+  text(tokens: ArrayLike<number>): string {
+    return this.#codec.decode(tokens);
+  }
+
+  #prompt(example: ClevrPolicyExample, image: BatchImage, policyInPrompt: boolean): RowBuilder {
+    const row = new RowBuilder(this.#model.config, this.#codec);
+    if (policyInPrompt) row.text(example.policyText);
+    return row.image(image).text(example.query);
+  }
+}
+
+/** Accuracy and format of a completion, as the rewards of RL and the measure of evaluation. */
+export function scoreItem(item: RunItem, completion: string): { readonly accuracy: number; readonly format: number } {
+  return scoreClevrPolicy(completion, item.example.answer);
+}

@@ -1,0 +1,19 @@
+/** Where a run keeps its files: a folder in Node, OPFS or memory in a browser. */
+export interface RunStorage {
+  /** In words, for messages. */
+  readonly name: string;
+  /** The file's bytes, or null when there is none. */
+  read(file: string): Promise<Uint8Array | null>;
+  /** Replaces the file as a whole: after a failure the old one is still there. */
+  write(file: string, data: Uint8Array | string): Promise<void>;
+}
+
+export function memoryStorage(): RunStorage & { readonly files: Map<string, Uint8Array> } {
+  const files = new Map<string, Uint8Array>();
+  return {
+    name: 'memory',
+    files,
+    read: async (file) => files.get(file) ?? null,
+    write: async (file, data) => void files.set(file, typeof data === 'string' ? new TextEncoder().encode(data) : data.slice()),
+  };
+}
