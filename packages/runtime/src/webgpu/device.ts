@@ -43,7 +43,7 @@ const WANTED_LIMITS = [
 /** Opens a WebGPU device in Node or a browser. Throws `no-adapter` with the remedy when there is none. */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const gpu = options.gpu ?? (await platformGpu());
-  const adapter = await gpu.requestAdapter({ ...(options.powerPreference === undefined ? {} : { powerPreference: options.powerPreference }) });
+  const adapter = await gpu.requestAdapter(options.powerPreference === undefined ? {} : { powerPreference: options.powerPreference });
   if (adapter === null) {
     throw new RuntimeError('no-adapter', 'openDevice', 'no WebGPU adapter was found.', 'In Node on Linux install a Vulkan driver (Debian: mesa-vulkan-drivers 25 or newer); in a browser enable WebGPU or use a current Chrome, Edge, Firefox or Safari.');
   }
