@@ -11,6 +11,8 @@ const seconds = (work: () => void): number => {
 };
 const say = (name: string, value: string): void => console.log(`${name.padEnd(58)} ${value}`);
 
+const show = (value: number): string => (100 * value).toFixed(1);
+
 for (const [width, height] of [[112, 84], [224, 168], [320, 240], [480, 320]] as const) {
   const scenes = Array.from({ length: 24 }, (_, i) => generateScene({}, 'bench', i));
   renderScene(scenes[0] as NonNullable<(typeof scenes)[0]>, { width, height });
@@ -43,7 +45,6 @@ say('a policy of 50,000 tokens, generated and proved', `${(1000 * seconds(() => 
 for (const n of [2, 4, 6]) {
   const data = clevrPolicy({ n, policies: 4, train: 8000, test: 1000 });
   const b = shortcutBaselines(data.policies, [...data.stream('train')], [...data.stream('test')]);
-  const show = (value: number): string => (100 * value).toFixed(1);
   say(`shortcuts, N = ${n} (chance / majority / object count / histogram)`, `${show(b.chance)} / ${show(b.majority)} / ${show(b.objectCount)} / ${show(b.histogram)} %`);
 }
 

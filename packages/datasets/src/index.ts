@@ -6,7 +6,7 @@ export { exampleParts, type Example, type Part, type Split } from './core/exampl
 export { findBoxes, formatResponse, parseResponse, type ParsedResponse } from './core/answer.ts';
 
 export {
-  ATTRIBUTES, ATTRIBUTE_VALUES, COLORS, MATERIALS, OBJECT_TYPES, SHAPES, SIZES, filterPhrase, filterWords, matches, objectTypeCode,
+  ATTRIBUTES, ATTRIBUTE_VALUES, COLORS, MATERIALS, OBJECT_TYPES, SHAPES, SIZES, cogentTypes, filterPhrase, filterWords, matches, objectTypeCode,
   type Attribute, type AttributeValue, type Color, type Filter, type Material, type ObjectType, type Shape, type Size,
 } from './clevr/attributes.ts';
 export { RELATIONS, type Relation, type Scene, type SceneObject, type SceneRig, type Vector3 } from './clevr/scene/types.ts';
@@ -75,7 +75,7 @@ export type { Entity, Picture, PictureKind, TextLine } from './gta/pictures/sket
 export { readOwnPolicy, ownExamples, answerText, type Finding, type OwnPolicy, type OwnRow, type PolicyFolder } from './own/policy.ts';
 export { makeScorer, parseScorerSpec, type OwnAnswer, type Score, type Scorer, type ScorerFunction, type ScorerSpec } from './own/scorers.ts';
 export { differenceHash, findNearDuplicates } from './own/duplicates.ts';
-export { exchangeRow, fromJsonl, fromParquet, toJsonl, toParquet, type ExchangeFormat, type ExchangeOptions, type ExchangeRow, type ImageFile } from './own/exchange.ts';
+export { exchangeRow, fromJsonl, fromParquet, importRow, toJsonl, toParquet, type ExchangeFormat, type ExchangeOptions, type ExchangeRow, type ImageFile, type ImportedRow } from './own/exchange.ts';
 export { decodePng, encodePng } from './files/png.ts';
 export { datasetManifest, hashExample, sha256Hex, type DatasetManifest } from './files/hash.ts';
 export { contactSheet, type SheetItem } from './files/sheet.ts';

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { decode } from 'fast-png';
 import { describe, expect, it } from 'vitest';
 import {
-  computeRelationships, DIRECTIONS, fitCamera, generateScene, MEAN_RIG, parseScenes, project, psnr, renderScene, sceneCamera,
+  cogentTypes, computeRelationships, DIRECTIONS, fitCamera, generateScene, MEAN_RIG, parseScenes, project, psnr, renderScene, sceneCamera,
   visiblePixels, DatasetError, SIZES,
 } from '../src/index.ts';
 import { cos, linearToByte, sin, srgbToLinear } from '../src/core/math.ts';
@@ -76,6 +76,12 @@ describe('generateScene', () => {
       expect(scene.objects.length).toBeLessThanOrEqual(5);
       expect(Math.min(...visiblePixels(scene, config))).toBeGreaterThanOrEqual(16);
     }
+  });
+
+  it('knows CoGenT: 64 kinds a condition, which share only the spheres', () => {
+    expect([cogentTypes('A').length, cogentTypes('B').length]).toEqual([64, 64]);
+    expect(cogentTypes('A').filter((type) => cogentTypes('B').includes(type)).every((type) => type.shape === 'sphere')).toBe(true);
+    expect(generateScene({ types: cogentTypes('A') }, 1).objects.some((o) => o.shape === 'cube' && o.color === 'red')).toBe(false);
   });
 
   it.each([

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  clevrPolicy, DatasetError, encodePng, decodePng, exchangeRow, findNearDuplicates, fromJsonl, fromParquet, generateScene, gtaPolicy, makeScorer,
+  clevrPolicy, DatasetError, encodePng, decodePng, exchangeRow, findNearDuplicates, fromJsonl, fromParquet, generateScene, importRow, gtaPolicy, makeScorer,
   ownExamples, parseScenes, parseScorerSpec, readOwnPolicy, renderScene, toJsonl, toParquet, type PolicyFolder,
 } from '../src/index.ts';
 
@@ -170,6 +170,19 @@ describe('exchange', () => {
       expect(back.map((r) => r.images)).toEqual(source.map((r) => r.images));
       for (const [i, r] of back.entries()) for (const key of Object.keys(source[i] ?? {})) if (key !== 'images') expect(r[key]).toEqual(source[i]?.[key]);
     }
+  });
+
+  it('imports every format as the same question and answer', () => {
+    const e = data.example('train', 0);
+    for (const format of ['plain', 'easyr1', 'trl-grpo', 'trl-sft'] as const) {
+      const [first] = rows(format);
+      if (!first) throw new Error('a row expected');
+      const back = importRow(first, format);
+      expect([back.query, back.answer, back.images]).toEqual([e.query, e.answer, ['images/0-0.png']]);
+      if (format === 'plain' || format === 'trl-sft') expect(back.reasoning).toBe(e.reasoning);
+    }
+    expect(() => importRow({ images: [] }, 'easyr1')).toThrow('problem is missing');
+    expect(() => importRow({ images: [], messages: [null, 3] }, 'trl-sft')).toThrow(DatasetError);
   });
 
   it('refuses what is not a dataset', async () => {

@@ -90,3 +90,12 @@ export const COLOR_RGB: Readonly<Record<Color, readonly [number, number, number]
 
 /** Radius, or half the edge of a cube. */
 export const SIZE_RADIUS: Readonly<Record<Size, number>> = { large: 0.7, small: 0.35 };
+
+const COGENT_CUBE: readonly Color[] = ['gray', 'blue', 'brown', 'yellow'];
+const COGENT_CYLINDER: readonly Color[] = ['red', 'green', 'purple', 'cyan'];
+
+/** The kinds of object of CLEVR-CoGenT: in condition A cubes and cylinders have four colours each, in B the other four. */
+export function cogentTypes(condition: 'A' | 'B'): readonly ObjectType[] {
+  const [cubes, cylinders] = condition === 'A' ? [COGENT_CUBE, COGENT_CYLINDER] : [COGENT_CYLINDER, COGENT_CUBE];
+  return OBJECT_TYPES.filter(({ shape, color }) => shape === 'sphere' || (shape === 'cube' ? cubes : cylinders).includes(color));
+}

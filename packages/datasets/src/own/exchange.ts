@@ -3,6 +3,7 @@
  * bytes), TRL (messages or prompt), EasyR1 (problem with <image> slots, answer, images).
  */
 import type { parquetWriteBuffer } from 'hyparquet-writer';
+import { parseResponse } from '../core/answer.ts';
 import { DatasetError } from '../core/error.ts';
 import type { Example } from '../core/example.ts';
 
@@ -139,5 +140,44 @@ export async function fromParquet(bytes: Uint8Array): Promise<ExchangeRow[]> {
     });
   } catch (cause) {
     throw new DatasetError('invalidFile', `this is not a readable Parquet file (${cause instanceof Error ? cause.message : 'unknown reason'}).`);
+  }
+}
+
+/** What a row of another trainer says, as a line of `examples.jsonl`. */
+export interface ImportedRow {
+  readonly query: string;
+  readonly answer: string;
+  readonly images: readonly string[];
+  readonly reasoning?: string;
+}
+
+/** Reads a row in one of the formats. Throws `invalidFile` that names the missing column. */
+export function importRow(row: ExchangeRow, format: ExchangeFormat): ImportedRow {
+  const images = row.images.map((image) => image.path);
+  const text = (column: string): string => {
+    const value = row[column];
+    if (typeof value !== 'string') throw new DatasetError('invalidFile', `column ${column} is ${value === undefined ? 'missing' : 'not a text'}; rows of format ${format} need it.`);
+    return value;
+  };
+  const turn = (column: string, role: string): string => {
+    const list = row[column];
+    const found = Array.isArray(list) ? (list as { role?: unknown; content?: unknown }[]).findLast((message) => message?.role === role) : undefined;
+    if (typeof found?.content !== 'string') throw new DatasetError('invalidFile', `column ${column} holds no message of role ${role}; rows of format ${format} need it.`);
+    return found.content;
+  };
+  switch (format) {
+    case 'plain':
+      return { query: text('query'), answer: text('answer'), images, ...(typeof row['reasoning'] === 'string' ? { reasoning: row['reasoning'] } : {}) };
+    case 'easyr1':
+      return { query: text('problem').replace(/^(?:<image>)+/, ''), answer: text('answer'), images };
+    case 'trl-grpo':
+      return { query: turn('prompt', 'user'), answer: text('solution'), images };
+    case 'trl-sft': {
+      const { reasoning, answer } = parseResponse(turn('messages', 'assistant'));
+      if (answer === undefined) throw new DatasetError('invalidFile', 'the last assistant message holds no single \\boxed{} answer; rows of format trl-sft need one.');
+      return { query: turn('messages', 'user'), answer, images, ...(reasoning === undefined ? {} : { reasoning }) };
+    }
+    default:
+      return format satisfies never;
   }
 }

@@ -124,7 +124,8 @@ export function streetMap(places: readonly { readonly name: string; readonly rat
   for (const x of [84, 196, 300]) s.rectangle(x, 0, x + 14, 280, [255, 255, 255]);
   for (const y of [66, 140, 214]) s.rectangle(0, y, 364, y + 12, [255, 255, 255]);
   s.rectangle(214, 84, 292, 134, [196, 222, 186]);
-  const slots = random.sample([[10, 14], [110, 26], [212, 20], [14, 90], [108, 96], [10, 164], [112, 168], [216, 166], [20, 238], [120, 244]] as const, places.length);
+  // One slot a row, so that labels never overlap.
+  const slots = random.sample([[10, 14], [110, 46], [190, 78], [20, 110], [150, 142], [60, 174], [196, 206], [30, 238]] as const, places.length);
   places.forEach((place, i) => {
     const [x, y] = slots[i] as readonly [number, number];
     s.disc(x + 5, y + 6, 5, [200, 50, 50]);
