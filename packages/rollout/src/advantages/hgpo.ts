@@ -19,7 +19,7 @@ export interface HgpoOptions {
 }
 
 /**
- * HGPO's step advantages (arXiv 2602.22817): the return of a step is compared within nested groups, those of steps (of
+ * HGPO's step advantages (Hierarchy-of-Groups Policy Optimization, February 2026): the return of a step is compared within nested groups, those of steps (of
  * any rollout of the prompt) that share the last 1, 2, … K + 1 observations; the weighted mean over groups that say
  * something (more than one member, advantage other than 0) is the step's advantage.
  *

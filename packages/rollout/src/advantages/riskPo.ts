@@ -22,7 +22,7 @@ export interface RiskPoOptions {
 }
 
 /**
- * RiskPO's mixed value-at-risk advantages (arXiv 2510.00911) of bundles: S is the summed reward of the j-th rollout of
+ * RiskPO's mixed value-at-risk advantages (October 2025) of bundles: S is the summed reward of the j-th rollout of
  * each of a bundle's prompts,
  *
  *   A_range = [(S − q_l)⁺ − (S − q_u)⁺ + q_l − q_u] / (β − α)     A_tail = −(q_l − S)⁺ / α     A = (ω A_tail + A_range) / (1 + ω)

@@ -12,7 +12,7 @@ export interface HdpoInput extends Omit<AdvantageInput, 'out'> {
 }
 
 /**
- * HDPO's two channels (Metis, arXiv 2604.08545): the accuracy advantage over all rollouts of a group, and an efficiency
+ * HDPO's two channels (Metis, "Act Wisely", April 2026): the accuracy advantage over all rollouts of a group, and an efficiency
  * advantage R = 1 / (T + 1) compared only among its correct ones (0 with fewer than two).
  *
  * The clipped loss is not additive in A, so two channels are two losses: pass the result as `advantages` to `loss`.
@@ -119,7 +119,7 @@ export interface XrpoInput {
 }
 
 /**
- * XRPO's novelty sharpening (arXiv 2510.06672): a correct answer that is unlikely for its group is pushed more,
+ * XRPO's novelty sharpening (October 2025): a correct answer that is unlikely for its group is pushed more,
  *
  *   η = exp(s − mean_g s),   A += min(max(λ (1 − η), 0), κ A)   for correct rollouts with A > 0
  */

@@ -38,7 +38,7 @@ export function moments(values: ArrayLike<number>, indices: ArrayLike<number>, d
   if (count === 0) return { count, mean: NaN, sd: NaN, equal: true, scale: 1 };
   if (min === max) return { count, mean: min, sd: count > ddof ? 0 : NaN, equal: true, scale: 1 };
   const largest = Math.max(Math.abs(min), Math.abs(max));
-  const scale = largest > HUGE ? 2 ** -540 : largest < TINY ? 2 ** 540 : 1;
+  const scale = largest > HUGE ? 2 ** -540 : largest < TINY ** 2 ? 2 ** 1000 : largest < TINY ? 2 ** 540 : 1;
   let sum = 0;
   for (let k = 0; k < indices.length; k++) {
     const x = values[indices[k] as number] as number;

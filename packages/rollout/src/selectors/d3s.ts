@@ -1,7 +1,7 @@
 import { RolloutError, checkNumber } from '../error.ts';
 
 /**
- * D³S, the rollout half (arXiv 2509.22115): the subset of `keep` rollouts, over all groups, whose advantages vary most.
+ * D³S, the rollout half (Learning More with Less, September 2025): the subset of `keep` rollouts, over all groups, whose advantages vary most.
  * Such a subset is always made of the lowest and the highest ones, so every split between the two ends is tried.
  *
  * @returns the chosen rows, ascending.

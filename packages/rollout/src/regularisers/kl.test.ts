@@ -1,0 +1,114 @@
+/** @file KL terms through the loss, both paths, against the estimators' formulas written out here. */
+import { describe, expect, it } from 'vitest';
+import { type KlOptions, biasCorrectedKl, clip, groupNorm, klEstimate, klPenalty, objective, reinforce, tokenSum, type Regulariser } from '../index.ts';
+import type { Surrogate } from '../surrogates/surrogate.ts';
+
+const logps = [-1, -0.5, -2, -3, -0.01, -30, -0.1, -1, -9];
+const refLogps = [-1.2, -0.5, -1, -8, -4, -1, -30, -1.0005, -9.0005];
+const mask = [1, 1, 1, 1, 1, 1, 1, 1, 0];
+const shape: [number, number] = [1, 9];
+
+/** The general path (reinforce) and the single pass (clip), with A = 0, so that only the KL is left. */
+const terms = (regulariser: Regulariser) =>
+  [reinforce(), clip()].map((surrogate: Surrogate) => {
+    const { loss, dLogp, metrics } = objective({ name: 'kl', advantage: groupNorm(), surrogate, regularisers: [regulariser], aggregation: tokenSum() }).loss({ logps, oldLogps: logps, refLogps, advantages: [0], mask, shape });
+    return { loss, dLogp: Array.from(dLogp), kl: metrics['kl'] };
+  });
+
+const formulas: Record<string, (d: number) => [number, number]> = {
+  k1: (d) => [-d, 1],
+  abs: (d) => [Math.abs(d), d === 0 ? 0 : -Math.sign(d)],
+  k2: (d) => [0.5 * d * d, -d],
+  k3: (d) => [Math.expm1(d) - d, -Math.expm1(d)],
+};
+
+describe('klPenalty', () => {
+  it.each<[string, KlOptions]>([
+    ['k1', { estimator: 'k1' }],
+    ['abs', { estimator: 'abs' }],
+    ['k2', { estimator: 'k2' }],
+    ['k3', {}],
+    ['k3', { logRatioClamp: 20, valueClamp: 10 }],
+    ['k3', { logRatioClamp: 2 }],
+    ['k3', { valueClamp: 10 }],
+    ['k1', { estimator: 'k1', valueClamp: 10, clampEveryEstimator: true }],
+    ['k1', { estimator: 'k1', valueClamp: 10 }],
+    ['k2', { estimator: 'k2', valueClamp: 10, clampEveryEstimator: true }],
+    ['k3', { k2Gradient: true }],
+    ['k1', { estimator: 'k1', k2Gradient: true }],
+  ])('%s %o', (name, options) => {
+    const bound = name === 'k3' || options.clampEveryEstimator === true ? (options.valueClamp ?? Infinity) : Infinity;
+    const limit = name === 'k3' ? (options.logRatioClamp ?? Infinity) : Infinity;
+    const expected = logps.map((l, k) => {
+      const raw = (refLogps[k] as number) - l;
+      const d = Math.min(Math.max(raw, -limit), limit);
+      const [value, slope] = (formulas[name] as (d: number) => [number, number])(d);
+      const cut = Math.min(Math.max(value, -bound), bound);
+      return { value: cut, slope: options.k2Gradient === true ? -raw : raw !== d || cut !== value ? 0 : slope };
+    });
+    const total = expected.reduce((sum, { value }, k) => sum + (mask[k] as number) * value, 0);
+    const pair = new Float64Array(2);
+    expected.forEach(({ value, slope }, k) => {
+      klEstimate(logps[k] as number, refLogps[k] as number, options, pair);
+      expect(Math.abs((pair[0] as number) - value)).toBeLessThanOrEqual(1e-12 * Math.max(1, Math.abs(value)));
+      expect(Math.abs((pair[1] as number) - slope)).toBeLessThanOrEqual(1e-12 * Math.max(1, Math.abs(slope)));
+    });
+    for (const { loss, dLogp, kl } of terms(klPenalty(0.5, options))) {
+      expect(Math.abs(loss - 0.5 * total)).toBeLessThan(1e-9 * Math.max(1, Math.abs(total)));
+      expect(Math.abs((kl as number) - total / 8)).toBeLessThan(1e-9 * Math.max(1, Math.abs(total)));
+      dLogp.forEach((g, k) => expect(Math.abs(g - 0.5 * (mask[k] as number) * (expected[k]?.slope as number))).toBeLessThan(1e-9 * Math.max(1, Math.abs(g))));
+    }
+  });
+  it('keeps k3’s precision near 0', () => {
+    const pair = new Float64Array(2);
+    for (const d of [1e-3, -1e-3, 9.99e-4, 1e-5, -1e-8, 1e-12]) {
+      klEstimate(-1, -1 + d, {}, pair);
+      const exact = (-1 + d + 1) ** 2;
+      expect((pair[0] as number) / (exact * (0.5 + d / 6 + (d * d) / 24))).toBeCloseTo(1, 8);
+    }
+  });
+  it('names its metric and its need', () => {
+    expect(klPenalty(1)).toMatchObject({ name: 'kl(k3)', needs: ['refLogps'], metric: 'kl' });
+    expect(klPenalty(1, { estimator: 'k2' })).toMatchObject({ name: 'kl(k2)' });
+    expect(klPenalty(1, { k2Gradient: true }).fusedK3).toBeUndefined();
+    expect(biasCorrectedKl(1, 'token')).toMatchObject({ needs: ['refLogps', 'oldLogps'], metric: 'kl' });
+  });
+  it('stays finite, and keeps its sign, for gaps beyond exp', () => {
+    const pair = new Float64Array(2);
+    klEstimate(-2000, 0, {}, pair);
+    expect(Array.from(pair)).toEqual([1e290, -1e290]);
+    klEstimate(0, -2000, {}, pair);
+    expect(pair[0]).toBe(1999);
+    expect(pair[1]).toBe(1);
+    klEstimate(1e308, -1e308, { estimator: 'k1' }, pair);
+    expect(pair[0]).toBe(1e290);
+    klEstimate(-1e308, 1e308, { estimator: 'k2' }, pair);
+    expect(Array.from(pair)).toEqual([1e290, -1e290]);
+    const one = objective({ name: 'kl', advantage: groupNorm(), surrogate: clip(), regularisers: [klPenalty(1)], aggregation: tokenSum() });
+    const { loss, dLogp } = one.loss({ logps: [-2000, -1], oldLogps: [-2000, -1], refLogps: [0, -1], advantages: [0], mask: [1, 1], shape: [1, 2] });
+    expect(loss).toBe(1e290);
+    expect(Array.from(dLogp)).toEqual([-1e290, 0]);
+  });
+});
+
+describe('biasCorrectedKl', () => {
+  const input = { logps: [-1, -2, -0.5, -7], oldLogps: [-1.2, -1.5, -0.9, -7], refLogps: [-1.5, -1.8, -1, -7], advantages: [0], mask: [1, 1, 1, 0], shape: [1, 4] as [number, number] };
+  const k3 = (k: number): number => Math.expm1((input.refLogps[k] as number) - (input.logps[k] as number)) - ((input.refLogps[k] as number) - (input.logps[k] as number));
+  const slope = (k: number): number => -Math.expm1((input.refLogps[k] as number) - (input.logps[k] as number));
+  const delta = (k: number): number => (input.logps[k] as number) - (input.oldLogps[k] as number);
+  const at = (level: 'token' | 'sequence') => objective({ name: 'kl', advantage: groupNorm(), surrogate: reinforce(), regularisers: [biasCorrectedKl(0.5, level)], aggregation: tokenSum() }).loss(input);
+  it('multiplies by each token’s ratio', () => {
+    const { loss, dLogp } = at('token');
+    expect(loss).toBeCloseTo(0.5 * [0, 1, 2].reduce((s, k) => s + k3(k) * Math.exp(delta(k)), 0), 12);
+    [0, 1, 2].forEach((k) => expect(dLogp[k]).toBeCloseTo(0.5 * Math.exp(delta(k)) * (slope(k) + k3(k)), 12));
+    expect(dLogp[3]).toBe(0);
+  });
+  it('or by the sequence’s', () => {
+    const { loss, dLogp } = at('sequence');
+    const s = Math.exp((delta(0) + delta(1) + delta(2)) / 3);
+    const total = (k3(0) + k3(1) + k3(2)) * s;
+    expect(loss).toBeCloseTo(0.5 * total, 12);
+    [0, 1, 2].forEach((k) => expect(dLogp[k]).toBeCloseTo(0.5 * (slope(k) * s + total / 3), 12));
+    expect(dLogp[3]).toBe(0);
+  });
+});
