@@ -61,6 +61,7 @@ export { policyDocument, rulesText } from './gta/policy/text.ts';
 export { factsOf, resolveTool, type Resolution } from './gta/policy/resolve.ts';
 export { FAMILIES } from './gta/episodes/families.ts';
 export { makeEpisode, resolveEpisode, type Episode, type ResolvedStep } from './gta/episodes/episode.ts';
+export { gtaEntry, instancesFromGta, type GtaEntry, type GtaInstance, type GtaTurn } from './gta/dialogs.ts';
 export { gtaPolicy, gtaReasoning, SLICES, type GtaPolicyConfig, type GtaPolicyDataset, type GtaPolicyExample, type HistoryTurn, type Slice } from './gta/dataset.ts';
 export {
   gtaOverride, gtaPolicyQuestions, permuteVersions, scoreGtaReferral, type GtaOverrideDataset, type GtaOverrideExample, type GtaOverrideOptions, type GtaReferralScore,

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   boxOverlap, DatasetError, evaluateExpression, FAMILIES, FIELDS, formatToolCall, generateRules, gtaOverride, gtaPolicy, gtaPolicyQuestions,
-  gtaStepMetrics, makeEpisode, otcFactor, PAPER_RULES, parseBox, policyDocument, proveRules, resolveEpisode, resolveTool, ruleBoxes,
+  gtaEntry, gtaStepMetrics, instancesFromGta, makeEpisode, otcFactor, PAPER_RULES, parseBox, policyDocument, proveRules, resolveEpisode, resolveTool, ruleBoxes,
   scoreArguments, scoreGtaPolicy, scoreGtaReferral, textSimilarity, toolRlReward, TOOLS, toolType, type GtaRules, type ToolCall, type UserProfile,
 } from '../src/index.ts';
 import golden from './fixtures/pictureGolden.json';
@@ -328,5 +328,47 @@ describe('scoreGtaPolicy', () => {
     expect(m.argAcc).toBeCloseTo(1 / 3);
     expect(m.f1.operation).toBeCloseTo(4 / 5);
     expect(m.f1.logic).toBeUndefined();
+  });
+});
+
+describe('GTA\'s format', () => {
+  const profile: UserProfile = { account_type: 'B', credits: 300, age: 40 };
+  it('is written and read back, one instance a call', () => {
+    for (const family of FAMILIES) {
+      const episode = makeEpisode(6, 'train', 2, family.name);
+      const steps = resolveEpisode(episode, PAPER_RULES, profile);
+      const entry: unknown = JSON.parse(JSON.stringify(gtaEntry(episode, steps)));
+      const maths = episode.pictures.some((p) => p.latex.length > 0);
+      const instances = instancesFromGta(entry, { rules: PAPER_RULES, profile, hasMath: () => maths });
+      expect(instances.map((i) => i.gold)).toEqual(steps.map((s) => s.call));
+      expect(instances.map((i) => i.history.length)).toEqual(steps.map((_, i) => 2 * i));
+      expect(instances[0]?.query).toBe(episode.query);
+      expect(instances[0]?.images).toEqual(episode.imageNames);
+    }
+  });
+  it('gives GTA\'s unversioned names the versions of the policy', () => {
+    const entry = {
+      files: [{ type: 'image', path: 'image/image_9.jpg', url: null }],
+      dialogs: [
+        { role: 'user', content: 'What does it say?' },
+        { role: 'assistant', tool_calls: [{ type: 'function', function: { name: 'OCR', arguments: { image: 'image/image_9.jpg' } } }], thought: 'read' },
+        { role: 'tool', name: 'OCR', content: { type: 'text', content: '(1, 2, 3, 4) hi' } },
+        { role: 'assistant', content: 'It says hi.' },
+      ],
+    };
+    expect(instancesFromGta(entry, { rules: PAPER_RULES, profile }).map((i) => i.gold.name)).toEqual(['OCR_v4']);
+    expect(instancesFromGta(entry, { rules: PAPER_RULES, profile, hasMath: () => true }).map((i) => i.gold.name)).toEqual(['MathOCR']);
+  });
+  it('names the turn that cannot be read, and never crashes', () => {
+    expect(() => instancesFromGta({ dialogs: [{ role: 'user', content: 'a' }, { role: 'robot' }] }, { rules: PAPER_RULES, profile })).toThrow('entry.dialogs[1]');
+    fc.assert(fc.property(fc.jsonValue(), fc.jsonValue(), (a, b) => {
+      for (const entry of [a, { dialogs: [a, b] }, { dialogs: [{ role: 'assistant', tool_calls: a }, { role: 'tool', content: b }] }]) {
+        try {
+          instancesFromGta(entry, { rules: PAPER_RULES, profile });
+        } catch (error) {
+          expect(error).toBeInstanceOf(DatasetError);
+        }
+      }
+    }), { numRuns: 200, seed: 4 });
   });
 });
