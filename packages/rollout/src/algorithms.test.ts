@@ -1,7 +1,7 @@
 /** @file Algorithms that no library of the golden file has, against closed forms worked out by hand. */
 import { describe, expect, it } from 'vitest';
 import {
-  aspoAdvantages, bapo, clip, dispo, essLearningRateScale, groupNorm, hdpoChannels, hgpoAdvantages, klInReward, llds, maxVarianceSubset, mdpo, objective, otcGroupRewards, otcReward, poroGrpo, reinforce, riskPoAdvantages,
+  aspoAdvantages, bapo, clip, dispo, essLearningRateScale, groupNorm, hdpoChannels, hgpoAdvantages, klInReward, llds, maxVarianceSubset, mdpo, objective, otcGroupRewards, otcReward, poro, poroGrpo, reinforce, riskPoAdvantages,
   rolloutMetrics, sequenceMean, toolPoAdvantages, toolRlReward, tokenSum, topTokens, updateAdaptiveEntropy, xrpoAdvantages, grpo, entropyBonus, tokenMean, effectiveSampleSize, policyGap, reinforcePlusPlusTokens,
 } from './index.ts';
 import type { Surrogate } from './surrogates/surrogate.ts';
@@ -269,6 +269,22 @@ describe('state and update control', () => {
     const top = objective({ ...base, entropyBonus: entropyBonus(0.1, { topEntropyQuantile: 0.5 }) }).loss(input);
     expect(top.loss).toBeCloseTo(-0.3, 12);
     expect(() => objective({ ...base, entropyBonus: entropyBonus(0.1) }).loss({ ...input, entropy: undefined })).toThrow(/entropy/);
+  });
+});
+
+describe('the policy-free baseline', () => {
+  const input = { rewards: [0, 0, 3, 1], groupIds: [0, 0, 0, 0], origin: ['free', 'free', 'policy', 'policy'] as const };
+  it('counts a deviation of 0 as 1, under every scaling', () => {
+    expect(Array.from(poro(grpo({ scaleRewards: 'none' }), { baseline: 'free-only' }).advantages(input))).toEqual([0, 0, 3, 1]);
+    expect(poro(grpo(), { baseline: 'free-only' }).advantages(input)[2]).toBeCloseTo(3 / 1.0001, 12);
+    expect(poro(grpo({ scaleRewards: 'batch' }), { baseline: 'free-only' }).advantages(input)[2]).toBeCloseTo(3 / (Math.SQRT2 + 1e-4), 12);
+    expect(Array.from(poro(grpo({ scaleRewards: 'batch' }), { baseline: 'free-only' }).advantages({ ...input, rewards: [2, 2, 2, 2] }))).toEqual([0, 0, 0, 0]);
+  });
+  it('can leave out what speaks against the policy', () => {
+    const a = poro(grpo(), { dropNegativePolicyRows: true }).advantages({ ...input, rewards: [1, 0, 0, 1] });
+    expect(a[1]).toBeLessThan(0);
+    expect(a[2]).toBe(0);
+    expect(a[3]).toBeGreaterThan(0);
   });
 });
 

@@ -56,6 +56,9 @@ describe('advantages refuse', () => {
     expectRefusal(() => fromVerl({ adv_estimator: 'grpo_passk' }).advantages({ rewards: [1], groupIds: [0] }), 'invalid-argument', 'groupIds', /at least 2/);
     expectRefusal(() => fromVerl({ adv_estimator: 'opo' }).advantages({ rewards: [1, 2], groupIds: [0, 0], lengths: [0, 0] }), 'invalid-argument', 'lengths');
   });
+  it('a baseline that the estimator does not have', () => {
+    expectRefusal(() => poro(rloo(), { baseline: 'free-only' }), 'not-supported', 'baseline', /leaveOneOut/);
+  });
   it('weights that do not fit', () => {
     expectRefusal(() => grpo({ rewardWeights: [1] }).advantages({ rewards: [[1, 2]], groupIds: [0] }), 'length-mismatch', 'rewardWeights');
     expectRefusal(() => grpo({ rewardWeights: { b: 1 } }).advantages({ rewards: { a: [1] }, groupIds: [0] }), 'unknown-option', 'rewardWeights.b', /The rewards are a/);
@@ -99,6 +102,10 @@ describe('loss refuses', () => {
     ['a step smaller than the batch', { numItemsInBatch: 1 }, 'invalid-argument', /^numItemsInBatch$/],
     ['a negative number of rows', { globalBatchSize: -1 }, 'invalid-argument', /^globalBatchSize$/],
   ])('%s', (_, input, code, argument) => expectRefusal(call(input), code, argument));
+  it('NaN before it decides what to reject', () => {
+    const rejecting = fromVerl({ rollout_rs: 'token_k2', rollout_rs_threshold: 1 });
+    expectRefusal(() => rejecting.loss({ ...ok, behaviorLogps: [NaN, -1] }), 'not-finite', /^behaviorLogps\[0\]$/);
+  });
   it('an input that a part needs, all of them at once and before any work', () => {
     const out = new Float64Array([7, 7]);
     const error = refused(() => fromTrl({ beta: 1, top_entropy_quantile: 0.5, use_vllm: true }).loss({ ...ok, out }));

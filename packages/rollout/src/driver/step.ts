@@ -82,8 +82,8 @@ async function take<P>(source: Iterator<DriverPrompt<P>> | AsyncIterator<DriverP
 }
 
 /** Whether a group's raw rewards differ: decided by equality, on the weighted sum the objective will see. */
-function hasSignal<P>(scores: readonly Score[], { objective }: StepOptions<P>): boolean {
-  const { rewards } = readAdvantageInput({ rewards: columnsOf(scores), groupIds: scores.map(() => 0) }, objective.parts.rewardWeights);
+function hasSignal<P>(scores: readonly Score[], options: StepOptions<P>): boolean {
+  const { rewards } = readAdvantageInput({ rewards: columnsOf(scores), groupIds: scores.map(() => 0) }, options.objective.parts.rewardWeights);
   return new Set(rewards.filter((r) => r === r)).size > 1;
 }
 

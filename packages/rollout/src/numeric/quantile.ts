@@ -1,6 +1,6 @@
 /** The q-quantile with linear interpolation between order statistics (torch.quantile, numpy's default). Sorts a copy. */
 export function quantile(values: ArrayLike<number>, q: number): number {
-  const sorted = Float64Array.from(values).sort();
+  const sorted = Float64Array.from(values).toSorted();
   const position = q * (sorted.length - 1);
   const below = Math.floor(position);
   const low = sorted[below] as number;

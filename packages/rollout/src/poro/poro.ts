@@ -36,6 +36,9 @@ export function poro(base: Objective, options: PolicyRolloutOptions = {}): Objec
   const gamma = options.shapingGamma === undefined ? 0.1 : options.shapingGamma;
   if (gamma !== null) checkNumber('shapingGamma', gamma, 0);
   const { parts } = base;
+  if (baseline === 'free-only' && parts.advantage.name !== 'groupNorm') {
+    throw new RolloutError('not-supported', 'baseline', baseline, `is not defined for ${parts.advantage.name}`, "Use an objective with groupNorm, or baseline 'union' or 'separate'.");
+  }
   const needs: Need[] = ratioReference === 'behavior' ? ['behaviorLogps', 'origin'] : ratioReference === 'shaped' ? ['origin'] : [];
   return objective({
     ...parts,

@@ -32,7 +32,7 @@ export function maxVarianceSubset(advantages: ArrayLike<number>, keep: number): 
     }
   }
   const chosen = [...order.slice(0, best), ...order.slice(n - (keep - best))];
-  return Int32Array.from(chosen).sort();
+  return Int32Array.from(chosen).toSorted();
 }
 
 /**
