@@ -133,7 +133,7 @@ describe('clevrPolicy', () => {
   });
 
   it.each([
-    [{ n: 0 }, 'n is 0'], [{ n: [] }, 'n is empty'], [{ style: 'compact', n: 5 }, 'n is 5'], [{ variant: 'x' }, 'variant is "x"'],
+    [{ n: 0 }, 'n is 0'], [{ seed: 0.5 }, 'seed or index is 0.5'], [{ n: [] }, 'n is empty'], [{ style: 'compact', n: 5 }, 'n is 5'], [{ variant: 'x' }, 'variant is "x"'],
     [{ train: -1 }, 'train is -1'], [{ width: 3 }, 'width is 3'], [{ style: 'compact', tree: 'rich', n: 2 }, 'compact'],
   ])('refuses %j', (config, message) => {
     expect(() => clevrPolicy(config as ClevrPolicyConfig)).toThrow(message as string);
@@ -173,7 +173,7 @@ describe('compact style', () => {
     };
     for (let i = 0; i < 100; i++) {
       const e = data.example('train', i);
-      [e.policyText, e.query, e.response].forEach(check);
+      [e.policyText, e.query, e.response, e.reverseReasoning].forEach(check);
       check(captionScene(e.scene, TINY_SCENES));
       existenceQuestions(e.scene, { seed: i, count: 4 }).forEach((q) => check(`${q.question} ${q.answer}`));
       const r = randomPolicyExample({ ...TINY_SCENES, n: [1, 2, 3, 4] }, i);
@@ -293,7 +293,8 @@ describe('updates, metrics, baselines', () => {
     const wrong = data.policies[1];
     if (wrong) expect(scoreReferral(e.reasoning, wrong.tree).score).toBeLessThan(7);
     expect(scoreReferral('I just know.', policy.tree).score).toBe(0);
-    expect(policyQuestions(policy, (node) => conditionPhrase(node.condition)).length).toBe(3 * policy.tree.nodes.length);
+    expect(policyQuestions(policy)[0]?.answer).toBe(conditionPhrase(policy.tree.root.condition));
+    expect(policyQuestions(policy).length).toBe(3 * policy.tree.nodes.length);
     expect(paraphrasePolicy(policy, 1)).not.toBe(paraphrasePolicy(policy, 2));
   });
 

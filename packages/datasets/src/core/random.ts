@@ -19,6 +19,7 @@ export function hashKeys(keys: readonly StreamKey[], salt = 0): number {
   let h = finalise(salt ^ 0x9e3779b9);
   for (const key of keys) {
     if (typeof key === 'number') {
+      if (!Number.isSafeInteger(key)) throw new DatasetError('invalidArgument', `seed or index is ${key}; pass a whole number or a text.`);
       const low = key >>> 0;
       const high = Math.floor(key / 4294967296) >>> 0;
       h = finalise(Math.imul(h ^ low, 0xcc9e2d51) + 1);

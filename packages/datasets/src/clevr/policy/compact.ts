@@ -52,6 +52,12 @@ export function compactReasoning(path: readonly PathStep[], leaf: LeafNode): str
   return [...words, leaf.id].join(' ');
 }
 
+/** `case1 1.1.2 : 1 ask sphere ? yes 1.1 ask metal sphere ? no`: the answer first, then why. */
+export function compactReverseReasoning(path: readonly PathStep[], leaf: LeafNode): string {
+  const forward = compactReasoning(path, leaf);
+  return `${compactAnswer(leaf)} ${leaf.id} : ${forward.slice(0, forward.length - leaf.id.length - 1)}`;
+}
+
 /** `<think> ... </think> \boxed{ case1 }` */
 export function compactResponse(reasoning: string, answer: string): string {
   return `<think> ${reasoning} </think> \\boxed{ ${answer} }`;

@@ -11,7 +11,7 @@ import { resolveCrop } from '../../core/image.ts';
 import { placeScene } from '../scene/generate.ts';
 import { renderScene } from '../render/render.ts';
 import type { Scene } from '../scene/types.ts';
-import { compactAnswer, compactReasoning, compactResponse } from './compact.ts';
+import { compactAnswer, compactReasoning, compactResponse, compactReverseReasoning } from './compact.ts';
 import { resolveClevrPolicyConfig, type ClevrPolicyConfig, type ResolvedClevrPolicyConfig } from './config.ts';
 import { directTypes, type LeafDirector } from './direct.ts';
 import { richSceneForLeaf } from './directrich.ts';
@@ -127,7 +127,7 @@ export function makeExample(
       return compact ? compactReasoning(path, leaf) : forwardReasoning(path, leaf, scene);
     },
     get reverseReasoning() {
-      return reverseReasoning(path, leaf, scene);
+      return compact ? compactReverseReasoning(path, leaf) : reverseReasoning(path, leaf, scene);
     },
     get response() {
       return compact ? compactResponse(this.reasoning, answer) : formatResponse(this.reasoning, answer);

@@ -9,6 +9,7 @@ import { parseResponse } from '../../core/answer.ts';
 import type { ClevrPolicyConfig } from './config.ts';
 import { clevrPolicy, makeExample, sceneForPolicy, type ClevrPolicyDataset, type ClevrPolicyExample } from './dataset.ts';
 import { evaluateTree } from './evaluate.ts';
+import { conditionPhrase } from './phrases.ts';
 import { policyFromTree, type ClevrPolicy } from './policy.ts';
 import { sampleTree, regrowSubtree } from './tree.ts';
 import type { DecisionNode, PolicyTree } from './types.ts';
@@ -106,8 +107,10 @@ export interface PolicyQuestion {
 
 const leads = (child: DecisionNode['yes']): string => (child.kind === 'leaf' ? `Case ${child.case}` : `Condition ${child.id}`);
 
-/** All direct questions about a policy: what each condition checks, and where yes and no lead. */
-export function policyQuestions(policy: Pick<ClevrPolicy, 'name' | 'tree'>, phrase: (node: DecisionNode) => string): PolicyQuestion[] {
+/** All direct questions about a policy: what each condition checks (`phrase` words it), and where yes and no lead. */
+export function policyQuestions(
+  policy: Pick<ClevrPolicy, 'name' | 'tree'>, phrase: (node: DecisionNode) => string = (node) => conditionPhrase(node.condition),
+): PolicyQuestion[] {
   return policy.tree.nodes.flatMap((node) => {
     return [
       { nodeId: node.id, question: `In Policy: ${policy.name}, what does Condition ${node.id} check?`, answer: phrase(node) },
