@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clevrPolicy, contactSheet, DatasetError, datasetManifest, decodePng, gtaPolicy, hashExample, parseScenes, treeSvg } from '../src/index.ts';
 import { checkDataset, exportDataset, loadScorer, readDatasetFile, readExamples, readPolicyFolder, showExamples, writeClevrPolicy, writeGtaPolicy } from '../src/node/index.ts';
+import { manifestItems } from './manifests.ts';
+import manifests from './fixtures/manifestGolden.json';
 
 let root = '';
 beforeAll(() => {
@@ -111,6 +113,9 @@ describe('your own folder', () => {
 });
 
 describe('manifest and pictures', () => {
+  it('has the committed items of every sort of dataset', () => {
+    expect(manifestItems()).toEqual(manifests);
+  });
   it('does not depend on the order of config keys', () => {
     const data = clevrPolicy({ ...small, train: 2, test: 1 });
     expect(datasetManifest('k', { a: 1, b: 2 }, data)).toEqual(datasetManifest('k', { b: 2, a: 1 }, data));

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { generateScene, makeEpisode, renderScene, sha256Hex } from '../src/index.ts';
+import { manifestItems } from './manifests.ts';
 import pictures from './fixtures/pictureGolden.json';
+import manifests from './fixtures/manifestGolden.json';
 import scenes from './fixtures/renderGolden.json';
 
 /** The same hashes as in Node: the bytes of a page are those of a server. */
@@ -10,6 +12,9 @@ describe('in a browser', () => {
       const image = renderScene(generateScene({}, seed), { width, height });
       expect([sha256Hex(image.rgb).slice(0, 32), sha256Hex(image.ids).slice(0, 32)]).toEqual([rgb, ids]);
     }
+  });
+  it('makes the committed items of every sort of dataset', () => {
+    expect(manifestItems()).toEqual(manifests);
   });
   it('draws the same in a worker', async () => {
     const [first] = scenes;
