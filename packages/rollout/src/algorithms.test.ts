@@ -1,7 +1,7 @@
 /** @file Algorithms that no library of the golden file has, against closed forms worked out by hand. */
 import { describe, expect, it } from 'vitest';
 import {
-  aspoAdvantages, bapo, clip, dispo, essLearningRateScale, groupNorm, hdpoChannels, hgpoAdvantages, klInReward, llds, maxVarianceSubset, mdpo, objective, otcGroupRewards, otcReward, poro, poroGrpo, reinforce, riskPoAdvantages,
+  aspoAdvantages, bapo, clip, dispo, essLearningRateScale, groupNorm, hdpoChannels, hgpoAdvantages, klInReward, llds, maxVarianceSubset, mdpo, objective, otcGroupRewards, otcReward, fromVerl, poro, poroGrpo, reinforce, riskPoAdvantages,
   rolloutMetrics, sequenceMean, toolPoAdvantages, toolRlReward, tokenSum, topTokens, updateAdaptiveEntropy, xrpoAdvantages, grpo, entropyBonus, tokenMean, effectiveSampleSize, policyGap, reinforcePlusPlusTokens,
 } from './index.ts';
 import type { Surrogate } from './surrogates/surrogate.ts';
@@ -269,6 +269,31 @@ describe('state and update control', () => {
     const top = objective({ ...base, entropyBonus: entropyBonus(0.1, { topEntropyQuantile: 0.5 }) }).loss(input);
     expect(top.loss).toBeCloseTo(-0.3, 12);
     expect(() => objective({ ...base, entropyBonus: entropyBonus(0.1) }).loss({ ...input, entropy: undefined })).toThrow(/entropy/);
+  });
+});
+
+describe("verl's off-policy metrics", () => {
+  it('compare sampler and trainer', () => {
+    const input = { logps: [-1, -1, -1, -1], oldLogps: [-1, -2, -3, NaN], behaviorLogps: [-1.5, -1.5, -1, NaN], advantages: [1, 1], mask: [1, 1, 1, 0], shape: [2, 2] as [number, number] };
+    const expected = {
+      kl: (-0.5 + 0.5 + 2) / 3,
+      k3_kl: (Math.exp(0.5) - 1.5 + Math.exp(-0.5) - 0.5 + Math.exp(-2) + 1) / 3,
+      training_ppl: (Math.exp(1.5) + Math.exp(3)) / 2,
+      training_log_ppl: 2.25,
+      rollout_ppl: (Math.exp(1.5) + Math.exp(1)) / 2,
+      rollout_log_ppl: 1.25,
+      log_ppl_diff: 1,
+      log_ppl_abs_diff: 1,
+      log_ppl_diff_max: 2,
+      log_ppl_diff_min: 0,
+      ppl_ratio: (1 + Math.exp(2)) / 2,
+      chi2_token: (Math.exp(1) + Math.exp(-1) + Math.exp(-4)) / 3 - 1,
+      chi2_seq: (1 + Math.exp(-4)) / 2 - 1,
+    };
+    for (const config of [{ rollout_is: 'token' }, { rollout_rs: 'token_k2', rollout_rs_threshold: 0.1 }]) {
+      const { metrics } = fromVerl(config).loss(input);
+      for (const [name, value] of Object.entries(expected)) expect(metrics[`rollout_corr/${name}`], name).toBeCloseTo(value, 6);
+    }
   });
 });
 

@@ -71,6 +71,7 @@ export { effectiveSampleSize, policyGap } from './poro/gap.ts';
 export { verlMetrics } from './metrics/verl.ts';
 export { easyR1Metrics } from './metrics/easyR1.ts';
 export { openRlhfMetrics } from './metrics/openRlhf.ts';
+export { offPolicyMetrics } from './metrics/offPolicy.ts';
 export { samplerWeightMetrics } from './metrics/samplerWeights.ts';
 export { type RejectionOption, type RejectionRule, rejectionMask } from './selectors/rejection.ts';
 

@@ -11,9 +11,10 @@ import { reinforcePlusPlusAdvantage } from '../advantages/reinforcePlusPlus.ts';
 import { remaxAdvantage } from '../advantages/remax.ts';
 import { type Aggregation, constantLength, sequenceMean, tokenMean, tokenSum } from '../aggregation.ts';
 import { RolloutError } from '../error.ts';
+import { offPolicyMetrics } from '../metrics/offPolicy.ts';
 import { samplerWeightMetrics } from '../metrics/samplerWeights.ts';
 import { verlMetrics } from '../metrics/verl.ts';
-import { type Objective, objective } from '../objective.ts';
+import { type Objective, type ObjectiveParts, objective } from '../objective.ts';
 import { entropyBonus } from '../regularisers/entropyBonus.ts';
 import { type KlOptions, klPenalty } from '../regularisers/kl.ts';
 import { rejectionMask } from '../selectors/rejection.ts';
@@ -31,7 +32,7 @@ import { importanceWeights } from '../weights/importance.ts';
 import type { Modifier } from '../weights/modifier.ts';
 import { ConfigReader } from './reader.ts';
 import { VERL_IGNORED, VERL_OPTIONS, VERL_SECTIONS } from './verlNames.ts';
-import { readRolloutCorrection } from './verlRolloutCorrection.ts';
+import { type RolloutCorrection, readRolloutCorrection } from './verlRolloutCorrection.ts';
 
 const LOSS_MODES = ['vanilla', 'gspo', 'sapo', 'gpg', 'cispo', 'geo_mean', 'dppo_tv', 'dppo_kl', 'kl_cov', 'dro', 'reinforce', 'bypass_mode'] as const;
 type LossMode = (typeof LOSS_MODES)[number];
@@ -66,16 +67,26 @@ export function fromVerl(config: object): Objective {
     surrogate: readSurrogate(read, lossMode),
     denominator: correction.bypass ? (view) => view.behaviorLogps as ArrayLike<number> : undefined,
     denominatorNeeds: correction.bypass ? ['behaviorLogps'] : [],
-    reject: correction.rules.length === 0 ? undefined : rejectionMask(correction.rules, correction.bypass ? 'current' : 'old'),
+    reject: readRejection(correction),
     rejectNeeds: correction.rules.length === 0 ? [] : ['behaviorLogps'],
     modifiers: weighted && weights !== undefined ? [importanceWeights(weights) as Modifier] : [],
-    diagnostics: weights === undefined ? [] : [(view) => samplerWeightMetrics(view, weights)],
+    diagnostics: weights === undefined ? [] : [(view) => samplerWeightMetrics(view, weights), ...(correction.rules.length === 0 ? [offPolicyMetrics] : [])],
     regularisers: read.boolean('use_kl_loss', false) ? [klPenalty(read.number('kl_loss_coef', 0.001, 0), readKl(read))] : [],
     entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation }),
     aggregation,
     metrics: verlMetrics(lossMode),
     sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('enable', false) ? { dynamicSampling: { maxRetries: read.number('max_num_gen_batches', 0) || Infinity } } : {}) },
   });
+}
+
+/** The rejection mask; the off-policy metrics are of the batch before it. */
+function readRejection({ rules, bypass }: RolloutCorrection): ObjectiveParts['reject'] {
+  if (rules.length === 0) return undefined;
+  const reject = rejectionMask(rules, bypass ? 'current' : 'old');
+  return (view, metrics) => {
+    Object.assign(metrics, offPolicyMetrics(view));
+    return reject(view, metrics);
+  };
 }
 
 function readLossMode(read: ConfigReader): LossMode {
