@@ -8,9 +8,10 @@ afterAll(() => device.dispose());
 
 const TARGETS = String.raw`.*(q_proj|v_proj|o_proj|gate_proj|down_proj|attn\.qkv|merger\.mlp\.2)`;
 
-/** The tiny model with random weights, an adapter on text and vision whose B is not zero, everything trainable. */
+/** The tiny model (with windows of two cells, so that this image has two) with random weights, an adapter on text and vision whose B is not zero, everything trainable. */
 function makeModel(engine: Engine): VisionLanguageModel {
-  const model = new VisionLanguageModel(engine, makeTiny().config, { maxPositions: 64, maxPatchRows: 16 });
+  const { config } = makeTiny();
+  const model = new VisionLanguageModel(engine, { ...config, vision: { ...config.vision, windowSize: 32 } }, { maxPositions: 64, maxPatchRows: 16 });
   model.initialise(3, (name, shape) => (name.includes('embed_tokens') ? 0.3 : 0.7 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1))));
   const adapter = model.addAdapter('a', loraConfig({ r: 4, loraAlpha: 8, targetModules: TARGETS }), 5);
   const random = new PhiloxStream(8);
@@ -21,13 +22,13 @@ function makeModel(engine: Engine): VisionLanguageModel {
   return model;
 }
 
-/** One image of 6 x 2 cells (two windows) and text around it. */
+/** One image of 3 x 2 cells and text around it. */
 function makeBatch(model: VisionLanguageModel): { batch: PackedBatch; dLogp: Float64Array } {
   const { config } = model;
   const random = new PhiloxStream(17);
-  const grid: GridThw = [1, 4, 12];
-  const pixelValues = Float32Array.from({ length: 48 * 384 }, () => random.normal());
-  const inputIds = [3, 40, config.visionStartTokenId, ...Array.from({ length: 12 }, () => config.imageTokenId), config.visionEndTokenId, 7, 300, 12, 44];
+  const grid: GridThw = [1, 4, 6];
+  const pixelValues = Float32Array.from({ length: 24 * 384 }, () => random.normal());
+  const inputIds = [3, 40, config.visionStartTokenId, ...Array.from({ length: 6 }, () => config.imageTokenId), config.visionEndTokenId, 7, 300, 12, 44];
   const positionIds = getRopeIndex(inputIds, [grid], config).positionIds;
   const batch = packBatch(config, [{ sequence: { inputIds, positionIds, images: [{ gridThw: grid, pixelValues }] }, completions: [[5, 9, 100, 33], [260, 8]] }]);
   return { batch, dLogp: Float64Array.from(batch.targets, () => random.normal()) };

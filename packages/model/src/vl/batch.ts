@@ -98,12 +98,13 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
       cells += cellsOf(config, image.gridThw);
     }
     let nextCell = cellsBefore;
-    const push = (id: number, at: readonly [number, number, number], ranges: readonly number[], keys: readonly [number, number]) => {
+    // A completion may hold an image token that the model made up: it is text, as it was when it was sampled.
+    const push = (id: number, at: readonly [number, number, number], ranges: readonly number[], keys: readonly [number, number], sampled = false) => {
       ids.push(id);
       for (let axis = 0; axis < 3; axis++) positions[axis]!.push(at[axis]!);
       queryRanges.push(...ranges);
       keyRanges.push(...keys);
-      cellOfToken.push(id === config.imageTokenId ? nextCell++ : -1);
+      cellOfToken.push(id === config.imageTokenId && !sampled ? nextCell++ : -1);
     };
     const position = (i: number): [number, number, number] => [sequence.positionIds[i]!, sequence.positionIds[n + i]!, sequence.positionIds[2 * n + i]!];
     for (let i = 0; i < shared; i++) {
@@ -126,7 +127,7 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
         for (let i = 0; i < completion.length; i++) {
           const at = next + i - 1;
           // Token i of this run predicts completion[i]; the first is the prompt's last token, the last one is not fed in.
-          push(i === 0 ? sequence.inputIds[n - 1]! : completion[i - 1]!, i === 0 ? last : [at, at, at], [start, start + shared, begin, begin + i + 1, 0, 0], [begin + i, begin + completion.length]);
+          push(i === 0 ? sequence.inputIds[n - 1]! : completion[i - 1]!, i === 0 ? last : [at, at, at], [start, start + shared, begin, begin + i + 1, 0, 0], [begin + i, begin + completion.length], true);
           predictors.push(begin + i);
           targets.push(completion[i]!);
           places.push({ row: r, completion: c, index: i });

@@ -20,10 +20,19 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     const m = transposeA ? ac : ar;
     const k = transposeA ? ar : ac;
     const n = transposeB ? br : bc;
+    // Steps along the inner axis and from row to row (column to column) of each operand as it lies in memory.
+    const [aInner, aOuter] = transposeA ? [m, 1] : [1, k];
+    const [bInner, bOuter] = transposeB ? [1, k] : [n, 1];
     for (let i = 0; i < m; i++) {
       for (let j = 0; j < n; j++) {
         let s = 0;
-        for (let q = 0; q < k; q++) s += a[transposeA ? q * m + i : i * k + q]! * b[transposeB ? j * k + q : q * n + j]!;
+        let ai = i * aOuter;
+        let bi = j * bOuter;
+        for (let q = 0; q < k; q++) {
+          s += a[ai]! * b[bi]!;
+          ai += aInner;
+          bi += bInner;
+        }
         const v = act(activation, alpha * s + (biasData?.[j] ?? 0)) + (residualData?.[i * n + j] ?? 0);
         if (accumulate) out![i * n + j]! += v;
         else out![i * n + j] = v;

@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { evaluate, findings, majorityAccuracy, mcnemar, proportion, renderReport, type RunReport } from '../src/index.ts';
+
+describe('proportion', () => {
+  it('gives the Wilson intervals of the literature', () => {
+    // Newcombe, Statistics in Medicine 17 (1998), table I, method 3 (score without continuity correction).
+    for (const [r, n, low, high] of [[81, 263, 0.2553, 0.3662], [15, 148, 0.0624, 0.1605], [0, 20, 0, 0.1611], [1, 29, 0.0061, 0.1718]] as const) {
+      const p = proportion(r, n);
+      expect(p.low).toBeCloseTo(low, 4);
+      expect(p.high).toBeCloseTo(high, 4);
+    }
+    expect(() => proportion(3, 2)).toThrow(/successes/);
+    expect(() => proportion(0, 0)).toThrow(/n: is 0/);
+  });
+});
+
+describe('mcnemar', () => {
+  it('is the exact binomial test on discordant pairs', () => {
+    const pairs = (onlyA: number, onlyB: number) => [[...Array.from({ length: onlyA }, () => true), ...Array.from({ length: onlyB }, () => false), true], [...Array.from({ length: onlyA }, () => false), ...Array.from({ length: onlyB }, () => true), true]] as const;
+    // 2 (C(6,0) + C(6,1)) / 2^6
+    expect(mcnemar(...pairs(5, 1))).toBeCloseTo(14 / 64, 12);
+    expect(mcnemar(...pairs(3, 3))).toBe(1);
+    expect(mcnemar([], [])).toBe(1);
+  });
+});
+
+describe('evaluate', () => {
+  it('counts in batches and refuses a short answer', async () => {
+    const items = Array.from({ length: 7 }, (_, i) => ({ prompt: i, score: (c: string) => c === 'even' }));
+    const batches: number[] = [];
+    const result = await evaluate(items, async (p) => (batches.push(p.length), p.map((x) => (x % 2 === 0 ? 'even' : 'odd'))), { batchSize: 3 });
+    expect(batches).toEqual([3, 3, 1]);
+    expect(result.accuracy).toBeCloseTo(4 / 7, 12);
+    await expect(evaluate(items, async () => ['x'], { batchSize: 3 })).rejects.toThrow(/1 completions for 3/);
+  });
+
+  it('majority answers by policy', () => {
+    const train = [['p', 'a'], ['p', 'a'], ['p', 'b'], ['q', 'c']].map(([policyId, answer]) => ({ policyId: policyId!, answer: answer! }));
+    expect(majorityAccuracy(train, [{ policyId: 'p', answer: 'a' }, { policyId: 'p', answer: 'b' }, { policyId: 'q', answer: 'c' }, { policyId: 'r', answer: 'a' }])).toBe(0.5);
+  });
+});
+
+describe('report', () => {
+  const stage = (name: string, right: number) => ({ name, title: name, ...proportion(right, 200), policyInPrompt: false, promptTokens: 38, prefillMs: 9, tokensPerSecond: 100, seconds: 5 });
+  const report = (last: number): Omit<RunReport, 'findings'> => ({
+    title: 'A run <of> "tests"', seed: 1, adapter: 'x', seconds: 9, chance: 0.25, majority: 0.25, inContext: { ...proportion(180, 200), promptTokens: 63, prefillMs: 12 },
+    stages: [stage('base', 50), stage('vm-cpt', 52), stage('cot-sft', 60), stage('poro-grpo', last)], settings: { n: 2 },
+  });
+
+  it('says plainly what helped, what did not, and what made it worse', () => {
+    const good = findings(report(160));
+    expect(good.find((f) => f.startsWith('vm-cpt'))).toMatch(/did not help measurably/);
+    expect(good.find((f) => f.startsWith('poro-grpo'))).toMatch(/helped: 30.0 % to 80.0 %/);
+    expect(good.join(' ')).toMatch(/39.7 % fewer/);
+    expect(findings(report(20)).find((f) => f.startsWith('poro-grpo'))).toMatch(/made it worse/);
+    expect(findings(report(55)).join(' ')).toMatch(/not measurably above chance/);
+  });
+
+  it('is one page with nothing from outside', () => {
+    const full = { ...report(160), findings: findings(report(160)) };
+    const html = renderReport(full, [{ stage: 's', name: 'loss', points: [[1, 2], [2, 1]] }], [{ image: { width: 2, height: 1, rgb: new Uint8Array(6) }, query: 'q & a?', answer: 'b', completions: [{ stage: 's', text: '<think>', correct: false }] }]);
+    expect(html).toContain('A run &#60;of&#62; &#34;tests&#34;');
+    expect(html).toContain('&#60;think&#62;');
+    expect(html.match(/<svg/g)).toHaveLength(2);
+    expect(html).toContain('data:image/png;base64,');
+    expect(html.replace(/http:\/\/www\.w3\.org\/[^"]*/g, '')).not.toMatch(/https?:|<script|src="(?!data:)/);
+  });
+});
