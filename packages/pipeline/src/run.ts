@@ -6,7 +6,7 @@
  */
 import { evaluate, findings, majorityAccuracy, renderReport, type Curve, type ReportExample, type RunReport, type StageReport } from '@trimpi/eval';
 import { generate, loraConfig, type ModelFiles, openCheckpoint, parseConfig, requireText, serializeSafetensors, Tokenizer, VisionLanguageModel, adapterFiles, publishedKey } from '@trimpi/model';
-import { grpo, poroGrpo } from '@trimpi/rollout';
+import { poroGrpo } from '@trimpi/rollout';
 import { type Engine } from '@trimpi/runtime';
 import { readTrainingState, RlTrainer, SupervisedTrainer, writeTrainingState } from '@trimpi/trainers';
 import { WordCodec } from './base/words.ts';
@@ -233,7 +233,8 @@ class Run {
     const trainer = new RlTrainer(model, {
       examples: this.#data.train.map((item) => this.#writer.rlExample(item)),
       // The paper's clip and group advantages; no KL term here (beta 0), which would cost one more pass a step.
-      objective: poro ? poroGrpo({ beta: 0, rewardWeights }) : grpo({ beta: 0, epsilon: 0.2, epsilonHigh: 0.3, rewardWeights }),
+      // Without policy-aware rollouts the same objective is plain GRPO.
+      objective: poroGrpo({ beta: 0, rewardWeights }),
       reward: (rollouts) => {
         const scores = rollouts.map((r) => scoreItem(items.get(r.example.id)!, this.#writer.text(r.completion.tokens)));
         return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };

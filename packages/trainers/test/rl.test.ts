@@ -1,4 +1,4 @@
-import { grpo, poroGrpo } from '@trimpi/rollout';
+import { grpo, poro, poroGrpo } from '@trimpi/rollout';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainingState, type RlExample, type RlOptions, RlTrainer, type Rollout } from '../src/index.ts';
@@ -43,16 +43,16 @@ describe('RL', () => {
   it('PolicyRollout without policy-aware completions is GRPO, bit for bit', async () => {
     const settings = { epsilon: 0.2, epsilonHigh: 0.3, beta: 0 };
     const plain = await train({ objective: grpo(settings) });
-    const poro = await train({ objective: poroGrpo(settings), policyAware: 0 });
-    expect(bits(poro.state)).toBe(bits(plain.state));
+    const twin = await train({ objective: poro(grpo(settings)), policyAware: 0 });
+    expect(bits(twin.state)).toBe(bits(plain.state));
   });
 
   it('PolicyRollout whose policy says nothing is GRPO with twice the rollouts, bit for bit', async () => {
     const settings = { epsilon: 0.2, epsilonHigh: 0.3, beta: 0 };
     const silent = examples.map((e) => ({ ...e, policyAware: e.policyFree }));
-    const poro = await train({ examples: silent, objective: poroGrpo(settings), policyFree: 4, policyAware: 4 });
+    const twin = await train({ examples: silent, objective: poro(grpo(settings)), policyFree: 4, policyAware: 4 });
     const plain = await train({ examples: silent, objective: grpo(settings), policyFree: 8 });
-    expect(bits(poro.state)).toBe(bits(plain.state));
+    expect(bits(twin.state)).toBe(bits(plain.state));
   });
 
   it('policy-aware completions are sampled with the policy and trained without it', async () => {
