@@ -4,7 +4,7 @@
  * Every stage is a function of config and seed; a run that was stopped goes on from its last checkpoint and ends with
  * the same weights.
  */
-import { evaluate, findings, majorityAccuracy, renderReport, type Curve, type ReportExample, type RunReport, type StageReport } from '@trimpi/eval';
+import { evaluate, findings, majorityAccuracy, type Curve, type ReportExample, type RunReport, type StageReport } from '@trimpi/eval';
 import { generate, loraConfig, type ModelFiles, openCheckpoint, parseConfig, requireText, serializeSafetensors, Tokenizer, VisionLanguageModel, adapterFiles, publishedKey } from '@trimpi/model';
 import { poroGrpo } from '@trimpi/rollout';
 import { type Engine } from '@trimpi/runtime';
@@ -363,6 +363,8 @@ class Run {
       completions: finished.map((f) => ({ stage: f.report.title, ...f.shown[i]! })),
     }));
     await this.#o.storage.write('report.json', `${JSON.stringify(report, null, 2)}\n`);
+    // Charts are half of a page's script: they come when the report is written.
+    const { renderReport } = await import('@trimpi/eval/html');
     await this.#o.storage.write('report.html', renderReport(report, finished.flatMap((f) => f.curves), examples));
     await this.#saveState();
     return report;
