@@ -53,6 +53,8 @@ interface Progress {
   readonly seconds: number;
   readonly tokens: number;
   readonly points: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+  /** Lines of completions kept for the reader. */
+  readonly samples: readonly string[];
 }
 
 interface Finished {
@@ -155,7 +157,7 @@ class Run {
   }
 
   /** Runs a trainer's steps with checkpoints, progress and interruption. */
-  async #loop(stage: StageName, steps: number, trainer: { step: number }, next: () => Promise<{ values: Record<string, number>; line: string; tokens: number }>): Promise<{ curves: Curve[]; seconds: number; tokens: number }> {
+  async #loop(stage: StageName, steps: number, trainer: { step: number }, next: () => Promise<{ values: Record<string, number>; line: string; tokens: number }>, samples: string[] = []): Promise<{ curves: Curve[]; seconds: number; tokens: number }> {
     const points: Record<string, [number, number][]> = {};
     let seconds = 0;
     let tokens = 0;
@@ -167,11 +169,12 @@ class Run {
       trainer.step = progress.step;
       seconds = progress.seconds;
       tokens = progress.tokens;
+      samples.push(...progress.samples);
       for (const [k, v] of Object.entries(progress.points)) points[k] = v.map(([a, b]) => [a, b]);
     }
     this.#emit({ type: 'stage', stage, title: TITLES[stage], steps, firstStep: trainer.step });
     const save = async () =>
-      saveSnapshot(this.#o.storage, CHECKPOINT_FILE, { tensors: await readTrainingState(this.#model), state: { stage, step: trainer.step, seconds, tokens, points } satisfies Progress });
+      saveSnapshot(this.#o.storage, CHECKPOINT_FILE, { tensors: await readTrainingState(this.#model), state: { stage, step: trainer.step, seconds, tokens, points, samples } satisfies Progress });
     while (trainer.step < steps) {
       if (this.#o.signal?.aborted === true) {
         await save();
@@ -265,7 +268,7 @@ class Run {
       };
       const line = `reward ${m.reward.toFixed(3)}, accuracy ${values['accuracy, policy-free'].toFixed(2)} without${poro ? `, ${(values as Record<string, number>)['accuracy, policy-aware']!.toFixed(2)} with` : ''} policy`;
       return { values, line, tokens: m.num_tokens + m.sampled_tokens };
-    });
+    }, samples);
     model.setTrainable();
     await this.#o.storage.write(`completions-${stage}.jsonl`, samples.map((s) => `${s}\n`).join(''));
     return trained;

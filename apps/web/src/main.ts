@@ -1,0 +1,193 @@
+/** @file The page: one worker draws examples, one trains; this thread only shows what they say. */
+import { DEMO_CONFIG, type RunConfig } from '@trimpi/pipeline';
+import { adapterAdvice, failureAdvice, type Advice } from './advice.ts';
+import { configFromAddress } from './config.ts';
+import { byId, el } from './dom.ts';
+import { LookView } from './look-view.ts';
+import { ProgressView } from './progress-view.ts';
+import type { Failure, FromLook, FromTrain, StageResult, ToLook, ToTrain } from './protocol.ts';
+import { ReportView } from './report-view.ts';
+import { SettingsView } from './settings-view.ts';
+
+/** Pictures in the part Look. */
+const SCENES = 12;
+
+/** Where the run stands; buttons and form follow from it. `saved` is a run that can go on. */
+type Phase = 'loading' | 'no-gpu' | 'ready' | 'running' | 'pausing' | 'saved' | 'finished';
+
+const start = byId<HTMLButtonElement>('start');
+const pause = byId<HTMLButtonElement>('pause');
+const fresh = byId<HTMLButtonElement>('fresh');
+const status = byId('status');
+const notice = byId('notice');
+const adapterLine = byId('adapter');
+
+const progress = new ProgressView();
+const report = new ReportView();
+const look = new LookView();
+const initial = initialConfig();
+const settings = new SettingsView(initial, begin, drawExamples);
+
+let phase: Phase = 'loading';
+let adapterNotice: Advice | undefined;
+/** Stages of the run that are done. */
+let done: readonly StageResult[] = [];
+/** What stopped the run, until the next start. */
+let failure: Failure | undefined;
+let lookWorker: Worker | undefined;
+let trainWorker = openTrainWorker();
+
+drawExamples(initial);
+
+pause.addEventListener('click', () => {
+  tell({ type: 'pause' });
+  setPhase('pausing');
+  say('Pausing: the current step is finished and everything is saved.');
+});
+fresh.addEventListener('click', () => {
+  done = [];
+  setPhase('ready');
+  say('Choose the settings and press Start. What is saved is discarded then.');
+  start.focus();
+});
+
+function initialConfig(): RunConfig {
+  try {
+    return configFromAddress(location.search);
+  } catch (cause) {
+    showNotice({ title: `${(cause as Error).message} The settings of the demo are taken instead.`, steps: [] });
+    return DEMO_CONFIG;
+  }
+}
+
+// ---- Look
+
+function drawExamples(config: RunConfig): void {
+  lookWorker?.terminate();
+  look.clear();
+  lookWorker = new Worker(new URL('./worker/look.ts', import.meta.url), { type: 'module', name: 'look' });
+  lookWorker.addEventListener('message', ({ data }: MessageEvent<FromLook>) => look.show(data));
+  lookWorker.postMessage({ type: 'look', config, scenes: SCENES } satisfies ToLook);
+}
+
+// ---- Train
+
+function openTrainWorker(): Worker {
+  const worker = new Worker(new URL('./worker/train.ts', import.meta.url), { type: 'module', name: 'train' });
+  worker.addEventListener('message', ({ data }: MessageEvent<FromTrain>) => hear(data));
+  worker.addEventListener('error', (event) => {
+    event.preventDefault();
+    setPhase('no-gpu');
+    say('The script that trains could not be loaded. Check the connection and load the page again.');
+  });
+  worker.postMessage({ type: 'open' } satisfies ToTrain);
+  return worker;
+}
+
+function tell(message: ToTrain): void {
+  trainWorker.postMessage(message);
+}
+
+function begin(config: RunConfig): void {
+  const isNew = phase === 'ready';
+  void navigator.storage?.persist?.();
+  failure = undefined;
+  showNotice(adapterNotice);
+  report.clear();
+  progress.begin(config, done);
+  setPhase('running');
+  say('Loading the base model.');
+  tell({ type: 'start', config, fresh: isNew, base: new URL('base/', document.baseURI).href });
+}
+
+function hear(message: FromTrain): void {
+  switch (message.type) {
+    case 'opened':
+      opened(message);
+      return;
+    case 'loading':
+      if (message.done === message.of) say('The base model is loaded; drawing and encoding the pictures.');
+      return;
+    case 'event': {
+      const { event } = message;
+      if (event.type === 'evaluated' && event.stage !== 'in-context') done = [...done, event];
+      const sentence = progress.show(event);
+      if (sentence !== undefined && phase !== 'pausing') say(sentence);
+      return;
+    }
+    case 'paused':
+      progress.rest('paused');
+      setPhase('saved');
+      say('Paused; everything is saved. Resume when you like, also after loading the page again.');
+      return;
+    case 'finished':
+      setPhase('finished');
+      say('Complete. The report is below.');
+      report.show(message.report);
+      return;
+    case 'failed':
+      failure = message.failure;
+      progress.rest('stopped');
+      showNotice(failureAdvice(failure));
+      if (failure.code === 'device-lost') {
+        // With its device gone the run may wait for ever: a new worker takes up what was saved.
+        trainWorker.terminate();
+        trainWorker = openTrainWorker();
+      } else tell({ type: 'open' });
+      return;
+    default:
+      return message satisfies never;
+  }
+}
+
+function opened({ adapter, keepsFiles, saved }: Extract<FromTrain, { type: 'opened' }>): void {
+  const noGpu = 'message' in adapter;
+  adapterNotice = adapterAdvice(adapter) ?? adapterNotice;
+  if (failure === undefined && adapterNotice !== undefined) showNotice(adapterNotice);
+  adapterLine.textContent = noGpu ? 'No GPU for this page.' : `GPU: ${adapter.name}${adapter.software ? ' (on the processor)' : ''}`;
+  if (!keepsFiles) adapterLine.append('. This browser keeps no files for the page: a run is lost when the page is closed or loaded again.');
+  if (saved === undefined) {
+    setPhase(noGpu ? 'no-gpu' : 'ready');
+    say(noGpu ? 'Training needs WebGPU; see above.' : failure === undefined ? 'Ready.' : 'Stopped before anything was saved; see the message at the top.');
+  } else if ('message' in saved) {
+    setPhase(noGpu ? 'no-gpu' : 'saved');
+    say(`A run is saved here, but its state cannot be read (${saved.message}). Discard it to start anew.`);
+  } else {
+    done = saved.done;
+    settings.show(saved.config);
+    if (failure === undefined) drawExamples(saved.config);
+    progress.begin(saved.config, done);
+    if (saved.finished !== undefined) {
+      report.show(saved.finished);
+      setPhase('finished');
+      say('The last run is complete. Its report is below.');
+    } else {
+      setPhase(noGpu ? 'no-gpu' : 'saved');
+      say(failure === undefined ? `A run is saved here (done: ${done.map((s) => s.title).join('; ') || 'no stage yet'}). Press Resume to go on.` : 'Stopped; see the message at the top. Press Resume to go on from what was saved.');
+    }
+  }
+}
+
+// ---- What the page says
+
+function setPhase(next: Phase): void {
+  phase = next;
+  settings.lock(next !== 'ready' && next !== 'no-gpu');
+  start.disabled = next !== 'ready' && next !== 'saved';
+  start.textContent = next === 'saved' ? 'Resume' : 'Start';
+  start.hidden = next === 'finished';
+  pause.disabled = next !== 'running';
+  pause.hidden = next === 'finished';
+  fresh.hidden = next !== 'saved' && next !== 'finished';
+  fresh.textContent = next === 'finished' ? 'New run' : 'Discard and start over';
+  document.body.dataset['phase'] = next;
+}
+
+function say(text: string): void {
+  status.textContent = text;
+}
+
+function showNotice(advice: Advice | undefined): void {
+  notice.hidden = advice === undefined;
+  notice.replaceChildren(...(advice === undefined ? [] : [el('p', {}, el('strong', {}, advice.title)), ...(advice.steps.length > 0 ? [el('ul', {}, ...advice.steps.map((s) => el('li', {}, s)))] : [])]));
+}

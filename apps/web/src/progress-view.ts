@@ -1,0 +1,136 @@
+/** @file What a run is doing: stage by stage, with curves and the answers right after each. */
+import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
+import { Chart } from './chart.ts';
+import { byId, el } from './dom.ts';
+import type { StageResult } from './protocol.ts';
+
+interface StageCard {
+  readonly element: HTMLElement;
+  readonly state: HTMLElement;
+  readonly bar: HTMLProgressElement;
+  readonly line: HTMLElement;
+  readonly speed: HTMLElement;
+  readonly result: HTMLElement;
+  readonly charts: Map<string, Chart>;
+}
+
+const NAMES: Readonly<Record<StageName, string>> = { base: 'Base', 'vm-cpt': 'VM-CPT', 'cot-sft': 'CoT SFT (LoRA)', grpo: 'GRPO', 'poro-grpo': 'PolicyRollout on GRPO' };
+
+export class ProgressView {
+  readonly #root = byId('progress');
+  readonly #cards = new Map<StageName, StageCard>();
+  #stage: StageName = 'base';
+
+  /** Cards of all stages of a run; those of `done` with their results. */
+  begin(config: RunConfig, done: readonly StageResult[]): void {
+    this.#cards.clear();
+    const stages: StageName[] = ['base', 'vm-cpt', 'cot-sft', ...config.arms];
+    stages.forEach((stage) => this.#cards.set(stage, card(NAMES[stage])));
+    done.forEach((result, i) => {
+      const c = this.#cards.get(stages[i]!);
+      if (c === undefined) return;
+      c.result.append(resultLine(result, 'without the policy'));
+      this.#done(c);
+    });
+    this.#root.replaceChildren(el('ol', { class: 'stages' }, ...[...this.#cards.values()].map((c) => c.element)));
+    this.#root.hidden = false;
+  }
+
+  /** A sentence for the status line when the event is worth one. */
+  show(event: RunEvent): string | undefined {
+    switch (event.type) {
+      case 'note':
+        return event.text;
+      case 'stage': {
+        this.#stage = event.stage;
+        const c = this.#card();
+        c.element.classList.add('active');
+        c.state.textContent = event.stage === 'base' ? 'answering' : 'training';
+        c.bar.hidden = false;
+        return event.steps === 0 ? `${event.title}: answering the test questions.` : `${event.title}: training, ${event.steps} steps${event.firstStep > 0 ? `, going on from step ${event.firstStep}` : ''}.`;
+      }
+      case 'progress': {
+        const c = this.#card();
+        c.bar.hidden = false;
+        c.bar.max = event.of;
+        c.bar.value = event.done;
+        c.line.textContent = `${event.what}: ${event.done} of ${event.of}`;
+        return undefined;
+      }
+      case 'step': {
+        this.#stage = event.stage;
+        const c = this.#card();
+        c.bar.max = event.steps;
+        c.bar.value = event.step;
+        c.line.textContent = `step ${event.step} of ${event.steps}, ${event.value}`;
+        c.speed.textContent = `${Math.round(event.tokensPerSecond).toLocaleString('en')} tokens/s, ${duration(event.secondsLeft)} left`;
+        for (const [name, value] of numbersOf(event.value)) {
+          let chart = c.charts.get(name);
+          if (chart === undefined) {
+            c.charts.set(name, (chart = new Chart(name, event.steps)));
+            c.element.append(chart.element);
+          }
+          chart.add(event.step, value);
+        }
+        return undefined;
+      }
+      case 'evaluated': {
+        const c = this.#card();
+        c.result.append(resultLine(event, event.stage === 'in-context' ? 'with the policy in the prompt' : 'without the policy'));
+        if (event.stage !== 'in-context') this.#done(c);
+        return `${event.title}: ${percent(event.accuracy)} of ${event.n} unseen questions right.`;
+      }
+      default:
+        return event satisfies never;
+    }
+  }
+
+  /** Stops showing a stage as running. */
+  rest(state: string): void {
+    const c = this.#cards.get(this.#stage);
+    if (c?.element.classList.contains('active') === true) c.state.textContent = state;
+  }
+
+  #card(): StageCard {
+    return this.#cards.get(this.#stage)!;
+  }
+
+  #done(c: StageCard): void {
+    c.element.classList.remove('active');
+    c.element.classList.add('done');
+    c.state.textContent = 'done';
+    c.bar.hidden = true;
+    c.line.textContent = '';
+    c.speed.textContent = '';
+  }
+}
+
+function resultLine({ accuracy, low, high, n }: Omit<StageResult, 'title'>, how: string): HTMLElement {
+  return el('p', {}, el('strong', {}, percent(accuracy)), ` right ${how} `, el('span', { class: 'quiet' }, `(95 %: ${percent(low)} to ${percent(high)}, n = ${n})`));
+}
+
+function card(name: string): StageCard {
+  const parts = {
+    state: el('span', { class: 'state' }, 'waiting'),
+    bar: el('progress', { 'aria-label': `Progress of ${name}`, hidden: true, max: 1, value: 0 }),
+    line: el('p', { class: 'line' }),
+    speed: el('p', { class: 'quiet' }),
+    result: el('div', { class: 'result' }),
+  };
+  return { ...parts, charts: new Map(), element: el('li', { class: 'stage' }, el('h3', {}, name, ' ', parts.state), parts.bar, parts.line, parts.speed, parts.result) };
+}
+
+/** `reward 0.512, accuracy 0.50 without, 0.75 with policy` as curves by name. */
+function numbersOf(line: string): [name: string, value: number][] {
+  const found = [...line.matchAll(/([a-z]*)\s*(-?\d+(?:\.\d+)?)\s*(without|with|)/g)];
+  return found.map(([, word, value, origin]) => [origin === 'without' ? 'accuracy without policy' : origin === 'with' ? 'accuracy with policy' : word || 'value', Number(value)]);
+}
+
+function percent(x: number): string {
+  return `${(100 * x).toFixed(1)} %`;
+}
+
+function duration(seconds: number): string {
+  const s = Math.round(seconds);
+  return s < 90 ? `${s} s` : `${Math.floor(s / 60)} min ${s % 60} s`;
+}

@@ -1,0 +1,61 @@
+/** @file The report of a complete run, and everything to take away. */
+import { byId, el } from './dom.ts';
+import type { FinishedRun } from './protocol.ts';
+
+const WHAT: Readonly<Record<string, string>> = {
+  'report.html': 'Report, one page that needs nothing else',
+  'report.json': 'Figures',
+  'adapter/adapter_model.safetensors': 'LoRA adapter of SFT (PEFT), weights',
+  'adapter/adapter_config.json': 'LoRA adapter of SFT (PEFT), settings',
+  'model/model.safetensors': 'Trained model, weights',
+  'model/config.json': 'Trained model, architecture',
+  'model/tokenizer.json': 'Trained model, tokenizer',
+  'model/tokenizer_config.json': 'Trained model, chat template',
+  'completions-grpo.jsonl': 'Sampled answers of GRPO',
+  'completions-poro-grpo.jsonl': 'Sampled answers of PolicyRollout',
+};
+
+export class ReportView {
+  readonly #root = byId('report-body');
+  #urls: string[] = [];
+
+  clear(): void {
+    for (const url of this.#urls) URL.revokeObjectURL(url);
+    this.#urls = [];
+    this.#root.replaceChildren(el('p', { class: 'quiet' }, 'Appears here when a run is complete, with the trained model to take away.'));
+  }
+
+  show({ html, findings, files }: FinishedRun): void {
+    this.clear();
+    this.#root.replaceChildren(
+      el('ul', { class: 'findings' }, ...findings.map((f) => el('li', {}, f))),
+      el('h3', {}, 'Take away'),
+      el('ul', { class: 'files' }, ...files.map(({ name, blob }) => el('li', {}, this.#link(name, blob), el('span', { class: 'quiet' }, ` ${WHAT[name] ?? ''}, ${size(blob.size)}`)))),
+      el('h3', {}, 'The report'),
+      frame(html),
+    );
+  }
+
+  #link(name: string, blob: Blob): HTMLElement {
+    const url = URL.createObjectURL(blob);
+    this.#urls.push(url);
+    return el('a', { href: url, download: name.startsWith('adapter/') || name.startsWith('model/') ? name.slice(name.indexOf('/') + 1) : name }, name);
+  }
+}
+
+/**
+ * The report in a frame without scripts, whose own security policy allows its inline styles and nothing else: this
+ * page's is stricter, and `srcdoc` would inherit it. `allow-same-origin` lets this page put the report in.
+ */
+function frame(html: string): HTMLIFrameElement {
+  const element = el('iframe', { src: './report-frame.html', sandbox: 'allow-same-origin', title: 'Report of the run', tabindex: 0, class: 'report' });
+  element.addEventListener('load', () => {
+    const page = element.contentDocument;
+    if (page !== null) page.documentElement.innerHTML = html;
+  }, { once: true });
+  return element;
+}
+
+function size(bytes: number): string {
+  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,32 @@
+/** @file What an earlier visit left: settings, stages that are done, and the report of a complete run. */
+import type { RunConfig } from '@trimpi/pipeline';
+import type { FinishedRun, SavedFile, SavedRun, StageResult } from '../protocol.ts';
+import type { PageStorage } from './opfs.ts';
+
+/** In the order in which they are offered. */
+const OFFERED = [
+  'report.html', 'report.json', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json',
+  'model/model.safetensors', 'model/config.json', 'model/tokenizer.json', 'model/tokenizer_config.json',
+  'completions-grpo.jsonl', 'completions-poro-grpo.jsonl',
+];
+
+export async function savedRun(storage: PageStorage): Promise<SavedRun | undefined> {
+  const bytes = await storage.read('run.json');
+  if (bytes === null) return undefined;
+  const state = JSON.parse(new TextDecoder().decode(bytes)) as { readonly config: RunConfig; readonly finished: readonly { readonly report: StageResult }[] };
+  const finished = await finishedRun(storage);
+  return { config: state.config, done: state.finished.map(({ report: { title, accuracy, low, high, n } }) => ({ title, accuracy, low, high, n })), ...(finished === undefined ? {} : { finished }) };
+}
+
+export async function finishedRun(storage: PageStorage): Promise<FinishedRun | undefined> {
+  const html = await storage.blob('report.html');
+  const report = await storage.blob('report.json');
+  if (html === null || report === null) return undefined;
+  const files: SavedFile[] = [];
+  for (const name of OFFERED) {
+    const blob = await storage.blob(name);
+    if (blob !== null && blob.size > 0) files.push({ name, blob });
+  }
+  const { findings } = JSON.parse(await report.text()) as { readonly findings: readonly string[] };
+  return { html: await html.text(), findings, files };
+}

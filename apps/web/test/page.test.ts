@@ -1,0 +1,150 @@
+/** @file The page as a visitor uses it, in Chromium: the production build, WebGPU on the CPU, very few steps. */
+import { readFileSync } from 'node:fs';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
+
+const CONFIG = {
+  seed: 7, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 4, testSize: 8, saveSteps: 1,
+  vmCpt: { steps: 2, batchSize: 4 }, sft: { steps: 2, batchSize: 4 }, rl: { steps: 2, promptsPerStep: 2, rollouts: 4 },
+};
+
+let site: Site;
+let browser: Browser;
+
+beforeAll(async () => {
+  site = await serveSite();
+  browser = await openBrowser(true);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await site?.close();
+});
+
+const withConfig = () => `${site.address}?config=${encodeURIComponent(JSON.stringify(CONFIG))}`;
+const phase = (page: Page, wanted: string, timeout = 120_000) => page.locator(`body[data-phase="${wanted}"]`).waitFor({ timeout });
+
+describe('what is loaded', () => {
+  it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
+    const sum = (names: string[], how: 'raw' | 'gzip') => names.reduce((s, n) => s + (site.scripts.get(n) ?? { raw: NaN, gzip: NaN })[how], 0);
+    expect(sum(['index', 'look', 'train'], 'raw')).toBeLessThan(300_000);
+    expect(sum(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
+  });
+});
+
+describe('a run', () => {
+  it('shows the policies, trains, pauses, goes on after a reload, and hands over report and model', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+
+    // Look: a tree, pictures, and the pictures of one case.
+    await page.locator('.scene').nth(7).waitFor();
+    await phase(page, 'ready');
+    expect(await page.locator('.policy').count()).toBe(1);
+    expect(await page.locator('.policy .question').allTextContents()).toHaveLength(3);
+    const leaf = page.locator('.policy .leaf:enabled').first();
+    const answer = (await leaf.textContent())!;
+    await leaf.press('Enter');
+    expect(await leaf.getAttribute('aria-pressed')).toBe('true');
+    const shown = page.locator('.scene:visible');
+    expect(await shown.count()).toBe(2);
+    expect(await shown.locator('strong').allTextContents()).toEqual([answer, answer]);
+    await leaf.press('Enter');
+    expect(await shown.count()).toBe(8);
+    await screenshot(page, '1-look');
+
+    // Train, and pause before the first step.
+    expect(await page.getByLabel('VM-CPT steps').inputValue()).toBe('2');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await phase(page, 'running');
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await phase(page, 'saved');
+    expect(await page.locator('#status').textContent()).toContain('everything is saved');
+    expect(await page.locator('.stage .result strong').count()).toBe(2);
+
+    // A new page finds the run and goes on with it.
+    await page.goto(site.address);
+    await phase(page, 'saved');
+    expect(await page.getByLabel('Seed').inputValue()).toBe('7');
+    expect(await page.getByLabel('Seed').isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await page.locator('.stage.done').nth(2).waitFor({ timeout: 120_000 });
+    await screenshot(page, '2-train');
+    // Without a word of warning: the checkpoints are enough.
+    await page.reload();
+    await phase(page, 'saved');
+    await page.locator('.stage.done').nth(2).waitFor();
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await phase(page, 'finished');
+
+    // Report and files.
+    await page.frameLocator('iframe.report').getByRole('heading', { name: 'Accuracy on unseen images' }).waitFor();
+    const report = JSON.parse(await download(page, 'report.json')) as Report;
+    expect(report.stages.map((s) => s.name)).toEqual(['base', 'vm-cpt', 'cot-sft', 'grpo', 'poro-grpo']);
+    expect(report).toMatchObject({ seed: 7, chance: 0.25, settings: { testSize: 8, vmCpt: { steps: 2 } } });
+    for (const s of [report.inContext, ...report.stages]) {
+      expect(s.n).toBe(8);
+      expect(s.low).toBeLessThanOrEqual(s.accuracy);
+      expect(s.high).toBeGreaterThanOrEqual(s.accuracy);
+    }
+    expect(numbersIn(report).every(Number.isFinite)).toBe(true);
+    expect(report.stages.slice(1).every((s) => s.tokensPerSecond > 0 && s.seconds > 0)).toBe(true);
+    const weights = await download(page, 'model/model.safetensors', 'latin1');
+    expect(weights).toContain('embed_tokens.weight');
+    expect(JSON.parse(await download(page, 'adapter/adapter_config.json'))).toMatchObject({ r: 8, peft_type: 'LORA' });
+
+    // For everyone.
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '3-report');
+    await page.emulateMedia({ colorScheme: 'dark' });
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '4-dark');
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+    await screenshot(page, '5-phone');
+
+    expect(complaints).toEqual([]);
+    await context.close();
+  }, 170_000);
+});
+
+describe('when something is missing', () => {
+  it('says plainly that there is no WebGPU, and still shows the policies', async () => {
+    const without = await openBrowser(false);
+    const { page, complaints } = await openPage(without, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await phase(page, 'no-gpu');
+    expect(await page.getByRole('alert').textContent()).toContain('Use a current Chrome');
+    expect(await page.getByRole('button', { name: 'Start' }).isDisabled()).toBe(true);
+    await page.locator('.scene').nth(7).waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '6-no-webgpu');
+    expect(complaints).toEqual([]);
+    await without.close();
+  });
+
+  it('refuses settings that make no run, and takes those of the demo', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address);
+    await page.goto(`${site.address}?config=${encodeURIComponent('{"policies":0}')}`);
+    await page.getByRole('alert').getByText('policies: is 0.').waitFor();
+    expect(await page.getByLabel('Policies', { exact: true }).inputValue()).toBe('4');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+});
+
+interface Stage { readonly name: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly tokensPerSecond: number; readonly seconds: number }
+interface Report { readonly inContext: Stage; readonly stages: readonly Stage[] }
+
+async function download(page: Page, name: string, encoding: BufferEncoding = 'utf8'): Promise<string> {
+  const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name, exact: true }).click()]);
+  return readFileSync(await file.path(), encoding);
+}
+
+function numbersIn(value: unknown): number[] {
+  if (typeof value === 'number') return [value];
+  // JSON writes NaN and infinity as null.
+  if (value === null) return [NaN];
+  return typeof value === 'object' ? Object.values(value).flatMap(numbersIn) : [];
+}

@@ -1,0 +1,14 @@
+import { defaultClientConditions, defineConfig } from 'vite';
+import { baseFiles } from './vite-base.ts';
+import { contentSecurity } from './vite-csp.ts';
+
+export default defineConfig({
+  // Relative addresses: the page runs from any folder of any server.
+  base: './',
+  resolve: { conditions: ['@trimpi/source', ...defaultClientConditions] },
+  plugins: [baseFiles(), contentSecurity()],
+  worker: { format: 'es' },
+  build: { target: 'es2023', modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700 },
+  server: { host: '127.0.0.1' },
+  preview: { host: '127.0.0.1' },
+});
