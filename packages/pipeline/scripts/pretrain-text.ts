@@ -24,8 +24,9 @@ const clock = () => ((Date.now() - started) / 1000).toFixed(0);
 const pool = await drawScenes(tiny.config, 20261121, 0, Number(poolText));
 const held = await drawScenes(tiny.config, 20261121, 1_000_000, 320);
 console.log(clock(), 'drawn');
-const data = { scenes: pool.scenes, features: await encodePool(model, pool) };
-const test = { scenes: held.scenes, features: await encodePool(model, held) };
+const cellsOf = (p: typeof pool) => Array.from({ length: p.size }, (_, i) => p.get(i).cells);
+const data = { cells: cellsOf(pool), scenes: pool.scenes, features: await encodePool(model, pool) };
+const test = { cells: cellsOf(held), scenes: held.scenes, features: await encodePool(model, held) };
 console.log(clock(), 'encoded');
 const codec = new WordCodec(tiny.tokenizer);
 let sums: Record<string, [number, number]> = {};
@@ -33,7 +34,7 @@ let lastMeasure = 0;
 const save = async (name: string) => writeFileSync(`${dir}/${name}.safetensors`, serializeSafetensors(await model.tensors()));
 const measuring: Promise<void>[] = [];
 await pretrainText(model, codec, data, {
-  seed: 21, learningRate: 2e-3, batchTokens: 3000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mixTokens: Number(mixText),
+  seed: 21, learningRate: Number(process.env['RATE'] ?? 2e-3), batchTokens: 3000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mixTokens: Number(mixText),
   onStep({ phase, step, tokens, losses }) {
     for (const [k, v] of Object.entries(losses)) sums[k] = [(sums[k]?.[0] ?? 0) + v, (sums[k]?.[1] ?? 0) + 1];
     if (step % 20 === 0) {

@@ -11,11 +11,7 @@ export interface Snapshot {
 
 export async function saveSnapshot(storage: RunStorage, file: string, snapshot: Snapshot): Promise<void> {
   const tensors = new Map([...snapshot.tensors].map(([name, data]) => [name, floatTensor(data, [data.length])] as const));
-  try {
-    await storage.write(file, serializeSafetensors(tensors, { format: 'pt', state: JSON.stringify(snapshot.state) }));
-  } catch (cause) {
-    throw new PipelineError('storage', `${storage.name}/${file}`, `could not be written (${cause instanceof Error ? cause.message : String(cause)}).`, 'Make room or give another folder; what was saved before is still there, and the run goes on from it.', { cause });
-  }
+  await storage.write(file, serializeSafetensors(tensors, { format: 'pt', state: JSON.stringify(snapshot.state) }));
 }
 
 /** Null when there is no such file. Throws `invalid-checkpoint` for one that is damaged. */

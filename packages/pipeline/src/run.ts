@@ -93,7 +93,7 @@ class Run {
   readonly #began = performance.now();
 
   constructor(options: RunOptions) {
-    this.#o = options;
+    this.#o = { ...options, storage: checkedStorage(options.storage) };
     this.#emit = options.onEvent ?? (() => undefined);
     this.#state = { version: 1, config: options.config, finished: [], seconds: 0 };
   }
@@ -372,6 +372,21 @@ class Run {
     await this.#saveState();
     return report;
   }
+}
+
+/** Storage whose failures are typed and say that nothing saved before is lost. */
+function checkedStorage(storage: RunStorage): RunStorage {
+  return {
+    name: storage.name,
+    read: (file) => storage.read(file),
+    async write(file, data) {
+      try {
+        await storage.write(file, data);
+      } catch (cause) {
+        throw new PipelineError('storage', `${storage.name}/${file}`, `could not be written (${cause instanceof Error ? cause.message : String(cause)}).`, 'Make room or give another folder; what was saved before is still there, and the run goes on from it.', { cause });
+      }
+    },
+  };
 }
 
 function weightsFile(stage: StageName): string {

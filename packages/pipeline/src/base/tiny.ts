@@ -75,7 +75,7 @@ export function tinyConfigJson(tokenizer: Tokenizer, sizes: TinySizes = TINY_SIZ
       spatial_patch_size: 8,
       temporal_patch_size: 2,
       window_size: 64,
-      fullatt_block_indexes: [1, 3],
+      fullatt_block_indexes: [1, 3].filter((i) => i < sizes.visionDepth),
       tokens_per_second: 2,
     },
   };

@@ -6,6 +6,8 @@ export class RowBuilder {
   readonly ids: number[] = [];
   readonly weights: number[] = [];
   readonly images: BatchImage[] = [];
+  /** Targets of tokens themselves (not of those before them): what stands in the cell of an image token. */
+  readonly named: { readonly token: number; readonly id: number; readonly weight: number }[] = [];
   readonly #config: ModelConfig;
   readonly #words: WordCodec;
 
@@ -31,6 +33,15 @@ export class RowBuilder {
     const cells = (t * h * w) / this.#config.vision.spatialMergeSize ** 2;
     this.images.push(image);
     return this.tokens([this.#config.visionStartTokenId, ...Array.from({ length: cells }, () => this.#config.imageTokenId), this.#config.visionEndTokenId]);
+  }
+
+  /** Lets the image token of cell `cell` of the image put in last name a word. */
+  name(cell: number, word: string, weight: number): this {
+    const [t, h, w] = this.images[this.images.length - 1]!.gridThw;
+    const cells = (t * h * w) / this.#config.vision.spatialMergeSize ** 2;
+    const first = this.ids.lastIndexOf(this.#config.visionEndTokenId) - cells;
+    this.named.push({ token: first + cell, id: this.#words.encode(word)[0]!, weight });
+    return this;
   }
 
   end(weight = 0): this {

@@ -27,11 +27,7 @@ export function folderStorage(folder: string): RunStorage {
     },
     async write(file, data) {
       make(join(folder, dirname(file)));
-      try {
-        await writeFileAtomic(join(folder, file), typeof data === 'string' ? new TextEncoder().encode(data) : data);
-      } catch (cause) {
-        throw new PipelineError('storage', join(folder, file), `could not be written (${message(cause)}).`, 'Make room or give another folder with --out; what was saved before is still there.', { cause });
-      }
+      await writeFileAtomic(join(folder, file), typeof data === 'string' ? new TextEncoder().encode(data) : data);
     },
   };
 }

@@ -1,0 +1,113 @@
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { afterAll, describe, expect, it } from 'vitest';
+import { memoryStorage, resolveConfig, run, type RunEvent, type RunOptions, type StageName } from '../src/index.ts';
+import { randomBase } from './random-base.ts';
+
+const device = await openDevice();
+const engine = new WebGpuEngine(device);
+const base = await randomBase(engine);
+afterAll(() => device.dispose());
+
+const config = resolveConfig({
+  seed: 5, policies: 2, trainPerPolicy: 6, reasonedPerPolicy: 2, testSize: 8, saveSteps: 2,
+  vmCpt: { steps: 4, batchSize: 2, learningRate: 1e-3 },
+  sft: { steps: 4, batchSize: 2, learningRate: 3e-3, r: 4, loraAlpha: 8 },
+  rl: { steps: 4, learningRate: 1e-3, promptsPerStep: 2, rollouts: 4, temperature: 1, maxNewTokens: 8 },
+});
+
+type Storage = ReturnType<typeof memoryStorage>;
+const start = (storage: Storage, more: Partial<RunOptions> = {}) => run({ config, engine, adapterName: 'test', base, storage, ...more });
+/** Weights and results, without what depends on the clock. */
+const outcome = (storage: Storage) => {
+  const report = JSON.parse(new TextDecoder().decode(storage.files.get('report.json'))) as Record<string, unknown> & { stages: Record<string, unknown>[]; inContext: Record<string, unknown>; findings: string[] };
+  const timeless: typeof report = { ...report, seconds: 0, inContext: { ...report.inContext, prefillMs: 0 }, stages: report.stages.map((s): Record<string, unknown> => ({ ...s, prefillMs: 0, tokensPerSecond: 0, seconds: 0 })), findings: report.findings.map((f) => f.replace(/prefill takes.*/, '')) };
+  return { timeless, weights: Buffer.from(storage.files.get('model/model.safetensors')!).toString('base64') };
+};
+
+const straight = memoryStorage();
+const events: RunEvent[] = [];
+await start(straight, { onEvent: (e) => events.push(e) });
+
+describe('a run', () => {
+  it('goes through all stages and reports each', () => {
+    const { timeless } = outcome(straight);
+    expect(timeless.stages.map((s) => s['name'])).toEqual(['base', 'vm-cpt', 'cot-sft', 'grpo', 'poro-grpo']);
+    for (const key of ['seed', 'adapter', 'chance', 'majority']) expect(timeless).toHaveProperty(key);
+    expect(timeless['chance']).toBe(0.25);
+    for (const s of timeless.stages) {
+      expect(s['n']).toBe(8);
+      expect(s['low']).toBeLessThanOrEqual(s['accuracy'] as number);
+      expect(s['high']).toBeGreaterThanOrEqual(s['accuracy'] as number);
+      expect(s['promptTokens']).toBeLessThan(timeless.inContext['promptTokens'] as number);
+    }
+    expect(events.filter((e) => e.type === 'step')).toHaveLength(16);
+    for (const file of ['report.html', 'model/config.json', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json', 'completions-poro-grpo.jsonl']) expect(straight.files.has(file), file).toBe(true);
+    expect(events.some((e) => e.type === 'step' && !(e.secondsLeft >= 0))).toBe(false);
+  });
+
+  it('the same seed gives the same report and weights', async () => {
+    const again = memoryStorage();
+    await start(again);
+    expect(outcome(again)).toEqual(outcome(straight));
+  });
+
+  it.each(['vm-cpt', 'cot-sft', 'grpo', 'poro-grpo'] as StageName[])('stopped in %s and resumed, it ends with the same report and weights', async (stage) => {
+    const storage = memoryStorage();
+    const stop = new AbortController();
+    const interrupted = start(storage, { signal: stop.signal, onEvent: (e) => e.type === 'step' && e.stage === stage && e.step === 3 && stop.abort() });
+    await expect(interrupted).rejects.toMatchObject({ code: 'interrupted' });
+    const resumed: RunEvent[] = [];
+    await start(storage, { onEvent: (e) => resumed.push(e) });
+    expect(resumed.find((e) => e.type === 'stage' && e.stage === stage)).toMatchObject({ firstStep: 3 });
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
+  it('killed between two checkpoints, it loses at most the steps since the last one and ends the same', async () => {
+    const storage = memoryStorage();
+    const killed = start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'poro-grpo' && e.step === 3) throw new Error('killed'); } });
+    await expect(killed).rejects.toThrow('killed');
+    await start(storage);
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+});
+
+describe('what goes wrong', () => {
+  it('another configuration in the same folder is refused', async () => {
+    await expect(start(straight, { config: { ...config, seed: 6 } })).rejects.toMatchObject({ code: 'invalid-option' });
+  });
+
+  it('a damaged checkpoint is named, and the finished stages stay usable', async () => {
+    const storage = memoryStorage();
+    await expect(start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'grpo' && e.step === 3) throw new Error('killed'); } })).rejects.toThrow('killed');
+    const good = storage.files.get('checkpoint.safetensors')!;
+    storage.files.set('checkpoint.safetensors', good.slice(0, good.length - 100));
+    await expect(start(storage)).rejects.toMatchObject({ code: 'invalid-checkpoint' });
+    storage.files.delete('checkpoint.safetensors');
+    await start(storage);
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
+  it('a full disk ends the run with a message, and it goes on when there is room', async () => {
+    const storage = memoryStorage();
+    let room = 8;
+    const full = { ...storage, write: async (file: string, data: Uint8Array | string) => { if (room-- <= 0) throw new Error('ENOSPC: no space left on device'); await storage.write(file, data); } };
+    await expect(run({ config, engine, adapterName: 'test', base, storage: full })).rejects.toMatchObject({ code: 'storage' });
+    await start(storage);
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
+  it('a lost device is a typed error, and a new device carries on', async () => {
+    const storage = memoryStorage();
+    const other = await openDevice();
+    const lost = run({ config, engine: new WebGpuEngine(other), adapterName: 'test', base, storage, onEvent: (e) => e.type === 'step' && e.stage === 'grpo' && e.step === 3 && other.gpu.destroy() });
+    await expect(lost).rejects.toMatchObject({ name: 'RuntimeError' });
+    await start(storage);
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
+  it('wrong options are named', () => {
+    expect(() => resolveConfig({ policies: 0 })).toThrow(/policies: is 0/);
+    expect(() => resolveConfig({ sead: 1 } as never)).toThrow(/sead/);
+    expect(() => resolveConfig({ rl: { ...config.rl, rollouts: 3 } })).toThrow(/even/);
+  });
+});
