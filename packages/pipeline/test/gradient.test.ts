@@ -35,7 +35,7 @@ function makeBatch(model: VisionLanguageModel): { batch: PackedBatch; dLogp: Flo
 }
 
 describe('the whole tiny model, images in, LoRA on', () => {
-  it('loss on WebGPU is that of the float64 engine, and 240 gradients are its finite differences', { timeout: 600_000 }, async () => {
+  it('loss on WebGPU is that of the float64 engine, and 200 gradients are its finite differences', { timeout: 600_000 }, async () => {
     const gpu = makeModel(new WebGpuEngine(device));
     const reference = makeModel(new ReferenceEngine());
     const { batch, dLogp } = makeBatch(gpu);
@@ -46,9 +46,9 @@ describe('the whole tiny model, images in, LoRA on', () => {
 
     const random = new PhiloxStream(23);
     const stores = [
-      [gpu.text, reference.text, 80],
-      [gpu.vision, reference.vision, 80],
-      [gpu.adapter('a').store, reference.adapter('a').store, 80],
+      [gpu.text, reference.text, 70],
+      [gpu.vision, reference.vision, 70],
+      [gpu.adapter('a').store, reference.adapter('a').store, 60],
     ] as const;
     let checked = 0;
     let notSmall = 0;
@@ -74,7 +74,7 @@ describe('the whole tiny model, images in, LoRA on', () => {
         if (Math.abs(numeric) > 0.01) notSmall++;
       }
     }
-    expect(checked).toBe(240);
-    expect(notSmall).toBeGreaterThan(60);
+    expect(checked).toBe(200);
+    expect(notSmall).toBeGreaterThan(50);
   });
 });
