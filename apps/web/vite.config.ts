@@ -7,6 +7,8 @@ export default defineConfig({
   base: './',
   resolve: { conditions: ['@trimpi/source', ...defaultClientConditions] },
   plugins: [baseFiles(), contentSecurity()],
+  // ECharts names `global` in its checks for development.
+  define: { global: 'globalThis' },
   worker: { format: 'es' },
   build: { target: 'es2023', modulePreload: { polyfill: false }, chunkSizeWarningLimit: 700 },
   server: { host: '127.0.0.1' },

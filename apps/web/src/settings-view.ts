@@ -36,14 +36,15 @@ export class SettingsView {
 
   constructor(config: RunConfig, onSubmit: (config: RunConfig) => void, onChange: (config: RunConfig) => void) {
     this.#config = config;
-    this.#arms = el('select', { id: 'arms', name: 'arms', 'aria-describedby': 'arms-hint' }, ...Object.keys(ARMS).map((name) => el('option', { value: name }, name)));
+    this.#arms = el('select', { id: 'set-arms', name: 'arms', 'aria-describedby': 'set-arms-hint' }, ...Object.keys(ARMS).map((name) => el('option', { value: name }, name)));
     this.#fieldset = el('fieldset', {}, el('legend', {}, 'Settings'));
     for (const f of FIELDS) {
-      const input = el('input', { id: f.id, name: f.id, type: 'number', min: f.min, max: f.max, step: 1, required: true, inputmode: 'numeric', 'aria-describedby': `${f.id}-hint` });
+      const id = `set-${f.id}`;
+      const input = el('input', { id, name: f.id, type: 'number', min: f.min, max: f.max, step: 1, required: true, inputmode: 'numeric', 'aria-describedby': `${id}-hint` });
       this.#inputs.set(f.id, input);
-      this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: f.id }, f.label), input, el('small', { id: `${f.id}-hint` }, f.hint)));
+      this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: id }, f.label), input, el('small', { id: `${id}-hint` }, f.hint)));
     }
-    this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: 'arms' }, 'Objective of RL'), this.#arms, el('small', { id: 'arms-hint' }, 'Each from the weights after SFT.')));
+    this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: 'set-arms' }, 'Objective of RL'), this.#arms, el('small', { id: 'set-arms-hint' }, 'Each from the weights after SFT.')));
     this.#form.append(this.#fieldset);
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();

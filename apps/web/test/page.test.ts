@@ -23,7 +23,14 @@ afterAll(async () => {
 });
 
 const withConfig = () => `${site.address}?config=${encodeURIComponent(JSON.stringify(CONFIG))}`;
-const phase = (page: Page, wanted: string, timeout = 120_000) => page.locator(`body[data-phase="${wanted}"]`).waitFor({ timeout });
+
+/** Waits for a state of the page; what the page says instead is part of the failure. */
+async function phase(page: Page, wanted: string, timeout = 60_000): Promise<void> {
+  const said = async () => `${await page.locator('body').getAttribute('data-phase')}; ${await page.locator('#status').textContent()}; ${await page.locator('#notice').textContent()}`;
+  await page.locator(`body[data-phase="${wanted}"]`).waitFor({ timeout }).catch(async () => {
+    throw new Error(`The page is not "${wanted}" after ${timeout} ms, but: ${await said()}`);
+  });
+}
 
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {

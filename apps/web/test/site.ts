@@ -22,6 +22,8 @@ export interface Site {
 export async function serveSite(): Promise<Site> {
   const missing = missingBaseFiles();
   if (missing.length > 0) throw new Error(`This test needs the tiny base: ${baseFolder()} has no ${missing.join(', ')}. Train it with the scripts of packages/pipeline, or set TRIMPI_BASE to a folder that has them.`);
+  // vitest sets `test`, with which libraries keep their checks for development.
+  process.env['NODE_ENV'] = 'production';
   await build({ root: HOME, configFile: join(HOME, 'vite.config.ts'), logLevel: 'error', build: { outDir: OUT, emptyOutDir: true } });
   const server = await preview({ root: HOME, configFile: join(HOME, 'vite.config.ts'), logLevel: 'error', build: { outDir: OUT }, preview: { port: 4610, strictPort: false } });
   const assets = join(OUT, 'assets');

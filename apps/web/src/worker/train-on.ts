@@ -20,11 +20,17 @@ interface TrainOptions {
 
 /** Trains to the end or to a pause, and says so. Throws what the run throws. */
 export async function trainOn(options: TrainOptions): Promise<void> {
-  // Two pages on one folder would overwrite each other's files.
-  await navigator.locks.request('trimpi-run', { ifAvailable: true }, async (lock) => {
-    if (lock === null) throw new PipelineError('storage', 'this run', 'is being trained in another tab.', 'Go on there, or close that tab and load this page again.');
-    await trainAlone(options);
-  });
+  // Two pages on one folder would overwrite each other's files. A page that was just loaded again lets go after a moment.
+  let alone = false;
+  try {
+    await navigator.locks.request('trimpi-run', { signal: AbortSignal.timeout(5000) }, async () => {
+      alone = true;
+      await trainAlone(options);
+    });
+  } catch (cause) {
+    if (alone) throw cause;
+    throw new PipelineError('storage', 'this run', 'is being trained in another tab.', 'Go on there, or close that tab and load this page again.', { cause });
+  }
 }
 
 async function trainAlone({ config, fresh, base, storage, signal, post }: TrainOptions): Promise<void> {
