@@ -7,7 +7,7 @@ export function explain(error: unknown): string {
 /** 130 after Ctrl-C (as shells do), 2 for a wrong option, else 1. */
 export function exitCodeOf(error: unknown): number {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return code === 'interrupted' ? 130 : code === 'invalid-option' || (error instanceof Error && error.name === 'UsageError') ? 2 : 1;
+  return code === 'interrupted' ? 130 : code === 'invalid-option' || code === 'invalidArgument' || (error instanceof Error && error.name === 'UsageError') ? 2 : 1;
 }
 
 /** A wrong option or file on the command line. */

@@ -1,0 +1,66 @@
+/** @file One answer: messages in, text out, piece by piece. */
+import { type BatchImage, type ChatMessage, generate, type ProcessorOutput, type RawImage } from '@trimpi/model';
+import type { LoadedModel } from './load.ts';
+
+export interface SamplingOptions {
+  readonly maxNewTokens: number;
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+  readonly seed: number;
+}
+
+export interface Answer {
+  readonly text: string;
+  readonly finish: 'stop' | 'length' | 'interrupted';
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  readonly seconds: number;
+}
+
+/** `onText` gets what is new since the last call; together the pieces are the text. */
+export async function answer(
+  loaded: LoadedModel,
+  messages: readonly ChatMessage[],
+  images: readonly RawImage[],
+  { maxNewTokens, temperature, topP, topK, seed }: SamplingOptions,
+  onText: (piece: string) => void,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const { model, processor, adapter, stopIds } = loaded;
+  const row = processor.process({ messages, images, addGenerationPrompt: true });
+  const decode = (tokens: Int32Array) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true });
+  const stream = textStream(onText);
+  const started = performance.now();
+  const [completion] = await generate(model, [{ inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) }], {
+    maxNewTokens, temperature, topP, topK, seed, stopIds, signal,
+    ...(adapter === undefined ? {} : { adapter }),
+    onProgress: ([c]) => stream.update(decode(c!.tokens)),
+  });
+  const text = decode(completion!.tokens);
+  stream.end(text);
+  const finish = completion!.finish === 'length' && completion!.tokens.length < maxNewTokens ? 'interrupted' : completion!.finish;
+  return { text, finish, promptTokens: row.inputIds.length, completionTokens: completion!.tokens.length, seconds: (performance.now() - started) / 1000 };
+}
+
+/** Passes on the new part of a growing text; the last letters wait while they may be half a character (U+FFFD). */
+export function textStream(onText: (piece: string) => void): { update(text: string): void; end(text: string): void } {
+  let sent = 0;
+  const update = (text: string) => {
+    if (text.length > sent) onText(text.slice(sent));
+    sent = Math.max(sent, text.length);
+  };
+  return { update: (text) => update(text.replace(/\uFFFD+$/, '')), end: update };
+}
+
+/** The patches of a row, image by image. */
+function batchImages(row: ProcessorOutput): BatchImage[] {
+  const patches = row.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
+  const width = patches === 0 ? 0 : row.pixelValues.length / patches;
+  let at = 0;
+  return row.imageGridThw.map((gridThw) => {
+    const [t, h, w] = gridThw;
+    const pixelValues = row.pixelValues.subarray(at, (at += t * h * w * width));
+    return { gridThw, pixelValues };
+  });
+}

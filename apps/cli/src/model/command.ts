@@ -1,0 +1,44 @@
+/** @file `trimpi generate`, `chat` and `export`: a checkpoint folder at work. */
+import type { Command } from 'commander';
+import { collect, examples, integer, number, oneOf } from '../options.ts';
+import { chat } from './chat.ts';
+import { exportModel } from './export.ts';
+import { generateOnce } from './generate.ts';
+
+function sampling(command: Command): Command {
+  return command
+    .requiredOption('--model <dir>', 'checkpoint folder: config.json, safetensors, tokenizer')
+    .option('--adapter <dir>', 'LoRA adapter folder (PEFT)')
+    .option('--system <text>', "system message (default: the chat template's own)")
+    .option('--max-new-tokens <n>', 'length at which an answer ends', integer(1, 32_768), 256)
+    .option('--temperature <t>', '0: always the most probable token', number(0, 10), 0)
+    .option('--top-p <p>', 'keep the most probable tokens with this share', number(1e-6, 1), 1)
+    .option('--top-k <k>', 'keep so many tokens; 0: all', integer(0, 1_000_000), 0)
+    .option('--seed <n>', 'the answer is a function of it', integer(0), 0);
+}
+
+export function modelCommands(program: Command): void {
+  sampling(program.command('generate').description('one answer of a model, streamed to the terminal'))
+    .requiredOption('--prompt <text>', 'the question; - reads it from standard input')
+    .option('--image <file>', 'PNG, JPEG or WebP; may be given several times', collect, [])
+    .option('--json', 'one JSON object at the end instead of a stream')
+    .addHelpText('after', examples("trimpi generate --model runs/demo/model --image scene.png --prompt 'According to Policy: L3-Hunoufou, what should be the response for the given image?'", 'trimpi generate --model models/qwen --adapter runs/mine/adapter --image a.jpg --image b.jpg --prompt - < question.txt', 'trimpi generate --model models/qwen --prompt Hello --temperature 0.7 --top-p 0.9 --seed 3 --json'))
+    .action(generateOnce);
+
+  sampling(program.command('chat').description('a conversation in the terminal; /image FILE adds a picture to the next message'))
+    .option('--json', 'every answer as a line of JSON')
+    .addHelpText('after', `${examples('trimpi chat --model models/qwen', 'trimpi chat --model models/qwen --adapter runs/mine/adapter --temperature 0.7')}\n\nIn the chat: /image FILE, /clear (start over), /help, /exit. Ctrl-C stops an answer.`)
+    .action(chat);
+
+  program
+    .command('export')
+    .description('merge an adapter into a checkpoint (safetensors), or write it as PEFT files')
+    .requiredOption('--model <dir>', 'checkpoint folder')
+    .requiredOption('--adapter <dir>', 'LoRA adapter folder (PEFT)')
+    .requiredOption('--out <dir>', 'folder to write; it is there whole or not at all')
+    .option('--to <format>', 'safetensors: the merged checkpoint; peft: the adapter alone, checked against the model', oneOf('safetensors', 'peft'), 'safetensors')
+    .option('--overwrite', 'replace a folder that is not empty')
+    .option('--json', 'one JSON object instead of text')
+    .addHelpText('after', examples('trimpi export --model models/qwen --adapter runs/mine/adapter --to safetensors --out models/qwen-mine', 'trimpi export --model models/qwen --adapter runs/mine/adapter --to peft --out adapters/mine'))
+    .action(exportModel);
+}

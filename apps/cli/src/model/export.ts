@@ -1,0 +1,85 @@
+/** @file `trimpi export`: a merged checkpoint or the adapter alone. Needs no GPU; one tensor is in memory at a time. */
+import { copyFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type Adapter, ADAPTER_CONFIG_FILE, type Checkpoint, fromFloat32, type ModelConfig, openCheckpoint, parseConfig, readAdapter, readText, requireText } from '@trimpi/model';
+import { folderFiles, type LazyTensor, saveAdapter, saveCheckpoint } from '@trimpi/model/node';
+import { UsageError } from '../errors.ts';
+import { checkFree, wholeFolder } from '../folder.ts';
+import { interruptible } from '../interrupt.ts';
+import { Progress } from '../progress.ts';
+import { requireFolder } from './load.ts';
+import { mergeInto } from './merge.ts';
+
+interface ExportOptions {
+  readonly model: string;
+  readonly adapter: string;
+  readonly to: 'safetensors' | 'peft';
+  readonly out: string;
+  readonly overwrite?: boolean;
+  readonly json?: boolean;
+}
+
+export async function exportModel({ model: dir, adapter: adapterDir, to, out, overwrite = false, json = false }: ExportOptions): Promise<void> {
+  requireFolder('--model', dir);
+  requireFolder('--adapter', adapterDir);
+  checkFree(out, overwrite);
+  const files = folderFiles(dir);
+  const config = parseConfig(JSON.parse(await requireText(files, 'config.json')));
+  const adapter = await readAdapter(folderFiles(adapterDir), config);
+  if (to === 'peft') await wholeFolder(out, overwrite, async (work) => saveAdapter(work, adapter, await baseName(adapterDir, dir)));
+  else {
+    const checkpoint = await openCheckpoint(files);
+    const progress = json ? undefined : new Progress();
+    await interruptible((_signal, check) =>
+      wholeFolder(out, overwrite, async (work) => {
+        await saveCheckpoint(work, config, mergedTensors(checkpoint, adapter, config, (done, of) => {
+          check();
+          progress?.show({ type: 'progress', what: 'tensors', done, of });
+        }));
+        copyCompanions(dir, work);
+      }).finally(() => progress?.end()),
+    );
+  }
+  const modules = adapter.targets.length;
+  console.log(json ? JSON.stringify({ out, to, modules, r: adapter.config.r }) : `${out}: ${to === 'peft' ? `the adapter on ${modules} modules, as PEFT loads it` : `${dir} with the adapter merged into ${modules} modules`}`);
+}
+
+/** @throws UsageError when an adapted module has no weight of its own in the checkpoint. */
+function mergedTensors(checkpoint: Checkpoint, adapter: Adapter, { tieWordEmbeddings }: ModelConfig, onTensor: (done: number, of: number) => void): Map<string, LazyTensor> {
+  const targets = new Map(adapter.targets.map((target) => [`${target.name}.weight`, target]));
+  for (const name of targets.keys()) {
+    if (!checkpoint.has(name)) throw new UsageError(`--adapter changes ${name}, which the checkpoint does not have${tieWordEmbeddings ? ' (its head is the embedding)' : ''}. Use it unmerged: trimpi export --to peft.`);
+  }
+  let done = 0;
+  return new Map(
+    checkpoint.names.map((name): [string, LazyTensor] => {
+      const { dtype, shape } = checkpoint.info(name);
+      const read = async () => {
+        await setImmediate(); // Ctrl-C and the bar get their turn.
+        onTensor(++done, checkpoint.names.length);
+        const target = targets.get(name);
+        if (target === undefined) return checkpoint.readBytes(name);
+        if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') throw new UsageError(`--model holds ${name} as ${dtype}, which cannot be merged into. Use a checkpoint in F32, F16 or BF16.`);
+        const weight = await checkpoint.readFloat32(name);
+        mergeInto(weight, target, adapter.weights.get(target.name)!);
+        return fromFloat32(weight, dtype);
+      };
+      return [name, { dtype, shape, read }];
+    }),
+  );
+}
+
+/** Configuration as it was, tokenizer, template, preprocessor: all that is not weights. */
+function copyCompanions(dir: string, work: string): void {
+  for (const file of readdirSync(dir)) {
+    if (/^(?!adapter_|model\.safetensors).*(\.json|\.jinja|\.txt|\.model|^LICENSE.*)$/.test(file)) copyFileSync(join(dir, file), join(work, file));
+  }
+}
+
+/** What the adapter says that it was trained on, else the model's folder. */
+async function baseName(adapterDir: string, modelDir: string): Promise<string> {
+  const source = await folderFiles(adapterDir).open(ADAPTER_CONFIG_FILE);
+  const name: unknown = source === null ? undefined : (JSON.parse(await readText(source)) as { base_model_name_or_path?: unknown }).base_model_name_or_path;
+  return typeof name === 'string' && name !== '' ? name : modelDir;
+}

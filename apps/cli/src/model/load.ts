@@ -1,0 +1,75 @@
+/** @file A checkpoint folder, opened and on the GPU. */
+import { existsSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { type Adapter, openCheckpoint, Processor, type RawImage, readAdapter, readText, VisionLanguageModel } from '@trimpi/model';
+import { decodeImage, folderFiles } from '@trimpi/model/node';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { UsageError } from '../errors.ts';
+
+export interface LoadedModel {
+  readonly model: VisionLanguageModel;
+  readonly processor: Processor;
+  /** The adapter's name in `model`, when there is one. */
+  readonly adapter: string | undefined;
+  /** Tokens that end an answer. */
+  readonly stopIds: readonly number[];
+  dispose(): void;
+}
+
+export function requireFolder(option: string, dir: string): void {
+  if (!existsSync(dir) || !statSync(dir).isDirectory()) throw new UsageError(`${option} ${dir} is not a folder. Give the folder that holds ${option === '--adapter' ? 'adapter_config.json' : 'config.json and the weights'}.`);
+}
+
+/** @throws UsageError, ModelError, RuntimeError; what was opened is closed then. */
+export async function loadModel(dir: string, adapterDir: string | undefined): Promise<LoadedModel> {
+  requireFolder('--model', dir);
+  if (adapterDir !== undefined) requireFolder('--adapter', adapterDir);
+  const files = folderFiles(dir);
+  const processor = await Processor.load(files);
+  const checkpoint = await openCheckpoint(files);
+  const adapter: Adapter | undefined = adapterDir === undefined ? undefined : await readAdapter(folderFiles(adapterDir), processor.config);
+  const stopIds = await stopIdsOf(processor, dir);
+  const engine = new WebGpuEngine(await openDevice());
+  try {
+    const model = new VisionLanguageModel(engine, processor.config);
+    await model.load(checkpoint);
+    if (adapter !== undefined) model.loadAdapter('adapter', adapter);
+    return {
+      model, processor, stopIds,
+      adapter: adapter === undefined ? undefined : 'adapter',
+      dispose: () => {
+        model.dispose();
+        engine.dispose();
+      },
+    };
+  } catch (error) {
+    engine.dispose();
+    throw error;
+  }
+}
+
+/** Those of generation_config.json (as transformers does), config.json and the tokenizer. */
+async function stopIdsOf(processor: Processor, dir: string): Promise<number[]> {
+  const source = await folderFiles(dir).open('generation_config.json');
+  let listed: unknown;
+  if (source !== null) {
+    try {
+      listed = (JSON.parse(await readText(source)) as { eos_token_id?: unknown }).eos_token_id;
+    } catch {
+      throw new UsageError(`${dir}/generation_config.json is not JSON. Fetch it again, or remove it.`);
+    }
+  }
+  const ids = [...(Array.isArray(listed) ? listed : [listed]), processor.config.eosTokenId, processor.tokenizer.eosTokenId];
+  return [...new Set(ids.filter((id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < processor.config.vocabSize))];
+}
+
+/** @throws UsageError naming the file, ModelError `invalid-image`. */
+export async function loadImage(file: string): Promise<RawImage> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(file);
+  } catch (cause) {
+    throw new UsageError(`--image ${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a PNG, JPEG or WebP file.`);
+  }
+  return decodeImage(bytes);
+}

@@ -1,0 +1,39 @@
+/** @file The commands and their options. They are thin: they read options, call a package, and show what it reports. */
+import { Command } from 'commander';
+import { completionCommand } from './completion.ts';
+import { dataCommand } from './data/command.ts';
+import { demo } from './demo.ts';
+import { doctor } from './doctor.ts';
+import { examples } from './options.ts';
+import { modelCommands } from './model/command.ts';
+
+export function createProgram(): Command {
+  // `exitOverride` and the help settings pass to every command that is made with `.command()`.
+  const program = new Command('trimpi')
+    .description("Multimodal Policy Internalization on WebGPU: put a policy into a model's weights.")
+    .version('0.1.0')
+    .showHelpAfterError('Add --help for all options and examples.')
+    .exitOverride();
+
+  program
+    .command('demo')
+    .description('all stages on ClevrPolicy-T with the tiny base that is shipped: about ten minutes on two CPU cores')
+    .option('--out <dir>', 'folder of the run; the same command goes on with a run that was stopped', 'runs/demo')
+    .option('--seed <n>', 'scenes, policies and sampling are a function of it', '1')
+    .option('--config <file>', 'JSON with other settings (see RunConfig of @trimpi/pipeline)')
+    .addHelpText('after', examples('trimpi demo', 'trimpi demo --out runs/seed-2 --seed 2'))
+    .action(demo);
+
+  dataCommand(program);
+  modelCommands(program);
+
+  program
+    .command('doctor')
+    .description('the WebGPU adapter, its driver, features and limits, and what to do when there is none')
+    .option('--json', 'one JSON object')
+    .addHelpText('after', examples('trimpi doctor', 'trimpi doctor --json | jq .adapter.limits'))
+    .action(doctor);
+
+  completionCommand(program);
+  return program;
+}
