@@ -25,10 +25,10 @@ const LOST: Advice = {
   steps: ['Press Resume to go on from the last checkpoint.', 'If it happens again, close other pages that use the GPU, or restart the browser.'],
 };
 
-/** Nothing when all is well. */
-export function adapterAdvice(adapter: AdapterView | Failure): Advice | undefined {
-  if ('message' in adapter) return adapter.code === 'no-adapter' ? NO_WEBGPU : { title: `The GPU could not be opened: ${adapter.message}`, steps: NO_WEBGPU.steps };
-  return adapter.software ? SOFTWARE : undefined;
+/** Empty when all is well. */
+export function adapterAdvice(adapter: AdapterView | Failure): readonly Advice[] {
+  if ('message' in adapter) return [adapter.code === 'no-adapter' ? NO_WEBGPU : { title: `The GPU could not be opened: ${adapter.message}`, steps: NO_WEBGPU.steps }];
+  return adapter.software ? [SOFTWARE] : [];
 }
 
 export function failureAdvice({ code, message }: Failure): Advice {

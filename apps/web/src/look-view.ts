@@ -61,7 +61,7 @@ export class LookView {
   #add(scene: SceneView): void {
     const canvas = el('canvas', { width: scene.width, height: scene.height, role: 'img', 'aria-label': `A scene with ${scene.objects}` });
     canvas.getContext('2d')?.putImageData(new ImageData(scene.rgba, scene.width, scene.height), 0, 0);
-    const element = el('li', { class: 'scene' }, canvas, el('p', {}, el('span', { class: 'code' }, scene.query), ' ', el('strong', {}, scene.answer)), el('p', { class: 'quiet' }, `by way of ${scene.path.join(', ')} to ${scene.leafId}`));
+    const element = el('li', { class: 'scene' }, canvas, el('p', {}, el('span', { class: 'code' }, scene.query), ' ', el('strong', {}, scene.answer)), el('p', { class: 'quiet' }, scene.way));
     this.#cards.push({ scene, element });
     this.#scenes.append(element);
     this.#choose(this.#choice);

@@ -25,16 +25,16 @@ const adapterLine = byId('adapter');
 const progress = new ProgressView();
 const report = new ReportView();
 const look = new LookView();
-const initial = initialConfig();
-const settings = new SettingsView(initial, begin, drawExamples);
-
 let phase: Phase = 'loading';
-let adapterNotice: Advice | undefined;
+/** What stands at the top as long as the page is open: the address's settings, the GPU. */
+let standing: readonly Advice[] = [];
 /** Stages of the run that are done. */
 let done: readonly StageResult[] = [];
 /** What stopped the run, until the next start. */
 let failure: Failure | undefined;
 let lookWorker: Worker | undefined;
+const initial = initialConfig();
+const settings = new SettingsView(initial, begin, drawExamples);
 let trainWorker = openTrainWorker();
 
 drawExamples(initial);
@@ -55,7 +55,8 @@ function initialConfig(): RunConfig {
   try {
     return configFromAddress(location.search);
   } catch (cause) {
-    showNotice({ title: `${(cause as Error).message} The settings of the demo are taken instead.`, steps: [] });
+    standing = [{ title: `${(cause as Error).message} The settings of the demo are taken instead.`, steps: [] }];
+    showNotice(...standing);
     return DEMO_CONFIG;
   }
 }
@@ -67,7 +68,7 @@ function drawExamples(config: RunConfig): void {
   look.clear();
   lookWorker = new Worker(new URL('./worker/look.ts', import.meta.url), { type: 'module', name: 'look' });
   lookWorker.addEventListener('message', ({ data }: MessageEvent<FromLook>) => look.show(data));
-  lookWorker.postMessage({ type: 'look', config, scenes: SCENES } satisfies ToLook);
+  lookWorker.postMessage({ type: 'look', config, scenes: SCENES } satisfies ToLook, []);
 }
 
 // ---- Train
@@ -80,19 +81,19 @@ function openTrainWorker(): Worker {
     setPhase('no-gpu');
     say('The script that trains could not be loaded. Check the connection and load the page again.');
   });
-  worker.postMessage({ type: 'open' } satisfies ToTrain);
+  worker.postMessage({ type: 'open' } satisfies ToTrain, []);
   return worker;
 }
 
 function tell(message: ToTrain): void {
-  trainWorker.postMessage(message);
+  trainWorker.postMessage(message, []);
 }
 
 function begin(config: RunConfig): void {
   const isNew = phase === 'ready';
   void navigator.storage?.persist?.();
   failure = undefined;
-  showNotice(adapterNotice);
+  showNotice(...standing);
   report.clear();
   progress.begin(config, done);
   setPhase('running');
@@ -142,8 +143,10 @@ function hear(message: FromTrain): void {
 
 function opened({ adapter, keepsFiles, saved }: Extract<FromTrain, { type: 'opened' }>): void {
   const noGpu = 'message' in adapter;
-  adapterNotice = adapterAdvice(adapter) ?? adapterNotice;
-  if (failure === undefined && adapterNotice !== undefined) showNotice(adapterNotice);
+  if (failure === undefined) {
+    standing = [...standing, ...adapterAdvice(adapter)];
+    showNotice(...standing);
+  }
   adapterLine.textContent = noGpu ? 'No GPU for this page.' : `GPU: ${adapter.name}${adapter.software ? ' (on the processor)' : ''}`;
   if (!keepsFiles) adapterLine.append('. This browser keeps no files for the page: a run is lost when the page is closed or loaded again.');
   if (saved === undefined) {
@@ -171,6 +174,7 @@ function opened({ adapter, keepsFiles, saved }: Extract<FromTrain, { type: 'open
 // ---- What the page says
 
 function setPhase(next: Phase): void {
+  const focused = document.activeElement === start || document.activeElement === pause || document.activeElement === fresh;
   phase = next;
   settings.lock(next !== 'ready' && next !== 'no-gpu');
   start.disabled = next !== 'ready' && next !== 'saved';
@@ -181,13 +185,15 @@ function setPhase(next: Phase): void {
   fresh.hidden = next !== 'saved' && next !== 'finished';
   fresh.textContent = next === 'finished' ? 'New run' : 'Discard and start over';
   document.body.dataset['phase'] = next;
+  // A button that can no longer be pressed would take the keyboard's place with it.
+  if (focused) [pause, start, fresh].find((b) => !b.disabled && !b.hidden)?.focus();
 }
 
 function say(text: string): void {
   status.textContent = text;
 }
 
-function showNotice(advice: Advice | undefined): void {
-  notice.hidden = advice === undefined;
-  notice.replaceChildren(...(advice === undefined ? [] : [el('p', {}, el('strong', {}, advice.title)), ...(advice.steps.length > 0 ? [el('ul', {}, ...advice.steps.map((s) => el('li', {}, s)))] : [])]));
+function showNotice(...advice: readonly Advice[]): void {
+  notice.hidden = advice.length === 0;
+  notice.replaceChildren(...advice.flatMap(({ title, steps }) => [el('p', {}, el('strong', {}, title)), ...(steps.length > 0 ? [el('ul', {}, ...steps.map((s) => el('li', {}, s)))] : [])]));
 }

@@ -32,6 +32,7 @@ export class ProgressView {
       c.result.append(resultLine(result, 'without the policy'));
       this.#done(c);
     });
+    this.#stage = stages[Math.min(done.length, stages.length - 1)]!;
     this.#root.replaceChildren(el('ol', { class: 'stages' }, ...[...this.#cards.values()].map((c) => c.element)));
     this.#root.hidden = false;
   }

@@ -20,8 +20,8 @@ export interface SceneView {
   readonly query: string;
   readonly answer: string;
   readonly leafId: string;
-  /** Ids of the questions on the way. */
-  readonly path: readonly string[];
+  /** The questions on the way with their answers, in words. */
+  readonly way: string;
   /** The objects in words, for those who do not see the picture. */
   readonly objects: string;
   readonly width: number;

@@ -32,11 +32,15 @@ async function phase(page: Page, wanted: string, timeout = 60_000): Promise<void
   });
 }
 
+/** NaN when one of the scripts has another name. */
+function scriptBytes(names: string[], how: 'raw' | 'gzip'): number {
+  return names.reduce((s, n) => s + (site.scripts.get(n) ?? { raw: NaN, gzip: NaN })[how], 0);
+}
+
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
-    const sum = (names: string[], how: 'raw' | 'gzip') => names.reduce((s, n) => s + (site.scripts.get(n) ?? { raw: NaN, gzip: NaN })[how], 0);
-    expect(sum(['index', 'look', 'train'], 'raw')).toBeLessThan(300_000);
-    expect(sum(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train'], 'raw')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
   });
 });
 
@@ -109,7 +113,7 @@ describe('a run', () => {
     await screenshot(page, '4-dark');
     await page.setViewportSize({ width: 360, height: 740 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
-    await screenshot(page, '5-phone');
+    for (const part of ['look', 'train', 'report']) await screenshot(page, `5-phone-${part}`, `#${part}`);
 
     expect(complaints).toEqual([]);
     await context.close();
@@ -129,6 +133,22 @@ describe('when something is missing', () => {
     await screenshot(page, '6-no-webgpu');
     expect(complaints).toEqual([]);
     await without.close();
+  });
+
+  it('says what to do when the GPU goes away, and goes on from what was saved', async () => {
+    const { page, context } = await openPage(browser, site.address);
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await page.locator('.stage.done').first().waitFor({ timeout: 60_000 });
+    const other = await context.newPage();
+    // The browser's own way to end the process that holds the GPU.
+    await other.goto('chrome://gpucrash').catch(() => undefined);
+    await page.getByRole('alert').getByText('The browser took the GPU away').waitFor();
+    await phase(page, 'saved');
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await page.locator('.stage.done').nth(1).waitFor({ timeout: 60_000 });
+    await context.close();
   });
 
   it('refuses settings that make no run, and takes those of the demo', async () => {

@@ -75,7 +75,9 @@ export async function axeViolations(page: Page): Promise<string[]> {
   });
 }
 
-export async function screenshot(page: Page, name: string): Promise<void> {
+/** The whole page, or what the window shows of it around an element. */
+export async function screenshot(page: Page, name: string, around?: string): Promise<void> {
   mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
+  await page.evaluate((selector) => (selector === undefined ? scrollTo({ top: 0, behavior: 'instant' }) : document.querySelector(selector)?.scrollIntoView({ behavior: 'instant' })), around);
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: around === undefined });
 }

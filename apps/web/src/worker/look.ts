@@ -1,5 +1,5 @@
 /** @file The worker that draws policies and scenes. Messages: `ToLook`, `FromLook`. */
-import { compactAnswer, conditionPhrase, filterWords, renderScene, type TreeNode } from '@trimpi/datasets';
+import { compactAnswer, conditionPhrase, evaluateTree, filterWords, renderScene, type DecisionNode, type TreeNode } from '@trimpi/datasets';
 import { runDataset } from '@trimpi/pipeline';
 import type { FromLook, SceneView, ToLook, TreeView } from '../protocol.ts';
 import { failureOf } from './failure.ts';
@@ -20,7 +20,8 @@ async function look({ config, scenes }: ToLook): Promise<void> {
     policies: dataset.policies.map(({ id, name, text, tree, reachable }) => ({ id, name, text, tree: viewOf(tree.root, reachable) })),
   });
   for (let i = 0; i < Math.min(scenes, dataset.size('test')); i++) {
-    const { scene, policyId, policyName, query, answer, leafId, path } = dataset.example('test', i);
+    const { scene, policyId, policyName, query, answer, leafId } = dataset.example('test', i);
+    const { path } = evaluateTree(dataset.policies.find((p) => p.id === policyId)!.tree, scene);
     const { width, height, crop } = dataset.config;
     const shown = crop ?? { x: 0, y: 0, width, height };
     const { rgb } = renderScene(scene, {
@@ -29,7 +30,8 @@ async function look({ config, scenes }: ToLook): Promise<void> {
       crop: { x: shown.x * SCALE, y: shown.y * SCALE, width: shown.width * SCALE, height: shown.height * SCALE },
     });
     const view: SceneView = {
-      policyId, policyName, query, answer, leafId, path,
+      policyId, policyName, query, answer, leafId,
+      way: path.map(({ node, outcome }) => `${questionOf(node)} ${outcome ? 'yes' : 'no'}`).join(', '),
       objects: scene.objects.map((o) => `${o.size} ${o.color} ${o.material} ${o.shape}`).join(', '),
       width: shown.width * SCALE,
       height: shown.height * SCALE,
@@ -42,9 +44,11 @@ async function look({ config, scenes }: ToLook): Promise<void> {
 
 function viewOf(node: TreeNode, reachable: readonly number[]): TreeView {
   if (node.kind === 'leaf') return { kind: 'leaf', id: node.id, answer: compactAnswer(node), reachable: reachable.includes(node.index) };
-  const { condition } = node;
-  const question = condition.kind === 'exist' ? `any ${filterWords(condition.filter).join(' ')}?` : `${conditionPhrase(condition)}?`;
-  return { kind: 'decision', id: node.id, question, yes: viewOf(node.yes, reachable), no: viewOf(node.no, reachable) };
+  return { kind: 'decision', id: node.id, question: questionOf(node), yes: viewOf(node.yes, reachable), no: viewOf(node.no, reachable) };
+}
+
+function questionOf({ condition }: DecisionNode): string {
+  return condition.kind === 'exist' ? `any ${filterWords(condition.filter).join(' ')}?` : `${conditionPhrase(condition)}?`;
 }
 
 function rgbaOf(rgb: Uint8Array): Uint8ClampedArray<ArrayBuffer> {

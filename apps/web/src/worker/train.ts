@@ -7,7 +7,7 @@ import { nameOf } from './name.ts';
 import { opfsStorage, type PageStorage } from './opfs.ts';
 import { savedRun } from './saved.ts';
 
-const post = (message: FromTrain) => (self as unknown as Worker).postMessage(message);
+const post = (message: FromTrain) => (self as unknown as Worker).postMessage(message, []);
 
 let storage: Promise<PageStorage> | undefined;
 let stop: AbortController | undefined;
