@@ -14,7 +14,7 @@ interface Field {
 
 const FIELDS: readonly Field[] = [
   { id: 'seed', label: 'Seed', hint: 'The same seed gives the same run.', min: 0, max: 4294967295, get: (c) => c.seed, set: (c, seed) => ({ ...c, seed }) },
-  { id: 'depth', label: 'Tree depth N', hint: 'The paper has 2, 4 and 6; this base knows up to 3.', min: 1, max: 3, get: (c) => c.n, set: (c, n) => ({ ...c, n: n as RunConfig['n'] }) },
+  { id: 'depth', label: 'Tree depth N', hint: 'Questions from the root to a case.', min: 1, max: 3, get: (c) => c.n, set: (c, n) => ({ ...c, n: n as RunConfig['n'] }) },
   { id: 'policies', label: 'Policies', hint: 'Trees to learn at once.', min: 1, max: 100, get: (c) => c.policies, set: (c, policies) => ({ ...c, policies }) },
   { id: 'vm-cpt-steps', label: 'VM-CPT steps', hint: 'On policy, picture, reasoning and answer.', min: 0, max: 100000, get: (c) => c.vmCpt.steps, set: (c, steps) => ({ ...c, vmCpt: { ...c.vmCpt, steps } }) },
   { id: 'sft-steps', label: 'SFT steps', hint: 'LoRA, no policy in the prompt.', min: 0, max: 100000, get: (c) => c.sft.steps, set: (c, steps) => ({ ...c, sft: { ...c.sft, steps } }) },

@@ -1,5 +1,5 @@
 /** @file The worker that draws policies and scenes. Messages: `ToLook`, `FromLook`. */
-import { compactAnswer, conditionPhrase, evaluateTree, filterWords, renderScene, type DecisionNode, type TreeNode } from '@trimpi/datasets';
+import { compactAnswer, conditionPhrase, evaluateTree, renderScene, type DecisionNode, type TreeNode } from '@trimpi/datasets';
 import { runDataset } from '@trimpi/pipeline';
 import type { FromLook, SceneView, ToLook, TreeView } from '../protocol.ts';
 import { failureOf } from './failure.ts';
@@ -48,7 +48,7 @@ function viewOf(node: TreeNode, reachable: readonly number[]): TreeView {
 }
 
 function questionOf({ condition }: DecisionNode): string {
-  return condition.kind === 'exist' ? `any ${filterWords(condition.filter).join(' ')}?` : `${conditionPhrase(condition)}?`;
+  return `${conditionPhrase(condition).replace(/^the image contains /, '')}?`;
 }
 
 function rgbaOf(rgb: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
