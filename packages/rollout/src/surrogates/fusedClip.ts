@@ -1,4 +1,5 @@
 import type { TokenView } from '../batch/view.ts';
+import { REACH, clipAndK3Run, clipRun } from './fusedLoops.ts';
 import type { RowScratch } from './surrogate.ts';
 
 /**
@@ -6,9 +7,8 @@ import type { RowScratch } from './surrogate.ts';
  * that almost everyone runs (token clip, perhaps k3, one advantage a row, nothing in between) that costs several times
  * what the exponentials do. This pass reads each array once and writes the gradient where it belongs.
  *
- * The loop holds as few branches and sums as it can: each costs up to half an exponential (measured, November 2026,
- * V8 11.3). Masked tokens are skipped by whole runs, and log-ratios beyond a library's clamp are looked for in a pass of
- * their own, before, and only where there is a clamp. Numbers that are none show in the sums.
+ * Masked tokens are skipped by whole runs. A token beyond the loops' table of exponentials, or beyond a library's clamp,
+ * stops the loop and is looked at on its own. Numbers that are none show in the sums.
  */
 
 /** The four numbers of the clip, and the |log-ratio| beyond which the general path decides (Infinity: nowhere). */
@@ -27,16 +27,6 @@ export interface FusedK3 {
   readonly most: number;
 }
 
-/** What the loop of one run adds up. */
-interface Sums {
-  /** Σ r of unclipped tokens. */
-  inside: number;
-  below: number;
-  above: number;
-  logRatio: number;
-  kl: number;
-}
-
 /**
  * Fills dLogp for row i, the counts in `scratch` and the row's KL in `scratch.extra`; returns the row's summed loss.
  *
@@ -53,7 +43,15 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
   const negative = a < 0;
   const below = negative ? clip.low : -1;
   const top = negative ? clip.cap : clip.ceiling;
-  const sums: Sums = { inside: 0, below: 0, above: 0, logRatio: 0, kl: 0 };
+  const { limits, sums } = scratch;
+  limits[0] = below;
+  limits[1] = top;
+  limits[2] = 0 - a * scratch.scale;
+  limits[3] = k3 === undefined ? 0 : k3.beta * scratch.scale;
+  limits[4] = clip.limit < REACH ? clip.limit : REACH;
+  limits[5] = k3 === undefined || k3.least < -REACH ? -REACH : k3.least;
+  limits[6] = k3 === undefined || k3.most > REACH ? REACH : k3.most;
+  sums.fill(0);
   let from = start;
   let left = count;
   while (left > 0) {
@@ -61,85 +59,52 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
     let to = from;
     if (left === end - from) to = end;
     else while (to < end && mask[to]) to++;
-    if (clip.limit < Infinity && !allWithin(view.logps, scratch.old, from, to, -clip.limit, clip.limit)) return NaN;
-    if (k3 !== undefined && k3.least > -Infinity && !allWithin(view.refLogps as ArrayLike<number>, view.logps, from, to, k3.least, k3.most)) return NaN;
-    if (k3 === undefined) clipRun(view, scratch, dLogp, from, to, below, top, 0 - a * scratch.scale, sums);
-    else clipAndK3Run(view, scratch, dLogp, from, to, below, top, 0 - a * scratch.scale, k3.beta * scratch.scale, sums);
     left -= to - from;
-    from = to;
+    while (from < to) {
+      from = k3 === undefined ? clipRun(view, scratch, dLogp, from, to, limits, sums) : clipAndK3Run(view, scratch, dLogp, from, to, limits, sums);
+      if (from === to) break;
+      if (!edgeToken(view, scratch, dLogp, from, clip, k3)) return NaN;
+      from++;
+    }
   }
   dLogp.fill(0, from, end);
-  if (!Number.isFinite(sums.logRatio)) return NaN;
-  scratch.logRatio = sums.logRatio;
-  scratch.low = negative ? sums.below : 0;
-  scratch.high = a > 0 && clip.ceiling === clip.high ? sums.above : 0;
-  scratch.capped = negative ? sums.above : 0;
-  scratch.extra = sums.kl < 0 ? 0 : sums.kl;
+  const inside = sums[0] as number;
+  const clippedBelow = sums[1] as number;
+  const clippedAbove = sums[2] as number;
+  const kl = sums[4] as number;
+  scratch.logRatio = sums[3] as number;
+  if (!Number.isFinite(scratch.logRatio)) return NaN;
+  scratch.low = negative ? clippedBelow : 0;
+  scratch.high = a > 0 && clip.ceiling === clip.high ? clippedAbove : 0;
+  scratch.capped = negative ? clippedAbove : 0;
+  scratch.extra = kl < 0 ? 0 : kl;
   const floor = clip.low < clip.cap ? clip.low : clip.cap;
-  const clipped = (sums.below === 0 ? 0 : sums.below * floor) + (sums.above === 0 ? 0 : sums.above * top);
-  return -a * (sums.inside + clipped) + (k3 === undefined ? 0 : k3.beta * scratch.extra);
+  const clipped = (clippedBelow === 0 ? 0 : clippedBelow * floor) + (clippedAbove === 0 ? 0 : clippedAbove * top);
+  return -a * (inside + clipped) + (k3 === undefined ? 0 : k3.beta * scratch.extra);
 }
 
-/** Whether every top − bottom of a run lies in [least, most]; false also for NaN. */
-function allWithin(top: ArrayLike<number>, bottom: ArrayLike<number>, from: number, to: number, least: number, most: number): boolean {
-  for (let k = from; k < to; k++) {
-    const x = (top[k] as number) - (bottom[k] as number);
-    if (!(x >= least && x <= most)) return false;
-  }
-  return true;
-}
-
-function clipRun({ logps }: TokenView, { old }: RowScratch, dLogp: Float64Array, from: number, to: number, below: number, top: number, slope: number, sums: Sums): void {
-  let inside = 0;
-  let low = 0;
-  let high = 0;
-  let logRatio = 0;
-  for (let k = from; k < to; k++) {
-    const x = (logps[k] as number) - (old[k] as number);
-    logRatio += x;
-    const r = Math.exp(x);
-    let gradient = 0;
-    if (r < below) low++;
-    else if (r > top) high++;
-    else {
-      inside += r;
-      gradient = slope * r;
-    }
-    dLogp[k] = gradient;
-  }
-  sums.inside += inside;
-  sums.below += low;
-  sums.above += high;
-  sums.logRatio += logRatio;
-}
-
-function clipAndK3Run({ logps, refLogps }: TokenView, { old }: RowScratch, dLogp: Float64Array, from: number, to: number, below: number, top: number, slope: number, klSlope: number, sums: Sums): void {
-  const refs = refLogps as ArrayLike<number>;
-  let inside = 0;
-  let low = 0;
-  let high = 0;
-  let logRatio = 0;
-  let kl = 0;
-  for (let k = from; k < to; k++) {
-    const logp = logps[k] as number;
-    const x = logp - (old[k] as number);
-    const d = (refs[k] as number) - logp;
+/** One token beyond the table, in the same arithmetic; false where a clamp acts, or the token holds no number. */
+function edgeToken({ logps, refLogps }: TokenView, { old, limits, sums }: RowScratch, dLogp: Float64Array, k: number, clip: FusedClip, k3: FusedK3 | undefined): boolean {
+  const logp = logps[k] as number;
+  const x = logp - (old[k] as number);
+  if (!(Math.abs(x) <= clip.limit)) return false;
+  sums[3] = (sums[3] as number) + x;
+  let gradient = 0;
+  if (k3 !== undefined) {
+    const d = ((refLogps as ArrayLike<number>)[k] as number) - logp;
+    if (!(d >= k3.least && d <= k3.most)) return false;
     const q = Math.exp(d);
-    const r = Math.exp(x);
-    logRatio += x;
-    kl += q - d - 1;
-    let gradient = klSlope - klSlope * q;
-    if (r < below) low++;
-    else if (r > top) high++;
-    else {
-      inside += r;
-      gradient += slope * r;
-    }
-    dLogp[k] = gradient;
+    sums[4] = (sums[4] as number) + (q - d - 1);
+    const klSlope = limits[3] as number;
+    gradient = klSlope - klSlope * q;
   }
-  sums.inside += inside;
-  sums.below += low;
-  sums.above += high;
-  sums.logRatio += logRatio;
-  sums.kl += kl;
+  const r = Math.exp(x);
+  if (r < (limits[0] as number)) sums[1] = (sums[1] as number) + 1;
+  else if (r > (limits[1] as number)) sums[2] = (sums[2] as number) + 1;
+  else {
+    sums[0] = (sums[0] as number) + r;
+    gradient += (limits[2] as number) * r;
+  }
+  dLogp[k] = gradient;
+  return true;
 }

@@ -1,6 +1,7 @@
 import type { TokenView } from '../batch/view.ts';
 import type { Need } from '../needs.ts';
 import type { FusedK3 } from './fusedClip.ts';
+import type { Limits, Sums } from './fusedLoops.ts';
 
 /**
  * Room for one row, reused for every row: no allocation grows with the batch.
@@ -26,6 +27,9 @@ export interface RowScratch {
   extra: number;
   /** Multiplier of this row's loss in the total. */
   scale: number;
+  /** The single pass: what its loops compare with, and what they add up. */
+  readonly limits: Limits;
+  readonly sums: Sums;
 }
 
 /** A per-token objective with its derivative. `State` is what one pass over the batch prepares. */
@@ -54,5 +58,7 @@ export function makeScratch(columns: number, coupled: boolean): RowScratch {
     logRatio: 0,
     extra: 0,
     scale: 0,
+    limits: new Float64Array(7),
+    sums: new Float64Array(5),
   };
 }
