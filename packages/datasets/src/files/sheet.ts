@@ -45,9 +45,9 @@ export function contactSheet(items: readonly SheetItem[], options: { readonly co
   const sketch = new Sketch(columns * cell + 12, Math.max(height, 16), [244, 245, 247]);
   const pictures: { image: RgbImage; x: number; y: number }[] = [];
   let top = 12;
-  cells.forEach(({ item, lines, height: own }, i) => {
+  cells.forEach(({ item, lines }, i) => {
     const x = 12 + (i % columns) * cell;
-    sketch.rectangle(x - 4, top - 4, x + cell - 18, top + own - 10, [255, 255, 255]);
+    sketch.rectangle(x - 4, top - 4, x + cell - 18, top + (rows[Math.floor(i / columns)] ?? 0) - 10, [255, 255, 255]);
     let y = top + 4;
     for (const image of item.images) {
       pictures.push({ image, x, y });

@@ -201,7 +201,7 @@ function queryText(episode: Episode, profile: UserProfile, history: readonly His
 /** Why a call is right: what the step needs, which facts decide the version, which rule says so, and the arguments. */
 export function gtaReasoning(rules: GtaRules, profile: UserProfile, resolved: ResolvedStep, step: number): string {
   const { call, step: plan } = resolved;
-  const lines = [`${step === 0 ? 'Nothing has been called yet' : `${step} ${step === 1 ? 'call has' : 'calls have'} been made`}; ${plan.why}, so a ${plan.tool} tool is needed.`];
+  const lines = [`${step === 0 ? 'Nothing has been called yet' : `${step} ${step === 1 ? 'call has' : 'calls have'} been made`}; ${plan.why}, so ${/^[AEIO]/.test(plan.tool) ? 'an' : 'a'} ${plan.tool} tool is needed.`];
   const key = resolved.rules[0]?.split('#')[0];
   const bullet = rules.bullets.find((b) => b.id === key);
   if (bullet) {

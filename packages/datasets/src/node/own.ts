@@ -61,7 +61,6 @@ export interface ExportOptions {
 export async function exportDataset(dir: string, examples: Iterable<Example>, options: ExportOptions): Promise<{ readonly files: string[]; readonly rows: number }> {
   const rows = new Map<string, ExchangeRow[]>();
   let total = 0;
-  mkdirSync(join(dir, 'images'), { recursive: true });
   for (const example of examples) {
     const shown = options.policy === true ? example.policyParts.flatMap((part) => (part.type === 'image' ? [part.image] : [])) : [];
     const images = [...shown, ...example.images].map((image, i) => {

@@ -38,7 +38,8 @@ export function exchangeRow(example: Example, images: readonly ImageFile[], opti
     case 'plain':
       return { id: example.id, split: example.split, policy_id: example.policyId, policy_name: example.policyName, images, query: example.query, answer: example.answer, reasoning: example.reasoning };
     case 'easyr1':
-      return { problem: `${'<image>'.repeat(own)}${text}`, answer: example.answer, images };
+      // The i-th slot is the i-th image: the policy's come first, and the question's stand before the question.
+      return { problem: `${policy ? `${example.policyText}\n\n` : ''}${'<image>'.repeat(own)}${example.query}`, answer: example.answer, images };
     case 'trl-grpo':
       return { prompt: [{ role: 'user', content: text }], images, solution: example.answer };
     case 'trl-sft':
