@@ -17,7 +17,7 @@ export function dataCommand(program: Command): void {
     .description('ClevrPolicy: decision trees over CLEVR scenes, with images of our own renderer')
     .requiredOption('--out <dir>', 'folder to write; it is there whole or not at all')
     .option('--variant <t|m>', 't: policies in words; m: some conditions shown as image crops', oneOf('t', 'm'), 't')
-    .option('--n <depths>', 'depth of the trees, 1 to 8; several with commas', integers(1, 8), [6])
+    .option('--n <depths>', 'depth of the trees, 1 to 8; several with commas (default: 6; 4 with --style compact)', integers(1, 8))
     .option('--policies <k>', 'policies for each depth', integer(1, 500), 10)
     .option('--count <n>', 'training examples', integer(0, 1e8), 100)
     .option('--test-count <n>', 'test examples', integer(0, 1e8), 0)

@@ -26,7 +26,8 @@ export async function show(dir: string, { count, split, policy, out = join(dir, 
 
   mkdirSync(out, { recursive: true });
   const sheet = join(out, 'contact-sheet.png');
-  writeFileSync(`${sheet}.partial`, encodePng(contactSheet(chosen.map((e) => ({ images: e.images, title: `${e.policyName}: ${e.answer.length > 20 ? e.split : e.answer}`, lines: [e.query, ...(e.answer.length > 20 ? [e.answer] : [])] })), { columns: chosen.length < 4 ? chosen.length : 4, cell: 240 })));
+  const items = chosen.map(({ images, caption }) => ({ images, ...caption }));
+  writeFileSync(`${sheet}.partial`, encodePng(contactSheet(items, { columns: 4, cell: 240 })));
   renameSync(`${sheet}.partial`, sheet);
   const shownTrees = trees.map((path) => {
     const copy = join(out, basename(path));

@@ -7,9 +7,13 @@ import { decodeImage } from '@trimpi/model/node';
 import { toRgb } from '@trimpi/model';
 import { UsageError } from '../errors.ts';
 
+export interface StoredItem extends Example {
+  /** What a contact sheet says under its images. */
+  readonly caption: { readonly title: string; readonly lines: readonly string[] };
+}
+
 export interface StoredDataset {
-  readonly kind: 'written' | 'own';
-  readonly examples: readonly Example[];
+  readonly examples: readonly StoredItem[];
   /** Tree pictures by policy id. */
   readonly trees: ReadonlyMap<string, string>;
 }
@@ -30,16 +34,18 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
     if (file.endsWith('.svg')) trees.set(id, join(dir, 'policies', file));
     if (file.endsWith('.md')) policies.set(id, readPolicy(join(dir, 'policies'), file));
   }
-  const examples: Example[] = [];
+  const examples: StoredItem[] = [];
   for await (const { id, split, query, answer, images, row } of readExamples(dir)) {
     const policyId = String(row['policy_id']);
     const policy = policies.get(policyId.replace(/[^\w.-]/g, '_'));
     if (policy === undefined) throw new UsageError(`${join(dir, 'examples.jsonl')}: policy ${policyId} has no file in policies/. Write the dataset again.`);
     const reasoning = typeof row['reasoning'] === 'string' ? row['reasoning'] : '';
+    const policyName = names.get(policyId) ?? policyId;
     examples.push({
+      caption: captionOf(row, { query, answer, policyName, split }),
       id, query, answer, reasoning, policyId,
       split: split === 'test' ? 'test' : 'train',
-      policyName: names.get(policyId) ?? policyId,
+      policyName,
       response: formatResponse(reasoning, answer),
       policyText: policy.text,
       policyParts: policy.parts,
@@ -48,8 +54,23 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
       },
     });
   }
-  return { kind: 'written', examples, trees };
+  return { examples, trees };
 }
+
+/** GTAPolicy's queries carry profile and history: the sheet shows the user's words, who asks and what was called. */
+function captionOf(row: Readonly<Record<string, unknown>>, { query, answer, policyName, split }: Pick<Example, 'query' | 'answer' | 'policyName'> & { readonly split: string }): StoredItem['caption'] {
+  if (typeof row['user_query'] !== 'string') {
+    const path = Array.isArray(row['path']) ? `by ${row['path'].join(' > ')}` : undefined;
+    return { title: `${policyName} -> ${answer}`, lines: [query, ...(path === undefined ? [] : [path])] };
+  }
+  const called = (Array.isArray(row['history']) ? (row['history'] as { role?: unknown; name?: unknown }[]) : []).flatMap((turn) => (turn.role === 'tool' ? [String(turn.name)] : []));
+  return {
+    title: `${String(row['family'])}, step ${Number(row['step']) + 1} (${split})`,
+    lines: [row['user_query'], `user: ${Object.values((row['profile'] ?? {}) as Record<string, unknown>).join(', ')}`, `done: ${called.join(', ') || 'nothing'}`, answer],
+  };
+}
+
+const shorten = (text: string): string => (text.length > 240 ? `${text.slice(0, 239)}\u2026` : text);
 
 function policyNames(dir: string): Map<string, string> {
   const parsed = JSON.parse(readFileSync(join(dir, 'policies.json'), 'utf8')) as { policies?: { id: string; name?: string }[] };
@@ -80,7 +101,20 @@ async function ownDataset(dir: string): Promise<StoredDataset> {
     const image = await decodeImage(readFileSync(join(dir, name)));
     loaded.set(name, { width: image.width, height: image.height, rgb: toRgb(image) });
   }
-  return { kind: 'own', examples: ownExamples(policy, (name) => loaded.get(name) ?? readPng(join(dir, name))), trees: new Map() };
+  const examples = ownExamples(policy, (name) => loaded.get(name) ?? readPng(join(dir, name))).map((example): StoredItem => {
+    const { id, split, policyId, policyName, query, answer, reasoning, response, policyText } = example;
+    const caption = { title: `${id} (${split})`, lines: [shorten(query), `-> ${shorten(answer)}`] };
+    return {
+      id, split, policyId, policyName, query, answer, reasoning, response, policyText, caption,
+      get images() {
+        return example.images;
+      },
+      get policyParts() {
+        return example.policyParts;
+      },
+    };
+  });
+  return { examples, trees: new Map() };
 }
 
 function readPng(path: string): RgbImage {

@@ -15,10 +15,12 @@ interface CommonOptions {
   readonly json?: boolean;
 }
 
-type ClevrOptions = CommonOptions & { readonly n: readonly number[]; readonly policies: number } & Required<Pick<WriteClevrPolicyOptions, 'variant' | 'tree' | 'style' | 'sampling' | 'queries' | 'width' | 'height'>>;
+type ClevrOptions = CommonOptions & { readonly n?: readonly number[]; readonly policies: number } & Required<Pick<WriteClevrPolicyOptions, 'variant' | 'tree' | 'style' | 'sampling' | 'queries' | 'width' | 'height'>>;
 
-export async function writeClevr({ out, json, ...options }: ClevrOptions): Promise<void> {
-  await write(out, options.overwrite, json, (onProgress) => writeClevrPolicy(out, { ...options, onProgress }));
+export async function writeClevr({ out, json, n, ...options }: ClevrOptions): Promise<void> {
+  // The compact style has words for four levels.
+  const depths = n ?? [options.style === 'compact' ? 4 : 6];
+  await write(out, options.overwrite, json, (onProgress) => writeClevrPolicy(out, { ...options, n: depths, onProgress }));
 }
 
 type GtaOptions = CommonOptions & { readonly policy: 'paper' | 'small' | 'medium' | 'large'; readonly tokens?: number };

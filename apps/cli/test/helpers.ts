@@ -1,0 +1,39 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { vi } from 'vitest';
+import { runCommand } from '../src/run.ts';
+
+export interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command line in this process and catches what it prints. */
+export async function trimpi(...args: readonly string[]): Promise<Ran> {
+  let stdout = '';
+  let stderr = '';
+  const spies = [
+    vi.spyOn(console, 'log').mockImplementation((...parts) => void (stdout += `${parts.join(' ')}\n`)),
+    vi.spyOn(console, 'error').mockImplementation((...parts) => void (stderr += `${parts.join(' ')}\n`)),
+    vi.spyOn(process.stdout, 'write').mockImplementation((text) => ((stdout += String(text)), true)),
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => ((stderr += String(text)), true)),
+  ];
+  try {
+    return { code: await runCommand(args), stdout, stderr };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+    process.exitCode = 0;
+  }
+}
+
+/** A folder that is gone after the test file. */
+export function scratch(): { path: (...parts: readonly string[]) => string; remove: () => void } {
+  const root = mkdtempSync(join(tmpdir(), 'trimpi-cli-'));
+  return { path: (...parts) => join(root, ...parts), remove: () => rmSync(root, { recursive: true, force: true }) };
+}
+
+/** The tiny Qwen2.5-VL of the model package's tests. */
+export const golden = (name: string): string => fileURLToPath(new URL(`../../../packages/model/test/fixtures/qwen25vl/${name}`, import.meta.url));

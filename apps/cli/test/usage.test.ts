@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { afterAll, describe, expect, it } from 'vitest';
+import { createProgram } from '../src/program.ts';
+import { scratch, trimpi } from './helpers.ts';
+
+const dir = scratch();
+afterAll(() => dir.remove());
+const out = dir.path('out');
+
+describe('wrong command lines exit with 2 and say what is right', () => {
+  it.each([
+    [['data', 'clevr-policy', '--polices', '3', '--out', out], '--polices', '--policies'],
+    [['data', 'clevr-polcy', '--out', out], 'clevr-polcy', 'clevr-policy'],
+    [['dta'], 'dta', 'data'],
+    [['data', 'clevr-policy', '--tree', 'reachabel', '--out', out], '--tree', 'Did you mean reachable?'],
+    [['data', 'clevr-policy', '--variant', 'x', '--out', out], '--variant', 't, m'],
+    [['data', 'clevr-policy', '--n', '2,9', '--out', out], '--n', 'from 1 to 8'],
+    [['data', 'clevr-policy', '--count', '1.5', '--out', out], '--count', 'whole number'],
+    [['data', 'clevr-policy', '--style', 'compact', '--tree', 'rich', '--out', out], 'compact', 'reachable'],
+    [['data', 'clevr-policy'], '--out', 'required'],
+    [['data', 'gta-policy', '--tokens', '900', '--out', out], '--tokens', '--policy large'],
+    [['data', 'export', '.', '--out', out, '--format', 'trl-grp'], '--format', 'Did you mean trl-grpo?'],
+    [['data', 'show', '.'], 'holds no dataset', 'policy.md'],
+    [['generate', '--model', dir.path('none'), '--prompt', 'x'], '--model', 'config.json'],
+    [['generate', '--model', '.', '--promt', 'x'], '--promt', '--prompt'],
+    [['generate', '--model', '.', '--prompt', 'x', '--top-p', '0'], '--top-p', 'from'],
+    [['export', '--model', '.', '--adapter', '.', '--to', 'saftensors', '--out', out], '--to', 'Did you mean safetensors?'],
+    [['completion', 'bsh'], 'bsh', 'Did you mean bash?'],
+  ])('%j', async (args, named, right) => {
+    const { code, stderr } = await trimpi(...args);
+    expect(stderr).toContain(named);
+    expect(stderr).toContain(right);
+    expect(code).toBe(2);
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it('--json puts the error on stderr as JSON', async () => {
+    const { code, stdout, stderr } = await trimpi('data', 'show', dir.path('none'), '--json');
+    expect([code, stdout]).toEqual([2, '']);
+    expect(JSON.parse(stderr)).toMatchObject({ exitCode: 2, error: expect.stringContaining('holds no dataset') });
+  });
+});
+
+describe('help', () => {
+  const all = (command = createProgram(), path: string[] = []): string[][] => [path, ...command.commands.flatMap((c) => all(c, [...path, c.name()]))];
+
+  it.each(all().filter((path) => path.length > 0 && path[0] !== 'help').map((path) => [path.join(' ')]))('of %s has examples that are command lines of it', async (path) => {
+    const { code, stdout } = await trimpi(...path.split(' '), '--help');
+    expect(code).toBe(0);
+    const examples = [...stdout.matchAll(/^ {2}\$ (trimpi .*)$/gm)].map((m) => m[1]!);
+    expect(examples.length).toBeGreaterThan(0);
+    for (const line of examples) {
+      expect(line.startsWith(`trimpi ${path}`)).toBe(true);
+      const known = new Set(stdout.match(/--[a-z][\w-]*/g));
+      // Options in an example of a group belong to the command it names.
+      if (path !== 'data') for (const flag of line.match(/--[a-z][\w-]*/g) ?? []) expect(known).toContain(flag);
+    }
+  });
+});
