@@ -115,6 +115,12 @@ describe('a run', () => {
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
     for (const part of ['look', 'train', 'report']) await screenshot(page, `5-phone-${part}`, `#${part}`);
 
+    const html = await download(page, 'report.html');
+    const alone = await context.newPage();
+    await alone.setViewportSize({ width: 360, height: 740 });
+    await alone.setContent(html);
+    expect(await axeViolations(alone)).toEqual([]);
+
     expect(complaints).toEqual([]);
     await context.close();
   }, 170_000);

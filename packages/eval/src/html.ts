@@ -17,13 +17,13 @@ export function renderReport(report: RunReport, curves: readonly Curve[], exampl
 <p>Seed ${report.seed}, ${escape(report.adapter)}, ${report.seconds.toFixed(0)} seconds. Every figure on this page was measured in this run.</p>
 <h2>Findings</h2><ul>${report.findings.map((f) => `<li>${escape(f)}</li>`).join('')}</ul>
 <h2>Accuracy on unseen images</h2>
-<figure>${stageBars(report)}<figcaption>Accuracy with 95 % Wilson intervals. All stages answer without the policy; the first bar has it in the prompt.</figcaption></figure>
+<figure tabindex="0">${stageBars(report)}<figcaption>Accuracy with 95 % Wilson intervals. All stages answer without the policy; the first bar has it in the prompt.</figcaption></figure>
 ${table(report)}
 <h2>Training</h2>
-${groupBy(curves).map(([name, group]) => `<figure>${lines(name, group)}</figure>`).join('')}
+${groupBy(curves).map(([name, group]) => `<figure tabindex="0">${lines(name, group)}</figure>`).join('')}
 <h2>Answers</h2>
 ${examples.map(example).join('')}
-<h2>Settings</h2><pre>${escape(JSON.stringify(report.settings, null, 2))}</pre>
+<h2>Settings</h2><pre tabindex="0">${escape(JSON.stringify(report.settings, null, 2))}</pre>
 </main></body></html>
 `;
 }
@@ -49,7 +49,7 @@ function table(report: RunReport): string {
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const row = (name: string, cells: readonly string[]) => `<tr><td>${escape(name)}</td>${cells.map((c) => `<td>${c}</td>`).join('')}</tr>`;
   const { inContext } = report;
-  return `<table><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th><th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
+  return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th><th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
 ${row('Chance', [percent(report.chance), '', '', '', '', '', ''])}
 ${row('Majority answer', [percent(report.majority), '', '', '', '', '', ''])}
 ${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), '', ''])}
