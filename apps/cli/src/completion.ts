@@ -55,6 +55,8 @@ function valuesOf(option: Option): string[] {
 }
 
 const words = (node: Node): string => [...node.commands.map((c) => c.name), ...node.options.map((o) => o.flag)].join(' ');
+const zshQuote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+const fishQuote = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 const shells = ['bash', 'zsh', 'fish'];
 
 function bash(nodes: readonly Node[]): string {
@@ -78,8 +80,7 @@ complete -o filenames -F _trimpi trimpi`;
 }
 
 function zsh(nodes: readonly Node[]): string {
-  const quote = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`;
-  const entry = (name: string, about: string) => quote(`${name.replaceAll(':', '\\:')}:${about}`);
+  const entry = (name: string, about: string) => zshQuote(`${name.replaceAll(':', '\\:')}:${about}`);
   const paths = nodes.filter((n) => n.path !== '').map((n) => `"${n.path}"`).join('|');
   return `#compdef trimpi
 _trimpi() {
@@ -102,16 +103,15 @@ if [ "$funcstack[1]" = "_trimpi" ]; then _trimpi "$@"; else compdef _trimpi trim
 }
 
 function fish(nodes: readonly Node[]): string {
-  const quote = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
   const lines = nodes.flatMap((n) => {
-    const when = `-n ${quote(`__trimpi_at ${n.path}`.trim())}`;
+    const when = `-n ${fishQuote(`__trimpi_at ${n.path}`.trim())}`;
     return [
-      ...n.commands.map((c) => `complete -c trimpi ${when} -f -a ${c.name} -d ${quote(c.about)}`),
-      ...(n.path === 'completion' ? [`complete -c trimpi ${when} -f -a ${quote(shells.join(' '))}`] : []),
-      ...n.options.map((o) => `complete -c trimpi ${when} -l ${o.flag.slice(2)} -d ${quote(o.about)}${o.takesValue ? (o.values.length > 0 ? ` -x -a ${quote(o.values.join(' '))}` : ' -r') : ''}`),
+      ...n.commands.map((c) => `complete -c trimpi ${when} -f -a ${c.name} -d ${fishQuote(c.about)}`),
+      ...(n.path === 'completion' ? [`complete -c trimpi ${when} -f -a ${fishQuote(shells.join(' '))}`] : []),
+      ...n.options.map((o) => `complete -c trimpi ${when} -l ${o.flag.slice(2)} -d ${fishQuote(o.about)}${o.takesValue ? (o.values.length > 0 ? ` -x -a ${fishQuote(o.values.join(' '))}` : ' -r') : ''}`),
     ];
   });
-  const paths = nodes.filter((n) => n.path !== '').map((n) => quote(n.path)).join(' ');
+  const paths = nodes.filter((n) => n.path !== '').map((n) => fishQuote(n.path)).join(' ');
   return `# fish completion of trimpi
 function __trimpi_at
   set -l path ''

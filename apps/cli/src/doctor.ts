@@ -20,7 +20,6 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
   const advice = adviceFor(adapter);
   if (json === true) console.log(JSON.stringify({ ...system, adapter, software: adapter.ok && isSoftware(adapter.info), advice }));
   else {
-    const row = (name: string, value: string) => console.log(`${name.padEnd(10)} ${value}`);
     for (const [name, value] of Object.entries(system)) row(name, value);
     if (adapter.ok) {
       row('adapter', Object.values(adapter.info).filter((text) => text !== '').join(', '));
@@ -33,6 +32,8 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
   }
   process.exitCode = adapter.ok ? 0 : 1;
 }
+
+const row = (name: string, value: string): void => console.log(`${name.padEnd(10)} ${value}`);
 
 const isSoftware = (info: Readonly<Record<string, string>>): boolean => /llvmpipe|lavapipe|swiftshader|software|basic render/i.test(Object.values(info).join(' '));
 

@@ -2,7 +2,6 @@ import type { RunReport } from '@trimpi/eval';
 
 /** The report's figures as a table for the terminal. */
 export function reportTable(report: RunReport): string {
-  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const { inContext } = report;
   const rows = [
     ['', 'accuracy', '95 % interval', 'prompt tokens', 'prefill', 'tokens/s', 'time'],
@@ -22,4 +21,8 @@ export function reportTable(report: RunReport): string {
   const widths = rows[0]!.map((_, c) => Math.max(...rows.map((r) => r[c]!.length)));
   const line = (r: readonly string[]) => r.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ');
   return [line(rows[0]!), widths.map((w) => '-'.repeat(w)).join('  '), ...rows.slice(1).map(line)].join('\n');
+}
+
+function percent(x: number): string {
+  return `${(100 * x).toFixed(1)} %`;
 }

@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import type { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createProgram } from '../src/program.ts';
 import { scratch, trimpi } from './helpers.ts';
@@ -6,6 +7,11 @@ import { scratch, trimpi } from './helpers.ts';
 const dir = scratch();
 afterAll(() => dir.remove());
 const out = dir.path('out');
+
+/** Every command by its words. */
+function all(command: Command = createProgram(), path: string[] = []): string[][] {
+  return [path, ...command.commands.flatMap((c) => all(c, [...path, c.name()]))];
+}
 
 describe('wrong command lines exit with 2 and say what is right', () => {
   it.each([
@@ -42,8 +48,6 @@ describe('wrong command lines exit with 2 and say what is right', () => {
 });
 
 describe('help', () => {
-  const all = (command = createProgram(), path: string[] = []): string[][] => [path, ...command.commands.flatMap((c) => all(c, [...path, c.name()]))];
-
   it.each(all().filter((path) => path.length > 0 && path[0] !== 'help').map((path) => [path.join(' ')]))('of %s has examples that are command lines of it', async (path) => {
     const { code, stdout } = await trimpi(...path.split(' '), '--help');
     expect(code).toBe(0);
@@ -55,5 +59,15 @@ describe('help', () => {
       // Options in an example of a group belong to the command it names.
       if (path !== 'data') for (const flag of line.match(/--[a-z][\w-]*/g) ?? []) expect(known).toContain(flag);
     }
+  });
+});
+
+describe('README', () => {
+  it('has every command, and every option it writes down exists', () => {
+    const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+    const flags = (command: Command): string[] => [...command.options.map((o) => o.long ?? ''), ...command.commands.flatMap(flags)];
+    const known = new Set([...flags(createProgram()), '--help', '--global']);
+    for (const path of all().filter((p) => p.length > 0)) expect(readme).toContain(path.join(' '));
+    for (const flag of readme.match(/(?<=[ `])--[a-z][\w-]*/g) ?? []) expect(known).toContain(flag);
   });
 });

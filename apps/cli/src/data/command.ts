@@ -58,7 +58,7 @@ export function dataCommand(program: Command): void {
     .option('--policy <id>', 'only examples of this policy, by id or name')
     .option('--out <dir>', 'folder of the pictures (default: <dir>/show)')
     .option('--json', 'the examples as JSON')
-    .addHelpText('after', examples('trimpi data show data/clevr', 'trimpi data show data/clevr --policy L6-Abudede --split test --count 24', 'trimpi data show my-policy --json | jq .examples[0]'))
+    .addHelpText('after', examples('trimpi data show data/clevr', 'trimpi data show data/clevr --split test --count 24 --out look', 'trimpi data show my-policy --json | jq .examples[0]'))
     .action(show);
 
   data

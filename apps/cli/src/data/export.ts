@@ -16,17 +16,15 @@ export async function exportData(dir: string, { out, format, file, withPolicy = 
   checkFree(out, overwrite);
   const { examples } = await openStored(dir);
   const progress = json === true ? undefined : new Progress();
+  const each = function* (check: () => void): Generator<Example> {
+    for (const [i, example] of examples.entries()) {
+      check();
+      yield example;
+      progress?.show({ type: 'progress', what: 'examples', done: i + 1, of: examples.length });
+    }
+  };
   const report = await interruptible((_signal, check) =>
-    wholeFolder(out, overwrite, (work) => {
-      const each = function* (): Generator<Example> {
-        for (const [i, example] of examples.entries()) {
-          check();
-          yield example;
-          progress?.show({ type: 'progress', what: 'examples', done: i + 1, of: examples.length });
-        }
-      };
-      return exportDataset(work, each(), { format, file, policy: withPolicy });
-    }).finally(() => progress?.end()),
+    wholeFolder(out, overwrite, (work) => exportDataset(work, each(check), { format, file, policy: withPolicy })).finally(() => progress?.end()),
   );
   console.log(json === true ? JSON.stringify({ out, format, file, ...report }) : `${report.rows} rows in ${out}: ${report.files.join(', ')} (columns of ${format})`);
 }

@@ -6,7 +6,7 @@ import { caseAnswer, type PolicyTree, type TreeNode } from '../clevr/policy/type
 const ROW = 24;
 /** Between a box and the next column. */
 const GAP = 34;
-const LONGEST = 72;
+const LONGEST = 80;
 
 function escapeXml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
@@ -24,6 +24,7 @@ export function treeSvg(tree: PolicyTree, name: string, options: { readonly reac
   const texts: string[] = [];
   let row = 0;
   const longest = Math.max(...tree.nodes.map((node) => node.id.length + labelOf(node).length));
+  const size = longest * 6 + 12 <= 218 ? 11 : 9;
   const box = Math.max(218, Math.ceil(longest * 4.9) + 16);
   const column = box + GAP;
   const draw = (node: TreeNode, depth: number): number => {
@@ -38,7 +39,6 @@ export function treeSvg(tree: PolicyTree, name: string, options: { readonly reac
     const yes = draw(node.yes, depth + 1);
     const no = draw(node.no, depth + 1);
     const y = (yes + no) / 2;
-    const size = fontSize(node.id.length + labelOf(node).length);
     for (const [to, colour, word] of [[yes, '#2f8f57', 'yes'], [no, '#b4533c', 'no']] as const) {
       const from = x + box;
       const end = x + column;
@@ -61,8 +61,4 @@ ${shapes.join('\n')}
 ${texts.join('\n')}
 </svg>
 `;
-}
-
-function fontSize(characters: number): number {
-  return characters > 40 ? 8.5 : characters > 32 ? 9.5 : 11;
 }
