@@ -56,6 +56,8 @@ function valuesOf(option: Option): string[] {
 
 const words = (node: Node): string => [...node.commands.map((c) => c.name), ...node.options.map((o) => o.flag)].join(' ');
 const zshQuote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+/** A word and what it is, for `_describe`. */
+const entry = (name: string, about: string): string => zshQuote(`${name.replaceAll(':', '\\:')}:${about}`);
 const fishQuote = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 const shells = ['bash', 'zsh', 'fish'];
 
@@ -80,7 +82,6 @@ complete -o filenames -F _trimpi trimpi`;
 }
 
 function zsh(nodes: readonly Node[]): string {
-  const entry = (name: string, about: string) => zshQuote(`${name.replaceAll(':', '\\:')}:${about}`);
   const paths = nodes.filter((n) => n.path !== '').map((n) => `"${n.path}"`).join('|');
   return `#compdef trimpi
 _trimpi() {

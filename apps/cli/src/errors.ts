@@ -1,6 +1,7 @@
 /** Errors of our packages say what is wrong and what to do; anything else is a defect and shown whole. */
 export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (error.name === 'InterruptedError') return error.message;
   return /^(Runtime|Model|Rollout|Dataset|Trainer|Eval|Pipeline|Usage)Error$/.test(error.name) ? `${error.name}: ${error.message}` : (error.stack ?? error.message);
 }
 

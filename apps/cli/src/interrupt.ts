@@ -2,7 +2,7 @@
 
 export class InterruptedError extends Error {
   readonly code = 'interrupted';
-  override readonly name = 'UsageError';
+  override readonly name = 'InterruptedError';
   constructor() {
     super('Stopped by Ctrl-C; nothing half-written was left behind.');
   }

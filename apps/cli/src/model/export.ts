@@ -73,7 +73,7 @@ function mergedTensors(checkpoint: Checkpoint, adapter: Adapter, { tieWordEmbedd
 /** Configuration as it was, tokenizer, template, preprocessor: all that is not weights. */
 function copyCompanions(dir: string, work: string): void {
   for (const file of readdirSync(dir)) {
-    if (/^(?!adapter_|model\.safetensors).*(\.json|\.jinja|\.txt|\.model|^LICENSE.*)$/.test(file)) copyFileSync(join(dir, file), join(work, file));
+    if (/^LICENSE|^(?!adapter_|model\.safetensors).*\.(json|jinja|txt)$/.test(file)) copyFileSync(join(dir, file), join(work, file));
   }
 }
 
