@@ -85,6 +85,16 @@ describe('LLDS', () => {
     expect(result.dLogp[0]).toBeCloseTo(-0.1, 12);
     expect(result.loss).toBeCloseTo(-4 + 0.1, 12);
   });
+  it('weighs tokens of the answer (LLDS-MA)', () => {
+    const weighted = objective({ name: 'llds', advantage: groupNorm(), surrogate: reinforce(), sequenceRegularisers: [llds({ tokenWeight: (row, position) => (row === 0 && position === 0 ? 3 : 1) })], aggregation: tokenSum() });
+    // Δ = 1, 0.5: λ / 2 · (3 · 1 + 0.5).
+    const result = weighted.loss({ ...input, logps: [-2, -2.5, -3, -1] });
+    expect(result.loss).toBeCloseTo(-4 + 0.35, 12);
+    expect(result.dLogp[0]).toBeCloseTo(-0.3, 12);
+    expect(result.dLogp[1]).toBeCloseTo(-0.1, 12);
+    const wrong = objective({ ...weighted.parts, sequenceRegularisers: [llds({ tokenWeight: () => NaN })] });
+    expect(() => wrong.loss({ ...input, logps: [-2, -2.5, -3, -1] })).toThrow(/tokenWeight/);
+  });
   it('needs turns for that, inside the row', () => {
     expect(() => built('turn').loss(input)).toThrow(/turns/);
     expect(() => built('turn').loss({ ...input, turns: [[[0, 3]], []] })).toThrow(/turns\[0\]/);

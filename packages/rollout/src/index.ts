@@ -9,7 +9,7 @@ export type { Channel, LossInput, LossResult, TokenArray } from './batch/input.t
 export type { TokenView } from './batch/view.ts';
 export type { AdvantageContext, AdvantageInput, GroupId, RewardColumn, Rewards, RewardWeights } from './advantages/input.ts';
 export type { AdvantagePart } from './advantages/part.ts';
-export type { SamplingPlan } from './sampling.ts';
+export type { DynamicSampling, SamplingPlan } from './sampling.ts';
 export type { Need } from './needs.ts';
 export type { Origin, OriginLike } from './origin.ts';
 export { RolloutError, type RolloutErrorCode } from './error.ts';

@@ -4,6 +4,16 @@ export interface SamplingPlan {
   readonly numGenerations: number;
   /** PolicyRollout: sample as many again with the policy in the prompt. */
   readonly twins?: boolean | undefined;
-  /** DAPO's dynamic sampling: replace groups whose rewards are all equal, at most this many times. */
-  readonly dynamicSampling?: { readonly maxRetries: number } | undefined;
+  /** Dynamic sampling: replace groups that teach nothing. */
+  readonly dynamicSampling?: DynamicSampling | undefined;
+}
+
+/** Which groups are replaced, and how often. */
+export interface DynamicSampling {
+  /** Rounds of replacement after the first. */
+  readonly maxRetries: number;
+  /** Keep groups whose mean reward lies strictly between both (EasyR1, OpenRLHF); default, groups whose rewards differ. */
+  readonly keepMean?: readonly [low: number, high: number] | undefined;
+  /** The named reward to look at; default, and where no reward has that name, the weighted sum. */
+  readonly key?: string | undefined;
 }

@@ -29,6 +29,9 @@ const PER_ROLLOUT: Record<string, Objective> = {
   'swift.rloo.scale_group': withAdvantage(leaveOneOut({ scale: 'group' })),
   'swift.rloo.scale_batch': withAdvantage(leaveOneOut({ scale: 'batch' })),
   'swift.rloo.scale_none': rloo(),
+  'swift.reinforce_plus_plus.scale_group': grpo(),
+  'swift.reinforce_plus_plus.scale_batch': withAdvantage(groupNorm({ scale: 'centred-batch' })),
+  'swift.reinforce_plus_plus.scale_none': drGrpo(),
   'swift.gdpo': withAdvantage(gdpo({ epsilon: 1e-8 })),
   'openrlhf.rloo(formula)': fromOpenRlhf({ advantage_estimator: 'rloo' }),
   'openrlhf.group_norm(formula)': fromOpenRlhf({ advantage_estimator: 'group_norm' }),
@@ -81,6 +84,33 @@ describe('several rewards', () => {
       });
     }
   }
+  // ms-swift counts a missing reward as 0 in the weighted sum; its GDPO leaves it out, but counts rollouts without any
+  // reward in the deviation of the batch (so that they move the others, which here they never do): that case differs.
+  for (const set of golden.multi_reward) {
+    it(`${set.name} ms-swift`, () => {
+      const rewards = (missing: 0 | null) => set.rewards_per_func.map((row) => row.map((x) => (x === 'NaN' ? missing : x)));
+      const groupIds = set.rewards_per_func.map((_, i) => Math.floor(i / set.num_generations));
+      expect(largestDifference(grpo({ rewardWeights: set.reward_weights }).advantages({ rewards: rewards(0), groupIds }), set.expected['swift.grpo.scale_group(None->0)'] as number[])).toBeLessThanOrEqual(TOLERANCE);
+      const actual = objective({ ...withAdvantage(gdpo({ epsilon: 1e-8 })).parts, rewardWeights: set.reward_weights }).advantages({ rewards: rewards(null), groupIds });
+      const expected = set.expected['swift.gdpo'] as number[];
+      if (set.name !== 'single_scorable_in_group') expect(largestDifference(actual, expected)).toBeLessThanOrEqual(TOLERANCE);
+      // Six rollouts in its divisor where four were scored: deviations √(2/5) and √(2/3).
+      else actual.forEach((a, i) => expect(a * Math.sqrt(5 / 3)).toBeCloseTo(expected[i] as number, 7));
+    });
+  }
+  it('verl’s gdpo_reward_keys choose among the rewards, and name the weights', () => {
+    const groupIds = [0, 0, 0, 1, 1, 1];
+    const lengths = [1, 2, 3, 4, 5, 6];
+    const [acc, style, noise] = [[1, 0, 0, 1, 1, 0], [0.2, 0.4, 0.9, 0.1, 0.3, 0.2], [9, -3, 4, 1, 7, 2]];
+    const expected = fromVerl({ adv_estimator: 'gdpo', gdpo_reward_weights: [0.7, 0.3] }).advantages({ rewards: { acc, style } as Record<string, number[]>, groupIds, lengths });
+    const rewards = { noise, style, acc } as Record<string, number[]>;
+    expect(largestDifference(fromVerl({ algorithm: { adv_estimator: 'gdpo', gdpo_reward_keys: ['acc', 'style'], gdpo_reward_weights: [0.7, 0.3] } }).advantages({ rewards, groupIds, lengths }), expected)).toBeLessThanOrEqual(TOLERANCE);
+    const even = fromVerl({ adv_estimator: 'gdpo' }).advantages({ rewards: { acc, style } as Record<string, number[]>, groupIds, lengths });
+    expect(largestDifference(fromVerl({ adv_estimator: 'gdpo', gdpo_reward_keys: ['style', 'acc'] }).advantages({ rewards, groupIds, lengths }), even)).toBeLessThanOrEqual(TOLERANCE);
+    expect(() => fromVerl({ adv_estimator: 'gdpo', gdpo_reward_keys: ['acc'], gdpo_reward_weights: [1, 2] })).toThrow(/gdpo_reward_weights/);
+    expect(() => fromVerl({ adv_estimator: 'gdpo', gdpo_reward_keys: 'acc' })).toThrow(/gdpo_reward_keys/);
+    expect(() => fromVerl({ adv_estimator: 'gdpo', gdpo_reward_keys: ['accuracy'] }).advantages({ rewards, groupIds, lengths })).toThrow(/accuracy.*noise, style, acc/s);
+  });
   it('gives the same from named columns, and verl’s GDPO to the precision of its float32', () => {
     const set = golden.multi_reward[0] as (typeof golden.multi_reward)[0];
     const groupIds = set.rewards_per_func.map((_, i) => Math.floor(i / set.num_generations));

@@ -1,11 +1,12 @@
 import { centre, moments, standardise } from '../numeric/moments.ts';
 import { toFinite } from '../numeric/saturate.ts';
 import { everyRow } from './rows.ts';
+import type { AdvantageContext } from './input.ts';
 import type { AdvantagePart } from './part.ts';
 
 export interface GroupNormOptions {
-  /** Divide by the group's deviation, the batch's, or nothing (Dr. GRPO). Default `group`. */
-  readonly scale?: 'group' | 'batch' | 'none' | undefined;
+  /** Divide by the group's deviation, the batch's (of the rewards, or of the centred ones), or nothing (Dr. GRPO). Default `group`. */
+  readonly scale?: 'group' | 'batch' | 'centred-batch' | 'none' | undefined;
   /** Added to the deviation. TRL 1e-4 (default), verl and EasyR1 1e-6, OpenRLHF 1e-9. */
   readonly epsilon?: number | undefined;
   /** A group with a single reward: `zero` (TRL), or `raw`, mean 0 and deviation 1 (verl). Default `zero`. */
@@ -17,6 +18,7 @@ export interface GroupNormOptions {
  *
  *   A = (r − μ_g) / (σ_g + ε)            scale 'group'   GRPO, arXiv 2402.03300
  *   A = (r − μ_g) / (σ_batch + ε)        scale 'batch'   TRL scale_rewards="batch": σ of the raw rewards
+ *   A = (r − μ_g) / (σ_batch(r − μ_g) + ε)   scale 'centred-batch'   ms-swift reinforce_plus_plus with scale "batch"
  *   A = r − μ_g                          scale 'none'    Dr. GRPO, arXiv 2503.20783
  *
  * σ has divisor n − 1. Equal rewards give exactly 0.
@@ -25,7 +27,9 @@ export function groupNorm({ scale = 'group', epsilon = 1e-4, singleton = 'zero' 
   return {
     name: 'groupNorm',
     needs: [],
-    apply({ rewards, groups, baselineRows }, out) {
+    apply(context, out) {
+      if (scale === 'centred-batch') return centredBatch(context, epsilon, singleton, out);
+      const { rewards, groups, baselineRows } = context;
       const batch = scale === 'batch' ? moments(rewards, everyRow(rewards.length)) : undefined;
       for (let g = 0; g < groups.length; g++) {
         const rows = groups[g] as Int32Array;
@@ -49,4 +53,11 @@ export function groupNorm({ scale = 'group', epsilon = 1e-4, singleton = 'zero' 
       }
     },
   };
+}
+
+/** Centred in the groups, then divided by the deviation of what that gave. */
+function centredBatch(context: AdvantageContext, epsilon: number, singleton: 'zero' | 'raw', out: Float64Array): void {
+  groupNorm({ scale: 'none', singleton }).apply(context, out);
+  const m = moments(out, everyRow(out.length).filter((i) => !Number.isNaN(context.rewards[i] as number)));
+  for (let i = 0; i < out.length; i++) out[i] = m.equal ? 0 : toFinite(((out[i] as number) * m.scale) / (m.sd + epsilon * m.scale));
 }

@@ -1,4 +1,4 @@
-import { RolloutError } from '../error.ts';
+import { RolloutError, checkNumber } from '../error.ts';
 import { type OriginLike, parseOrigins } from '../origin.ts';
 
 /** The name of a group: rollouts with the same id are compared with each other, wherever they stand in the batch. */
@@ -131,7 +131,7 @@ function readWeights(weights: RewardWeights | undefined, names: readonly string[
     if (weights.length !== names.length) {
       throw new RolloutError('length-mismatch', 'rewardWeights', weights.length, `must have one weight a reward function (${names.length})`, 'Pass as many weights as rewards.');
     }
-    return Float64Array.from(weights);
+    return Float64Array.from(weights as readonly number[], (weight, k) => checkNumber(`rewardWeights[${k}]`, weight));
   }
   const named = weights as Readonly<Record<string, number>>;
   for (const name of Object.keys(named)) {
@@ -139,7 +139,7 @@ function readWeights(weights: RewardWeights | undefined, names: readonly string[
       throw new RolloutError('unknown-option', `rewardWeights.${name}`, named[name], 'weighs a reward that is not there', `The rewards are ${names.join(', ')}.`);
     }
   }
-  return Float64Array.from(names, (name) => named[name] ?? 1);
+  return Float64Array.from(names, (name) => checkNumber(`rewardWeights.${name}`, named[name] ?? 1));
 }
 
 function combine(columns: readonly Float64Array[], weights: Float64Array): Float64Array {

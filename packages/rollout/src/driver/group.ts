@@ -29,7 +29,9 @@ export async function sampleGroup<P>(prompt: DriverPrompt<P>, context: GroupCont
   const sampled = await Promise.all(wanted.map(({ origin, index }) => sample(prompt, origin, index, undefined, context)));
   if (sampled.some((rollout) => rollout === undefined)) return undefined;
   const rollouts = sampled as Rollout<P>[];
-  const scores = await Promise.all(rollouts.map((rollout) => scoreOne(rollout, rollouts, context)));
+  const scored = await Promise.all(rollouts.map((rollout) => scoreOne(rollout, rollouts, context)));
+  if (scored.includes(undefined)) return undefined;
+  const scores = scored as Score[];
   return repair(prompt, { rollouts, scores }, context);
 }
 
@@ -55,9 +57,10 @@ function checkCompletion(id: string, { tokens, behaviorLogps, mask }: Completion
   }
 }
 
-function scoreOne<P>(rollout: Rollout<P>, group: readonly Rollout<P>[], { options, limit, signal }: GroupContext<P>): Promise<Score> {
+/** Undefined when the step was aborted before its turn came. */
+function scoreOne<P>(rollout: Rollout<P>, group: readonly Rollout<P>[], { options, limit, signal }: GroupContext<P>): Promise<Score | undefined> {
   const siblings = group.filter((other) => other !== rollout);
-  return limit(() => (signal.aborted ? null : options.score(rollout, siblings, signal)));
+  return limit(() => (signal.aborted ? undefined : options.score(rollout, siblings, signal)));
 }
 
 /**
@@ -71,6 +74,7 @@ async function repair<P>(prompt: DriverPrompt<P>, group: ScoredGroup<P>, context
     const hinted = await sample(prompt, 'free', level, hint, context);
     if (hinted === undefined) return group;
     const score = await scoreOne(hinted, [...group.rollouts, hinted], context);
+    if (score === undefined) return group;
     if (score === null || !isSolved(score)) continue;
     return { rollouts: group.rollouts.with(0, hinted), scores: group.scores.with(0, score) };
   }

@@ -5,6 +5,7 @@ import { type Objective, objective } from '../objective.ts';
 import { overlongPenalty } from '../rewards/overlong.ts';
 import { type GroupContext, type ScoredGroup, sampleGroup } from './group.ts';
 import { limiter } from './limit.ts';
+import type { DynamicSampling } from '../sampling.ts';
 import type { DriverPrompt, Rollout, Score, ScoredLogps, StepOptions, StepReason, StepResult, TrainingBatch } from './types.ts';
 
 /**
@@ -34,7 +35,6 @@ export async function runStep<P>(options: StepOptions<P>): Promise<StepResult<P>
     return await finish(options, groups, signal, reason, { 'sampling/generations': generations, 'sampling/groups_dropped': dropped });
   } catch (error) {
     own.abort(error);
-    if (options.signal?.aborted === true) return { reason: 'aborted', batch: undefined, rollouts: [], rewards: {}, metrics: {} };
     throw error;
   }
 }
@@ -42,7 +42,7 @@ export async function runStep<P>(options: StepOptions<P>): Promise<StepResult<P>
 async function collect<P>(context: GroupContext<P>): Promise<{ groups: ScoredGroup<P>[]; dropped: number; reason: StepReason }> {
   const { options, signal } = context;
   const source = Symbol.asyncIterator in options.prompts ? options.prompts[Symbol.asyncIterator]() : options.prompts[Symbol.iterator]();
-  const retries = options.objective.parts.sampling?.dynamicSampling?.maxRetries;
+  const dynamic = options.objective.parts.sampling?.dynamicSampling;
   const seen = new Set<string>();
   const groups: ScoredGroup<P>[] = [];
   let dropped = 0;
@@ -52,18 +52,18 @@ async function collect<P>(context: GroupContext<P>): Promise<{ groups: ScoredGro
     throw error;
   };
   for (let round = 0; ; round++) {
-    const prompts = await take(source, options.batchSize - groups.length, seen);
+    const prompts = (await take(source, options.batchSize - groups.length, seen).catch(unlessAborted)) ?? [];
     const sampled = await Promise.all(prompts.map((prompt) => sampleGroup(prompt, context).catch(unlessAborted)));
     for (const group of sampled) {
       if (group === undefined) continue;
-      if (retries !== undefined && !hasSignal(group.scores, options)) dropped++;
+      if (dynamic !== undefined && !hasSignal(group.scores, dynamic, options)) dropped++;
       else groups.push(group);
     }
     if (groups.length >= options.batchSize) return { groups, dropped, reason: 'complete' };
     if (signal.aborted) return { groups, dropped, reason: 'aborted' };
     if (sampled.includes(undefined)) return { groups, dropped, reason: 'budget-exhausted' };
-    if (prompts.length === 0 || retries === undefined) return { groups, dropped, reason: 'prompts-exhausted' };
-    if (round >= retries) return { groups, dropped, reason: 'retries-exhausted' };
+    if (prompts.length === 0 || dynamic === undefined) return { groups, dropped, reason: 'prompts-exhausted' };
+    if (round >= dynamic.maxRetries) return { groups, dropped, reason: 'retries-exhausted' };
   }
 }
 
@@ -81,10 +81,14 @@ async function take<P>(source: Iterator<DriverPrompt<P>> | AsyncIterator<DriverP
   return prompts;
 }
 
-/** Whether a group's raw rewards differ: decided by equality, on the weighted sum the objective will see. */
-function hasSignal<P>(scores: readonly Score[], options: StepOptions<P>): boolean {
-  const { rewards } = readAdvantageInput({ rewards: columnsOf(scores), groupIds: scores.map(() => 0) }, options.objective.parts.rewardWeights);
-  return new Set(rewards.filter((r) => r === r)).size > 1;
+/** Whether a group's raw rewards differ (decided by equality), or their mean lies inside the bounds that were set. */
+function hasSignal<P>(scores: readonly Score[], { keepMean, key }: DynamicSampling, options: StepOptions<P>): boolean {
+  const context = readAdvantageInput({ rewards: columnsOf(scores), groupIds: scores.map(() => 0) }, options.objective.parts.rewardWeights);
+  const named = key === undefined ? undefined : context.columns[context.names.indexOf(key)];
+  const rewards = (named ?? context.rewards).filter((r) => r === r);
+  if (keepMean === undefined) return new Set(rewards).size > 1;
+  const mean = rewards.reduce((sum, r) => sum + r, 0) / rewards.length;
+  return keepMean[0] < mean && mean < keepMean[1];
 }
 
 function columnsOf(scores: readonly Score[]): Record<string, (number | null)[]> {
@@ -93,11 +97,11 @@ function columnsOf(scores: readonly Score[]): Record<string, (number | null)[]> 
   return Object.fromEntries(names.map((name) => [name, scores.map((score) => (typeof score === 'number' ? (name === 'reward' ? score : null) : (score?.[name] ?? null)))]));
 }
 
-async function finish<P>(options: StepOptions<P>, groups: readonly ScoredGroup<P>[], signal: AbortSignal, reason: StepReason, counts: Record<string, number>): Promise<StepResult<P>> {
+async function finish<P>(options: StepOptions<P>, groups: readonly ScoredGroup<P>[], signal: AbortSignal, ended: StepReason, counts: Record<string, number>): Promise<StepResult<P>> {
   const rollouts = groups.flatMap((group) => group.rollouts);
-  if (rollouts.length === 0) return { reason, batch: undefined, rollouts, rewards: {}, metrics: counts };
+  if (rollouts.length === 0) return { reason: ended, batch: undefined, rollouts, rewards: {}, metrics: counts };
   const scores = groups.flatMap((group) => group.scores);
-  const logps = reason === 'aborted' ? undefined : await options.logps(rollouts, signal);
+  const { logps, reason } = await scoreUnlessAborted(options, rollouts, signal, ended);
   if (logps !== undefined && logps.length !== rollouts.length) {
     throw new RolloutError('length-mismatch', 'logps()', logps.length, `must give one entry a rollout (${rollouts.length})`, 'Return log-probabilities for every rollout, in order.');
   }
@@ -110,6 +114,17 @@ async function finish<P>(options: StepOptions<P>, groups: readonly ScoredGroup<P
   const kept = Object.fromEntries(Object.entries(rewards).map(([name, column]) => [name, Float64Array.from(column, (x) => x ?? NaN)]));
   if (logps === undefined) return { reason, batch: undefined, rollouts, rewards: kept, metrics };
   return { reason, batch: pack(options, rollouts, logps, advantages, origin, groupIds), rollouts, rewards: kept, metrics };
+}
+
+/** The log-probabilities; none when the step was aborted before or while they were computed. */
+async function scoreUnlessAborted<P>(options: StepOptions<P>, rollouts: readonly Rollout<P>[], signal: AbortSignal, reason: StepReason): Promise<{ logps: readonly ScoredLogps[] | undefined; reason: StepReason }> {
+  if (signal.aborted) return { logps: undefined, reason: 'aborted' };
+  try {
+    return { logps: await options.logps(rollouts, signal), reason };
+  } catch (error) {
+    if (options.signal?.aborted === true) return { logps: undefined, reason: 'aborted' };
+    throw error;
+  }
 }
 
 /** Adds the overlong penalty as a reward of its own. */

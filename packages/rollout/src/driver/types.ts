@@ -98,7 +98,7 @@ export interface TrainingBatch {
 
 export interface StepResult<P> {
   readonly reason: StepReason;
-  /** Undefined when no group was kept. */
+  /** Undefined when no group was kept, or when the step was aborted before `logps` was done: rollouts and rewards are there all the same. */
   readonly batch: TrainingBatch | undefined;
   readonly rollouts: readonly Rollout<P>[];
   readonly rewards: Readonly<Record<string, Float64Array>>;

@@ -10,6 +10,7 @@ import { RolloutError } from '../error.ts';
 import { easyR1Metrics } from '../metrics/easyR1.ts';
 import { type Objective, objective } from '../objective.ts';
 import { type KlOptions, klPenalty } from '../regularisers/kl.ts';
+import type { DynamicSampling } from '../sampling.ts';
 import { cispoSurrogate } from '../surrogates/cispo.ts';
 import { clip } from '../surrogates/clip.ts';
 import { CLAMP_20 } from '../surrogates/logRatio.ts';
@@ -36,8 +37,15 @@ export function fromEasyR1(config: object): Objective {
     regularisers: withKl ? [klPenalty(read.number('kl_coef', 1e-3, 0), readKl(read))] : [],
     aggregation: average === 'token' ? tokenMean({ epsilon: 1e-8 }) : sequenceMean({ epsilon: 1e-8 }),
     metrics: easyR1Metrics(average),
-    sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('online_filtering', false) ? { dynamicSampling: { maxRetries: read.number('max_try_make_batch', 20) } } : {}) },
+    sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('online_filtering', false) ? { dynamicSampling: readFilter(read) } : {}) },
   });
+}
+
+/** `online_filtering`: a group stays if the mean of `filter_key` lies between the bounds; tries count the first one. */
+function readFilter(read: ConfigReader): DynamicSampling {
+  const tries = read.number('max_try_make_batch', 20);
+  const key = read.string('filter_key', 'overall');
+  return { maxRetries: tries <= 0 ? Infinity : tries - 1, keepMean: [read.number('filter_low', 0.01), read.number('filter_high', 0.99)], key };
 }
 
 function readSurrogate(read: ConfigReader, lossType: 'default' | 'gspo' | 'gspo_token' | 'cispo' | 'sapo'): Surrogate {

@@ -45,26 +45,25 @@ export function fromOpenRlhf(config: object): Objective {
     entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation }),
     aggregation,
     metrics: openRlhfMetrics({ samplerGap: corrected && !gspo }),
-    sampling: { numGenerations: read.number('n_samples_per_prompt', 8, 1), ...(read.boolean('dynamic_filtering', false) ? { dynamicSampling: { maxRetries: Infinity } } : {}) },
+    sampling: { numGenerations: read.number('n_samples_per_prompt', 8, 1), ...(read.boolean('dynamic_filtering', false) ? { dynamicSampling: { maxRetries: Infinity, keepMean: readPair(read, 'dynamic_filtering_reward_range', [0, 1], -Infinity) } } : {}) },
   });
 }
 
-function readBounds(read: ConfigReader): [number, number] {
-  const both = read.raw('eps_clip_low_high');
+function readBounds(read: ConfigReader): readonly [number, number] {
   const one = read.number('eps_clip', 0.2, 0);
-  if (both === undefined || both === null) return [read.number('clip_eps_low', one, 0), read.number('clip_eps_high', one, 0)];
-  if (!Array.isArray(both) || both.length !== 2 || !both.every((x) => typeof x === 'number' && x >= 0)) {
-    throw new RolloutError('invalid-argument', 'fromOpenRlhf.eps_clip_low_high', both, 'must be two bounds', 'Pass [low, high].');
+  return readPair(read, 'eps_clip_low_high', [read.number('clip_eps_low', one, 0), read.number('clip_eps_high', one, 0)]);
+}
+
+function readPair(read: ConfigReader, name: string, fallback: readonly [number, number], least = 0): readonly [number, number] {
+  const bounds = (read.raw(name) ?? fallback) as unknown;
+  if (!Array.isArray(bounds) || bounds.length !== 2 || !bounds.every((x) => typeof x === 'number' && Number.isFinite(x) && x >= least)) {
+    throw new RolloutError('invalid-argument', `fromOpenRlhf.${name}`, bounds, 'must be two bounds', 'Pass [low, high].');
   }
-  return [both[0] as number, both[1] as number];
+  return bounds as unknown as readonly [number, number];
 }
 
 function readCorrection(read: ConfigReader): ImportanceOptions {
-  const bounds = (read.raw('vllm_is_truncated_threshold') ?? [0.5, 5]) as unknown;
-  if (!Array.isArray(bounds) || bounds.length !== 2 || !bounds.every((x) => typeof x === 'number' && x >= 0)) {
-    throw new RolloutError('invalid-argument', 'fromOpenRlhf.vllm_is_truncated_threshold', bounds, 'must be two bounds', 'Pass [low, high].');
-  }
-  const [min, max] = bounds as [number, number];
+  const [min, max] = readPair(read, 'vllm_is_truncated_threshold', [0.5, 5]);
   const type = read.choice('vllm_is_correction_type', 'tis', ['tis', 'icepop', 'seq-mask-tis'] as const);
   if (type === 'seq-mask-tis') return { min, max, sequenceFilter: true };
   return { min, max, mode: type === 'icepop' ? 'mask' : 'truncate' };

@@ -69,6 +69,13 @@ export class ConfigReader {
     return value;
   }
 
+  string(name: string, fallback: string): string {
+    const value = this.values.get(name);
+    if (value === undefined || value === null) return fallback;
+    if (typeof value !== 'string') throw new RolloutError('invalid-argument', `${this.call}.${name}`, value, 'must be a name', 'Pass a string.');
+    return value;
+  }
+
   choice<T extends string>(name: string, fallback: T, choices: readonly T[]): T {
     const value = this.values.get(name);
     return value === undefined || value === null ? fallback : checkChoice(`${this.call}.${name}`, value, choices);

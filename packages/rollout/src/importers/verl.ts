@@ -18,6 +18,7 @@ import { type Objective, type ObjectiveParts, objective } from '../objective.ts'
 import { entropyBonus } from '../regularisers/entropyBonus.ts';
 import { type KlOptions, klPenalty } from '../regularisers/kl.ts';
 import { rejectionMask } from '../selectors/rejection.ts';
+import type { DynamicSampling } from '../sampling.ts';
 import { cispoSurrogate } from '../surrogates/cispo.ts';
 import { clip } from '../surrogates/clip.ts';
 import { dppo } from '../surrogates/dppo.ts';
@@ -63,7 +64,7 @@ export function fromVerl(config: object): Objective {
   return objective({
     name: `verl/${lossMode}`,
     advantage: readEstimator(read),
-    rewardWeights: (read.raw('gdpo_reward_weights') ?? undefined) as RewardWeights | undefined,
+    rewardWeights: readRewardWeights(read),
     surrogate: readSurrogate(read, lossMode),
     denominator: correction.bypass ? (view) => view.behaviorLogps as ArrayLike<number> : undefined,
     denominatorNeeds: correction.bypass ? ['behaviorLogps'] : [],
@@ -75,8 +76,41 @@ export function fromVerl(config: object): Objective {
     entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation }),
     aggregation,
     metrics: verlMetrics(lossMode),
-    sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('enable', false) ? { dynamicSampling: { maxRetries: read.number('max_num_gen_batches', 0) || Infinity } } : {}) },
+    sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('enable', false) ? { dynamicSampling: readFilter(read) } : {}) },
   });
+}
+
+/** `filter_groups`: a group stays if `metric` varies in it; batches count the first one, 0 is no limit. */
+function readFilter(read: ConfigReader): DynamicSampling {
+  const batches = read.number('max_num_gen_batches', 0);
+  return { maxRetries: batches <= 0 ? Infinity : batches - 1, ...(read.has('metric') ? { key: read.string('metric', '') } : {}) };
+}
+
+/** GDPO's weights, by the names in `gdpo_reward_keys` where they are given, else by position. */
+function readRewardWeights(read: ConfigReader): RewardWeights | undefined {
+  const keys = read.raw('gdpo_reward_keys') ?? undefined;
+  const weights = (read.raw('gdpo_reward_weights') ?? undefined) as RewardWeights | undefined;
+  if (keys === undefined) return weights;
+  if (!Array.isArray(keys) || !keys.every((key) => typeof key === 'string')) {
+    throw new RolloutError('invalid-argument', 'fromVerl.gdpo_reward_keys', keys, 'must be a list of names', 'Pass the names of the rewards.');
+  }
+  if (weights !== undefined && (!Array.isArray(weights) || weights.length !== keys.length)) {
+    throw new RolloutError('length-mismatch', 'fromVerl.gdpo_reward_weights', weights, `must have one weight for each of ${keys.length} keys`, 'Pass as many weights as keys.');
+  }
+  return Object.fromEntries((keys as string[]).map((key, k) => [key, (weights as readonly number[] | undefined)?.[k] ?? 1]));
+}
+
+/** Only the rewards that `gdpo_reward_keys` names; without it, all. */
+function onlyKeys(part: AdvantagePart, read: ConfigReader): AdvantagePart {
+  const keys = (read.raw('gdpo_reward_keys') ?? undefined) as readonly string[] | undefined;
+  if (keys === undefined) return part;
+  return {
+    ...part,
+    apply(context, out) {
+      const at = context.names.map((_, k) => k).filter((k) => keys.includes(context.names[k] as string));
+      part.apply({ ...context, columns: at.map((k) => context.columns[k] as Float64Array), names: at.map((k) => context.names[k] as string), weights: Float64Array.from(at, (k) => context.weights[k] as number) }, out);
+    },
+  };
 }
 
 /** The rejection mask; the off-policy metrics are of the batch before it. */
@@ -170,7 +204,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
     case 'grpo_passk':
       return passAtK({ normalize });
     case 'gdpo':
-      return gdpo({ epsilon: 1e-6, over: 'tokens' });
+      return onlyKeys(gdpo({ epsilon: 1e-6, over: 'tokens' }), read);
     case 'rloo':
       return leaveOneOut({ singleton: 'raw' });
     case 'rloo_vectorized':

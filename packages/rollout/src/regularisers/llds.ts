@@ -8,17 +8,22 @@ export interface LldsOptions {
   readonly lambda?: number | undefined;
   /** The unit whose total likelihood must have fallen: each `turn`, or the whole `response` (default). */
   readonly gate?: 'turn' | 'response' | undefined;
+  /**
+   * LLDS-MA: one weight a position, such as β on the tokens of the final answer and 1 elsewhere. A function of the row, as
+   * spans are known only with the batch: (row, position within it) → weight. Default 1.
+   */
+  readonly tokenWeight?: ((row: number, position: number) => number) | undefined;
 }
 
 /**
  * LLDS, the likelihood-preserving regulariser (arXiv 2512.04220): rollouts that were not bad must not become less
  * likely. With Δ = old − logp, over rollouts with A ≥ 0,
  *
- *   λ / |Y| Σ_i 1/|y_i| Σ_units 1[Σ_unit Δ > 0] Σ_t max(0, Δ_t),     d/dlogp = −λ / (|Y| |y_i|) where it acts
+ *   λ / |Y| Σ_i 1/|y_i| Σ_units 1[Σ_unit Δ > 0] Σ_t w_t max(0, Δ_t),     d/dlogp = −λ w_t / (|Y| |y_i|) where it acts
  *
  * It is 0 on the first, on-policy, step. |Y| is of the batch it sees.
  */
-export function llds({ lambda = 0.2, gate = 'response' }: LldsOptions = {}): SequenceRegulariser {
+export function llds({ lambda = 0.2, gate = 'response', tokenWeight }: LldsOptions = {}): SequenceRegulariser {
   checkNumber('lambda', lambda, 0);
   return {
     name: 'llds',
@@ -32,7 +37,7 @@ export function llds({ lambda = 0.2, gate = 'response' }: LldsOptions = {}): Seq
         const width = (view.offsets[i + 1] as number) - start;
         const weight = lambda / (preserved.length * (view.counts[i] as number));
         for (const [from, to] of gate === 'turn' ? turnsOf(view, i, width) : [[0, width] as const]) {
-          loss = saturate(loss + unit(view, start + from, start + to, weight, dLogp));
+          loss = saturate(loss + unit(view, start + from, start + to, weight, dLogp, tokenWeight === undefined ? undefined : (k) => checkNumber('tokenWeight()', tokenWeight(i, k - start), 0)));
         }
       }
       return loss;
@@ -40,7 +45,7 @@ export function llds({ lambda = 0.2, gate = 'response' }: LldsOptions = {}): Seq
   };
 }
 
-function unit({ logps, oldLogps, mask }: TokenView, from: number, to: number, weight: number, dLogp: Float64Array): number {
+function unit({ logps, oldLogps, mask }: TokenView, from: number, to: number, weight: number, dLogp: Float64Array, of: ((k: number) => number) | undefined): number {
   let total = 0;
   for (let k = from; k < to; k++) if (mask[k]) total = saturate(total + ((oldLogps[k] as number) - (logps[k] as number)));
   if (total <= 0) return 0;
@@ -48,8 +53,9 @@ function unit({ logps, oldLogps, mask }: TokenView, from: number, to: number, we
   for (let k = from; k < to; k++) {
     const fall = mask[k] ? saturate((oldLogps[k] as number) - (logps[k] as number)) : 0;
     if (fall <= 0) continue;
-    loss += weight * fall;
-    dLogp[k] = (dLogp[k] as number) - weight;
+    const own = of === undefined ? weight : weight * of(k);
+    loss += own * fall;
+    dLogp[k] = (dLogp[k] as number) - own;
   }
   return loss;
 }
