@@ -112,3 +112,58 @@ describe('biasCorrectedKl', () => {
     expect(dLogp[3]).toBe(0);
   });
 });
+
+describe('the ends of the range', () => {
+  it('keep every estimator finite, with the sign it has', () => {
+    const at = (logp: number, refLogp: number, options: KlOptions) => {
+      const pair = new Float64Array(2);
+      klEstimate(logp, refLogp, options, pair);
+      return Array.from(pair);
+    };
+    expect(at(1e300, -1e300, { estimator: 'k1' })).toEqual([1e290, 1]);
+    expect(at(-1e300, 1e300, { estimator: 'k1' })).toEqual([-1e290, 1]);
+    expect(at(-1e300, 1e300, { estimator: 'k2' })).toEqual([1e290, -1e290]);
+    expect(at(1e300, -1e300, { estimator: 'k1', k2Gradient: true })[1]).toBe(1e290);
+    expect(at(0, 705, {})).toEqual([1e290, -1e290]);
+    expect(at(0, 650, {})[1]).toBe(1 - Math.exp(650));
+    expect(at(0, -5, {})).toEqual([Math.exp(-5) + 4, 1 - Math.exp(-5)]);
+  });
+  it('have the series near 0: d²/2 + d³/6 + d⁴/24 + d⁵/120', () => {
+    for (const d of [9.9e-4, -9.9e-4, 5e-4, 1e-5]) {
+      const pair = new Float64Array(2);
+      klEstimate(0, d, {}, pair);
+      const exact = d * d * (1 / 2 + d / 6 + (d * d) / 24 + d ** 3 / 120 + d ** 4 / 720);
+      expect(Math.abs((pair[0] as number) / exact - 1)).toBeLessThan(1e-14);
+      const general = objective({ name: 'kl', advantage: groupNorm(), surrogate: reinforce(), regularisers: [klPenalty(1)], aggregation: tokenSum() });
+      const { loss } = general.loss({ logps: [0], oldLogps: [0], refLogps: [d], advantages: [0], mask: [1], shape: [1, 1] });
+      expect(Math.abs(loss / exact - 1)).toBeLessThan(1e-14);
+    }
+  });
+  it('bound what they bound, for each estimator', () => {
+    const loss = (d: number, options: KlOptions) =>
+      objective({ name: 'kl', advantage: groupNorm(), surrogate: clip(), regularisers: [klPenalty(1, options)], aggregation: tokenSum() }).loss({ logps: [0], oldLogps: [0], refLogps: [d], advantages: [0], mask: [1], shape: [1, 1] });
+    // OpenRLHF bounds every estimator, and counts in float32.
+    expect(loss(-30, { estimator: 'k1', valueClamp: 10, clampEveryEstimator: true })).toMatchObject({ loss: 10 });
+    expect(loss(30, { estimator: 'k1', valueClamp: 10, clampEveryEstimator: true })).toMatchObject({ loss: -10 });
+    expect(loss(30, { estimator: 'k1', valueClamp: 10 })).toMatchObject({ loss: -30 });
+    expect(loss(0.1, { float32: true }).loss).toBe(Math.fround(Math.fround(Math.fround(Math.exp(Math.fround(0.1))) - Math.fround(0.1)) - 1));
+    expect(loss(0.1, { float32: true }).loss).not.toBe(loss(0.1, {}).loss);
+    expect(loss(3, { valueClamp: 10 })).toMatchObject({ loss: 10 });
+    expect(loss(3, { valueClamp: 10 }).dLogp[0]).toBe(0);
+    expect(loss(25, { logRatioClamp: 20 }).loss).toBe(Math.exp(20) - 21);
+    expect(loss(25, { logRatioClamp: 20 }).dLogp[0]).toBe(0);
+    expect(loss(25, {}).dLogp[0]).toBe(1 - Math.exp(25));
+  });
+  it('leaves masked tokens out of the bias-corrected KL, at either level', () => {
+    for (const level of ['token', 'sequence'] as const) {
+      const at = (tail: number, active: number) =>
+        objective({ name: 'kl', advantage: groupNorm(), surrogate: reinforce(), regularisers: [biasCorrectedKl(1, level)], aggregation: tokenSum() }).loss({ logps: [-1, tail], oldLogps: [-1.5, tail], refLogps: [-1.25, tail], advantages: [0], mask: [1, active], shape: [1, 2] });
+      const { loss, dLogp } = at(NaN, 0);
+      const d = -0.25;
+      const k3 = Math.exp(d) - d - 1;
+      expect(loss).toBeCloseTo(Math.exp(0.5) * k3, 12);
+      expect(dLogp[0]).toBeCloseTo(Math.exp(0.5) * (1 - Math.exp(d) + k3), 12);
+      expect(dLogp[1]).toBe(0);
+    }
+  });
+});
