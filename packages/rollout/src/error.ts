@@ -42,6 +42,12 @@ function show(value: unknown): string {
   return String(value);
 }
 
+/** Refuses what is no object where one must be. */
+export function checkObject(argument: string, value: unknown, what: string): void {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
+  throw new RolloutError('invalid-argument', argument, value, `must be an object of ${what}`, `Pass { … } with the ${what}, as the documentation names them.`);
+}
+
 /** Checks a number option and returns it: finite, and inside [min, max] where they are given. */
 export function checkNumber(argument: string, value: unknown, min = -Infinity, max = Infinity): number {
   if (typeof value !== 'number' || !Number.isFinite(value)) {

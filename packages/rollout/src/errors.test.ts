@@ -180,3 +180,33 @@ describe('numbers out of range are refused', () => {
     expectRefusal(() => fromVerl({ rollout_rs: 'token_k1,token_k2', rollout_rs_threshold: '1,2,3' }), 'length-mismatch', /rollout_rs_threshold/);
   });
 });
+
+describe('what a stranger tries first', () => {
+  it.each<[string, () => unknown, Partial<RolloutError>]>([
+    ['no options', () => grpo(null as never), { code: 'invalid-argument', argument: 'grpo', value: null }],
+    ['a choice that is none', () => grpo({ scaleRewards: 'groop' as never }), { code: 'unknown-option', argument: 'scaleRewards', value: 'groop' }],
+    ['no rollouts', () => grpo({ numGenerations: 0 }), { code: 'invalid-argument', argument: 'numGenerations', value: 0 }],
+    ['no input', () => grpo().advantages(undefined as never), { code: 'invalid-argument', argument: 'advantages()' }],
+    ['no batch', () => grpo().loss(undefined as never), { code: 'invalid-argument', argument: 'loss()' }],
+    ['poro of nothing', () => poro(undefined as never), { code: 'invalid-argument', argument: 'objective' }],
+    ['a wrong name in poro', () => poro(grpo(), { ratioRefrence: 'self' } as never), { code: 'unknown-option', argument: 'poro.ratioRefrence', value: 'self' }],
+    ['a wrong choice in poro', () => poro(grpo(), { baseline: 'free' as never }), { code: 'unknown-option', argument: 'baseline', value: 'free' }],
+    ['both names of one bound', () => fromTrl({ epsilon: 0.1, epsilon_low: 0.3 }), { code: 'invalid-argument', argument: 'fromTrl.epsilon_low', value: 0.3 }],
+    ['a weight that is no number', () => grpo({ rewardWeights: [NaN] }).advantages({ rewards: [1], groupIds: [1] }), { code: 'invalid-argument', argument: 'rewardWeights[0]' }],
+  ])('%s', (_, call, expected) => {
+    let error: unknown;
+    try {
+      call();
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(RolloutError);
+    expect(error).toMatchObject(expected);
+    expect((error as RolloutError).remedy).not.toBe('');
+  });
+  it('names the nearest right one', () => {
+    expect(() => poro(grpo(), { ratioRefrence: 'self' } as never)).toThrow(/Did you mean "ratioReference"/);
+    expect(() => grpo({ scaleRewards: 'groop' as never })).toThrow(/Did you mean "group"/);
+    expect(fromTrl({ epsilon: 0.1, epsilon_low: 0.1 }).name).toBe('trl/dapo');
+  });
+});

@@ -3,7 +3,7 @@ import type { AdvantagePart } from './advantages/part.ts';
 import type { Aggregation } from './aggregation.ts';
 import type { Channel, LossInput, LossResult } from './batch/input.ts';
 import { type TokenView, checkFinite, readBatch } from './batch/view.ts';
-import { RolloutError } from './error.ts';
+import { RolloutError, checkObject } from './error.ts';
 import { type MetricStyle } from './metrics/style.ts';
 import { type Tally, addRow, addTokenSums, emptyTally } from './metrics/tally.ts';
 import { trlMetrics } from './metrics/trl.ts';
@@ -71,6 +71,10 @@ export interface Objective {
 
 /** Puts parts together. Everything is checked here or at the first call, before any work. */
 export function objective(parts: ObjectiveParts): Objective {
+  const generations = parts.sampling?.numGenerations;
+  if (generations !== undefined && !(Number.isInteger(generations) && generations >= 1)) {
+    throw new RolloutError('invalid-argument', 'numGenerations', generations, 'must be a whole number of at least 1', 'Ask for at least one rollout a prompt.');
+  }
   const needy = lossParts(parts);
   const needs = [...new Set(needy.flatMap((part) => part.needs))];
   return {
@@ -78,6 +82,7 @@ export function objective(parts: ObjectiveParts): Objective {
     parts,
     needs,
     advantages(input) {
+      checkObject('advantages()', input, 'rewards and groupIds');
       checkNeeds([parts.advantage], input);
       let context = readAdvantageInput(input, parts.rewardWeights);
       if (parts.poro !== undefined) context = parts.poro.regroup(context);
@@ -90,6 +95,7 @@ export function objective(parts: ObjectiveParts): Objective {
       return out;
     },
     loss(input) {
+      checkObject('loss()', input, 'log-probabilities, advantages, mask and shape');
       checkNeeds(needy, input);
       if (input.oldLogps === undefined) checkNeeds([{ name: parts.name, needs: ['oldLogps'] }], input);
       return isChannels(input.advantages) ? channelLoss(parts, input, input.advantages) : singleLoss(parts, input, 1, undefined);

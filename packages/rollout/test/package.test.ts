@@ -1,13 +1,15 @@
 /**
  * @file The package as users get it: built, packed, checked by publint and are-the-types-wrong, and used from the
- * tarball by an ES module, a CommonJS module, TypeScript under both resolutions, a bundler, and a place without Node.
+ * tarball by an ES module, a CommonJS module, TypeScript under both resolutions, a bundler, Chromium, and a place without Node.
  */
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { createContext, runInContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
@@ -22,6 +24,8 @@ const SELF = ['@trimpi', 'rollout'].join('/');
 const work = mkdtempSync(join(tmpdir(), 'rollout-package-'));
 const consumer = join(work, 'consumer');
 let tarball = '';
+const { findChromium } = (await import(pathToFileURL(join(root, '..', '..', 'scripts', 'lib', 'system.mjs')).href)) as { findChromium: () => string | undefined };
+const chromium = findChromium();
 
 /** The file behind a dependency's command. */
 function command(name: string, bin: string): string {
@@ -112,6 +116,34 @@ grpo({ epsilonhigh: 1 });
     console.log(`gzipped: GRPO only ${size} bytes, everything ${gzipSync(all).length} bytes`);
     expect(size).toBeLessThan(12_000);
     expect(grpo).not.toMatch(/vllm|norm_adv_by_std|AbortController/);
+  });
+  it.skipIf(chromium === undefined)('Chromium, unbundled, in a page and in a worker', async () => {
+    const files: Record<string, string> = {
+      '/': `<!doctype html><script type="importmap">{"imports":{"${SELF}":"/dist/index.js"}}</script><script type="module" src="/page.js"></script>`,
+      '/page.js': `import * as rollout from '${SELF}';${PROGRAM}`,
+      // A worker knows no import map.
+      '/worker.js': `import * as rollout from '/dist/index.js';${PROGRAM}postMessage(answer);`,
+    };
+    const server = createServer((request, response) => {
+      const path = request.url ?? '/';
+      const dist = join(consumer, 'node_modules', '@trimpi', 'rollout', 'dist', basename(path));
+      const body = files[path] ?? (path.startsWith('/dist/') && existsSync(dist) ? readFileSync(dist, 'utf8') : undefined);
+      response.writeHead(body === undefined ? 404 : 200, { 'content-type': path === '/' ? 'text/html' : 'text/javascript' }).end(body);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { chromium: engine } = (await import('playwright-core')) as typeof import('playwright-core');
+    const browser = await engine.launch({ ...(chromium === undefined ? {} : { executablePath: chromium }), args: ['--no-sandbox', '--headless=new', '--disable-background-networking', '--no-first-run'] });
+    try {
+      const page = await browser.newPage();
+      await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      await page.waitForFunction('globalThis.answer !== undefined');
+      expect(await page.evaluate('answer')).toEqual([true, -2]);
+      const worker = `new Promise((resolve, reject) => { const w = new Worker('/worker.js', { type: 'module' }); w.onmessage = (e) => resolve(e.data); w.onerror = (e) => reject(new Error(e.message)); })`;
+      expect(await page.evaluate(worker)).toEqual([true, -2]);
+    } finally {
+      await browser.close();
+      server.close();
+    }
   });
   it('a place with nothing but JavaScript (no Node, no DOM)', async () => {
     const { outputFiles } = await build({ stdin: { contents: `import * as rollout from '${SELF}';${PROGRAM}`, resolveDir: consumer }, bundle: true, format: 'iife', platform: 'browser', write: false });

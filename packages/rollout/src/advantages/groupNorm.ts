@@ -1,3 +1,4 @@
+import { checkChoice, checkNumber } from '../error.ts';
 import { centre, moments, standardise } from '../numeric/moments.ts';
 import { toFinite } from '../numeric/saturate.ts';
 import { everyRow } from './rows.ts';
@@ -24,6 +25,8 @@ export interface GroupNormOptions {
  * σ has divisor n − 1. Equal rewards give exactly 0.
  */
 export function groupNorm({ scale = 'group', epsilon = 1e-4, singleton = 'zero' }: GroupNormOptions = {}): AdvantagePart {
+  checkChoice('scaleRewards', scale, ['group', 'batch', 'centred-batch', 'none'] as const);
+  checkNumber('epsilon', epsilon, 0);
   return {
     name: 'groupNorm',
     needs: [],

@@ -4,7 +4,7 @@ import type { RewardWeights } from '../advantages/input.ts';
 import { leaveOneOut } from '../advantages/leaveOneOut.ts';
 import { type Aggregation, constantLength, sequenceMean, tokenMean } from '../aggregation.ts';
 import type { TokenView } from '../batch/view.ts';
-import { checkChoice } from '../error.ts';
+import { RolloutError, checkChoice } from '../error.ts';
 import { trlMetrics } from '../metrics/trl.ts';
 import { type Objective, objective } from '../objective.ts';
 import { entropyBonus } from '../regularisers/entropyBonus.ts';
@@ -36,6 +36,9 @@ const LOSS_TYPES = ['grpo', 'bnpo', 'dr_grpo', 'dapo', 'cispo', 'sapo', 'luspo',
 export function fromTrl(config: object): Objective {
   const read = new ConfigReader('fromTrl', config, TRL_OPTIONS, TRL_IGNORED, []);
   const epsilon = read.optionalNumber('epsilon', 0) ?? read.number('epsilon_low', 0.2, 0);
+  if (read.has('epsilon') && read.has('epsilon_low') && read.raw('epsilon_low') !== epsilon) {
+    throw new RolloutError('invalid-argument', 'fromTrl.epsilon_low', read.raw('epsilon_low'), `is the same option as epsilon, which is ${epsilon}`, 'Give one of the two.');
+  }
   const epsilonHigh = read.number('epsilon_high', epsilon, 0);
   const beta = read.optionalNumber('beta', 0);
   const rewardWeights = readWeights(read);

@@ -3,6 +3,7 @@ import { RolloutError, checkChoice, checkNumber } from '../error.ts';
 import type { Need } from '../needs.ts';
 import { type Objective, objective } from '../objective.ts';
 import { type ImportanceOptions, importanceWeights } from '../weights/importance.ts';
+import { checkOptions } from '../presets/options.ts';
 import { policyGap } from './gap.ts';
 import { shapedRatio } from './shaped.ts';
 
@@ -31,6 +32,8 @@ export interface PolicyRolloutOptions {
  * one baseline; a group in which the model alone never succeeds so gets a signal from its policy-aware twins.
  */
 export function poro(base: Objective, options: PolicyRolloutOptions = {}): Objective {
+  if (typeof base?.loss !== 'function') throw new RolloutError('invalid-argument', 'objective', base, 'is not an objective', 'Pass one, such as grpo().');
+  checkOptions('poro', options, ['ratioReference', 'baseline', 'offPolicyWeight', 'shapingGamma', 'dropNegativePolicyRows']);
   const baseline = checkChoice('baseline', options.baseline ?? 'union', ['union', 'separate', 'free-only'] as const);
   const ratioReference = checkChoice('ratioReference', options.ratioReference ?? 'self', ['self', 'behavior', 'detached', 'shaped'] as const);
   const gamma = options.shapingGamma === undefined ? 0.1 : options.shapingGamma;

@@ -1,5 +1,5 @@
 import type { TokenView } from '../batch/view.ts';
-import { RolloutError, checkNumber } from '../error.ts';
+import { RolloutError, checkChoice, checkNumber } from '../error.ts';
 import { LIMIT, MAX_EXPONENT } from '../numeric/saturate.ts';
 import { sequenceLogRatio } from '../surrogates/logRatio.ts';
 import type { RowScratch } from '../surrogates/surrogate.ts';
@@ -83,6 +83,7 @@ function identity(x: number): number {
  */
 export function klPenalty(beta: number, options: KlOptions = {}): Regulariser {
   checkNumber('beta', beta, 0);
+  checkChoice('estimator', options.estimator ?? 'k3', ['k1', 'abs', 'k2', 'k3'] as const);
   const plain =
     (options.estimator ?? 'k3') === 'k3' && options.k2Gradient !== true && options.float32 !== true && options.clampEveryEstimator !== true;
   return {

@@ -1,5 +1,5 @@
 import type { TokenView } from '../batch/view.ts';
-import { checkNumber } from '../error.ts';
+import { checkChoice, checkNumber } from '../error.ts';
 import { MAX_EXPONENT } from '../numeric/saturate.ts';
 import { fusedClipRow } from './fusedClip.ts';
 import { type LogRatioClamp, sequenceLogRatio } from './logRatio.ts';
@@ -44,6 +44,7 @@ export interface Bounds {
  */
 export function clip(options: ClipOptions = {}): Surrogate {
   const { level = 'token', countEpsilon = 0 } = options;
+  checkChoice('level', level, ['token', 'sequence', 'sequence-token', 'product'] as const);
   const epsilon = checkNumber('epsilon', options.epsilon ?? 0.2, 0);
   const epsilonHigh = checkNumber('epsilonHigh', options.epsilonHigh ?? epsilon, 0);
   const low = 1 - epsilon;
