@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { memoryFiles, openCheckpoint, serializeSafetensors, VisionLanguageModel } from '@trimpi/model';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { alignMerger } from '../src/base/align.ts';
 import { drawScenes, encodePool } from '../src/base/scenes.ts';
 import { measureBase, pretrainText } from '../src/base/text.ts';
 import { makeTiny } from '../src/base/tiny.ts';
@@ -24,11 +25,15 @@ const clock = () => ((Date.now() - started) / 1000).toFixed(0);
 const pool = await drawScenes(tiny.config, 20261121, 0, Number(poolText));
 const held = await drawScenes(tiny.config, 20261121, 1_000_000, 320);
 console.log(clock(), 'drawn');
-const cellsOf = (p: typeof pool) => Array.from({ length: p.size }, (_, i) => p.get(i).cells);
-const data = { cells: cellsOf(pool), scenes: pool.scenes, features: await encodePool(model, pool) };
-const test = { cells: cellsOf(held), scenes: held.scenes, features: await encodePool(model, held) };
-console.log(clock(), 'encoded');
 const codec = new WordCodec(tiny.tokenizer);
+const dataOf = async (p: typeof pool) => ({ scenes: p.scenes, cells: Array.from({ length: p.size }, (_, i) => p.get(i).cells), features: await encodePool(model, p) });
+if (process.env['ALIGN'] === '1') {
+  const some = await drawScenes(tiny.config, 20261121, 0, Math.min(1500, pool.size));
+  console.log(clock(), 'aligned: explains', (await alignMerger(model, codec, await dataOf(some))).toFixed(3), 'of the word sums');
+}
+const data = await dataOf(pool);
+const test = await dataOf(held);
+console.log(clock(), 'encoded');
 let sums: Record<string, [number, number]> = {};
 let lastMeasure = 0;
 const save = async (name: string) => writeFileSync(`${dir}/${name}.safetensors`, serializeSafetensors(await model.tensors()));

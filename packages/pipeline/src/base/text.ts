@@ -74,7 +74,7 @@ export class PretrainingRows {
       case 'exist': {
         const i = r.integer(this.#data.scenes.length);
         this.#see(b, i);
-        for (const q of existenceQuestions(this.#data.scenes[i]!, { seed: `exist ${r.word()}`, count: 12 })) b.text(q.question).text(q.answer, 1);
+        for (const q of this.#questions(this.#data.scenes[i]!)) b.text(q.question).text(q.answer, 1);
         return b;
       }
       case 'caption': {
@@ -88,6 +88,14 @@ export class PretrainingRows {
       default:
         return kind satisfies never;
     }
+  }
+
+  /** Fourteen questions, as many yes as no; most of one or two attributes, as policies of depth two ask them. */
+  #questions(scene: Scene) {
+    const r = this.#random;
+    const most = r.next() < 0.8 ? 2 : 4;
+    const all = existenceQuestions(scene, { seed: `exist ${r.word()}`, count: 48 }).filter((q) => Object.keys(q.filter).length <= most);
+    return r.shuffle(['yes', 'no'].flatMap((answer) => all.filter((q) => q.answer === answer).slice(0, 7)));
   }
 
   /**
@@ -187,12 +195,12 @@ export async function pretrainText(model: VisionLanguageModel, codec: WordCodec,
   const begin = tokens;
   const mix = (): readonly [Kind, number] => {
     const u = random.next();
-    if (u < 0.07) return ['drill', 1 + random.integer(3)];
-    if (u < 0.47) return ['exist', 1];
-    if (u < 0.5) return ['caption', 1];
+    if (u < 0.05) return ['drill', 1 + random.integer(3)];
+    if (u < (tokens - begin < 600_000 ? 0.7 : 0.45)) return ['exist', 1];
+    if (u < 0.46) return ['caption', 1];
     const v = random.next();
     const done = (tokens - begin) / options.mixTokens;
-    return ['policy', v < 0.3 ? 1 : v < (done < 0.5 ? 1 : 0.92) ? 2 : 3];
+    return ['policy', v < 0.35 ? 1 : v < (done < 0.5 ? 1 : 0.95) ? 2 : 3];
   };
   const mixSteps = Math.ceil(options.mixTokens / options.batchTokens);
   for (let i = 1; tokens - begin < options.mixTokens; i++) await take('mix', mix, Math.min(1, step / 40) * scheduled(options.learningRate, i + 100, mixSteps + 100, 1));
