@@ -68,7 +68,11 @@ describe('group advantages', () => {
       fc.property(batch(modest), (input) => {
         for (const o of [grpo(), drGrpo(), rloo(), poroGrpo()]) {
           const a = o.advantages(input);
-          for (const rows of groupsOf(input.groupIds)) expect(Math.abs(rows.reduce((s, i) => s + (a[i] as number), 0))).toBeLessThan(1e-8);
+          for (const rows of groupsOf(input.groupIds)) {
+            // The mean is rounded, and where rewards hardly differ that is divided by no more than the least epsilon, 1e-6.
+            const rounding = (rows.length ** 2 * Number.EPSILON * Math.max(...rows.map((i) => Math.abs(input.rewards[i] ?? 0)))) / 1e-6;
+            expect(Math.abs(rows.reduce((s, i) => s + (a[i] as number), 0))).toBeLessThan(1e-8 + rounding);
+          }
         }
       }),
       RUNS,
