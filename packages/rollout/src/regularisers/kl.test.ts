@@ -167,3 +167,19 @@ describe('the ends of the range', () => {
     }
   });
 });
+
+describe('rows', () => {
+  it.each([
+    ['k3', klPenalty(1)],
+    ['k1', klPenalty(1, { estimator: 'k1' })],
+    ['k3 r', biasCorrectedKl(1, 'token')],
+    ['k3 s', biasCorrectedKl(1, 'sequence')],
+  ])('end where they end: %s of two rows is that of each', (_, regulariser) => {
+    const at = (logps: number[], refs: number[], rows: number) =>
+      objective({ name: 'kl', advantage: groupNorm(), surrogate: reinforce(), regularisers: [regulariser], aggregation: tokenSum() }).loss({ logps, oldLogps: logps.map(() => -1), refLogps: refs, advantages: Array(rows).fill(0) as number[], mask: logps.map(() => 1), shape: [rows, 2] });
+    const [one, two, both] = [at([-1, -2], [-1.5, -1], 1), at([-3, -0.5], [-1, -2], 1), at([-1, -2, -3, -0.5], [-1.5, -1, -1, -2], 2)];
+    expect(both.loss).toBeCloseTo(one.loss + two.loss, 12);
+    expect(both.metrics['kl']).toBeCloseTo(((one.metrics['kl'] as number) + (two.metrics['kl'] as number)) / 2, 12);
+    [...one.dLogp, ...two.dLogp].forEach((g, k) => expect(both.dLogp[k]).toBeCloseTo(g, 12));
+  });
+});
