@@ -3,7 +3,7 @@
  * and M of its policy-aware twin form one group; all of them are scored and trained under the policy-free prompt.
  */
 import { type Completion, generate, packBatch, type PackedBatch, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
-import type { Objective, Origin } from '@trimpi/rollout';
+import type { Objective, Origin, RewardWeights } from '@trimpi/rollout';
 import { TrainerError } from './errors.ts';
 import { hyperAt, type OptimizerOptions } from './optimizer.ts';
 import { examplesOfStep } from './order.ts';
@@ -51,6 +51,7 @@ export interface RlOptions extends ScheduleOptions, OptimizerOptions {
 export interface RlMetrics extends Readonly<Record<string, number>> {
   readonly step: number;
   readonly loss: number;
+  /** Weighted sum of the rewards' means. */
   readonly reward: number;
   /** Share of groups in which some rollout has an advantage. */
   readonly 'frac_groups_with_advantage': number;
@@ -102,7 +103,7 @@ export class RlTrainer {
     const regularised = (o.objective.parts.regularisers?.length ?? 0) + (o.objective.parts.sequenceRegularisers?.length ?? 0) > 0 || o.objective.parts.entropyBonus !== undefined;
     const used = rollouts.map((_, i) => i).filter((i) => regularised || advantages[i] !== 0);
     const learningRate = learningRateAt(step, o);
-    const metrics: Record<string, number> = { step, learningRate, ...summarise(rollouts, rewards, advantages, groupIds) };
+    const metrics: Record<string, number> = { step, learningRate, ...summarise(rollouts, rewards, advantages, groupIds, o.objective.parts.rewardWeights) };
     metrics['loss'] = 0;
     metrics['num_tokens'] = 0;
     if (used.length > 0) {
@@ -197,20 +198,21 @@ export class RlTrainer {
 }
 
 /** Means by TRL's names, and by origin. */
-function summarise(rollouts: readonly Rollout[], rewards: Readonly<Record<string, readonly (number | null)[]>>, advantages: Float64Array, groupIds: readonly number[]): Record<string, number> {
+function summarise(rollouts: readonly Rollout[], rewards: Readonly<Record<string, readonly (number | null)[]>>, advantages: Float64Array, groupIds: readonly number[], weights: RewardWeights | undefined): Record<string, number> {
   const out: Record<string, number> = {};
   const mean = (values: readonly (number | null)[]) => {
     const given = values.filter((v): v is number => v !== null);
     return given.length === 0 ? 0 : given.reduce((a, b) => a + b, 0) / given.length;
   };
   let total = 0;
-  for (const [name, values] of Object.entries(rewards)) {
+  for (const [i, [name, values]] of Object.entries(rewards).entries()) {
+    const weight = weights === undefined ? 1 : 'length' in weights && typeof weights.length === 'number' ? (weights as readonly number[])[i] : (weights as Readonly<Record<string, number>>)[name];
     out[`rewards/${name}/mean`] = mean(values);
     for (const origin of ['free', 'policy'] as const) {
       const own = values.filter((_, i) => rollouts[i]!.origin === origin);
       if (own.length > 0) out[`rewards/${name}/${origin}`] = mean(own);
     }
-    total += out[`rewards/${name}/mean`]!;
+    total += (weight ?? 1) * out[`rewards/${name}/mean`]!;
   }
   out['reward'] = total;
   const groups = new Set(groupIds);
