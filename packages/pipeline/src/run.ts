@@ -179,7 +179,7 @@ class Run {
       if (this.#o.signal?.aborted === true) {
         await save();
         await this.#saveState();
-        throw new PipelineError('interrupted', `${TITLES[stage]}, step ${trainer.step}`, 'stopped as asked; everything is saved.', `Run the same command again to go on (${this.#o.storage.name}).`);
+        this.#interrupt(`${TITLES[stage]}, step ${trainer.step}`);
       }
       const start = performance.now();
       const { values, line, tokens: own } = await next();
@@ -187,7 +187,8 @@ class Run {
       tokens += own;
       for (const [k, v] of Object.entries(values)) (points[k] ??= []).push([trainer.step, v]);
       this.#emit({ type: 'step', stage, step: trainer.step, steps, value: line, tokensPerSecond: tokens / seconds, secondsLeft: (seconds / trainer.step) * (steps - trainer.step) });
-      if (trainer.step % this.#o.config.saveSteps === 0 && trainer.step < steps) await save();
+      // The last step too: a run that is stopped during the evaluation behind it does not train again.
+      if (trainer.step % this.#o.config.saveSteps === 0 || trainer.step === steps) await save();
     }
     return { curves: Object.entries(points).map(([name, p]) => ({ stage: TITLES[stage], name, points: p })), seconds, tokens };
   }
@@ -274,6 +275,11 @@ class Run {
     return trained;
   }
 
+  /** Ends the run as asked. What was trained has been saved before. */
+  #interrupt(where: string): never {
+    throw new PipelineError('interrupted', where, 'stopped as asked; everything is saved.', `Run the same command again to go on (${this.#o.storage.name}).`);
+  }
+
   // ---- evaluation
 
   async #evaluate(policyInPrompt: boolean) {
@@ -285,6 +291,7 @@ class Run {
     const result = await evaluate<number>(
       test.map((item, i) => ({ prompt: i, score: (completion: string) => scoreItem(item, completion).accuracy === 1 })),
       async (indices) => {
+        if (this.#o.signal?.aborted === true) this.#interrupt('evaluation');
         const completions = await generate(model, indices.map((i) => prompts[i]!), { temperature: 0, maxNewTokens, stopIds, seed: 0 });
         return completions.map((c) => this.#writer.text(c.tokens));
       },

@@ -62,6 +62,17 @@ describe('a run', () => {
     expect(outcome(storage)).toEqual(outcome(straight));
   });
 
+  it('stopped in the evaluation behind a stage, it does not train that stage again', async () => {
+    const storage = memoryStorage();
+    const stop = new AbortController();
+    const interrupted = start(storage, { signal: stop.signal, onEvent: (e) => e.type === 'step' && e.stage === 'grpo' && e.step === 4 && stop.abort() });
+    await expect(interrupted).rejects.toMatchObject({ code: 'interrupted', argument: 'evaluation' });
+    const resumed: RunEvent[] = [];
+    await start(storage, { onEvent: (e) => resumed.push(e) });
+    expect(resumed.some((e) => e.type === 'step' && e.stage === 'grpo')).toBe(false);
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
   it('killed between two checkpoints, it loses at most the steps since the last one and ends the same', async () => {
     const storage = memoryStorage();
     const killed = start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'poro-grpo' && e.step === 3) throw new Error('killed'); } });
