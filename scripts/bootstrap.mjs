@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * @file `npm run demo | test | doctor | bench` on a machine with nothing but Node and npm.
+ * @file `npm run demo | test | doctor` on a machine with nothing but Node and npm.
  *
  * Brings pnpm and the packages, makes sure of a WebGPU adapter (and of a Chromium for tests), builds with turbo, and
  * runs the task. Depends on nothing that is not in Node.
@@ -16,7 +16,6 @@ const CLI = join(ROOT, 'apps', 'cli', 'dist', 'main.js');
 
 const TASKS = {
   demo: { adapter: true, build: true, command: (args) => [CLI, 'demo', ...args] },
-  bench: { adapter: true, build: true, command: (args) => [CLI, 'bench', ...args] },
   // The tests build themselves, so that a broken build is one failed check of many.
   test: { adapter: true, chromium: true, command: (args) => [join(ROOT, 'scripts', 'test.mjs'), ...args] },
   doctor: { command: (args) => [join(ROOT, 'scripts', 'doctor.mjs'), ...args] },
