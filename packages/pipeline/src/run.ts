@@ -291,7 +291,10 @@ class Run {
     const result = await evaluate<number>(
       test.map((item, i) => ({ prompt: i, score: (completion: string) => scoreItem(item, completion).accuracy === 1 })),
       async (indices) => {
-        if (this.#o.signal?.aborted === true) this.#interrupt('evaluation');
+        if (this.#o.signal?.aborted === true) {
+          await this.#saveState();
+          this.#interrupt('evaluation');
+        }
         const completions = await generate(model, indices.map((i) => prompts[i]!), { temperature: 0, maxNewTokens, stopIds, seed: 0 });
         return completions.map((c) => this.#writer.text(c.tokens));
       },

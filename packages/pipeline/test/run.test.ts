@@ -73,6 +73,16 @@ describe('a run', () => {
     expect(outcome(storage)).toEqual(outcome(straight));
   });
 
+  it('stopped in the very first evaluation, it leaves a run to go on with', async () => {
+    const storage = memoryStorage();
+    const stop = new AbortController();
+    stop.abort();
+    await expect(start(storage, { signal: stop.signal })).rejects.toMatchObject({ code: 'interrupted' });
+    expect(storage.files.has('run.json')).toBe(true);
+    await start(storage);
+    expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
   it('killed between two checkpoints, it loses at most the steps since the last one and ends the same', async () => {
     const storage = memoryStorage();
     const killed = start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'poro-grpo' && e.step === 3) throw new Error('killed'); } });
