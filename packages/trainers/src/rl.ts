@@ -41,8 +41,8 @@ export interface RlOptions extends ScheduleOptions, OptimizerOptions {
   readonly temperature?: number;
   /** Updates on each batch of rollouts. Default 1. */
   readonly numIterations?: number;
+  /** Trained when given; the model without it is then the reference of objectives that ask for one. */
   readonly adapter?: string;
-  /** Log-probabilities of the reference: the model without its adapter, when the objective asks for them. */
   readonly seed: number;
   readonly onRollouts?: (step: number, rollouts: readonly Rollout[], rewards: Readonly<Record<string, readonly (number | null)[]>>, advantages: Float64Array) => void;
 }

@@ -45,13 +45,12 @@ export async function pretrainVision(model: VisionLanguageModel, pool: ScenePool
     const inverse = g.input('inverse', [cells], 'i32');
     const rows = gatherRows(features, index, inverse);
     const seeds: [Tensor, Tensor][] = [];
-    for (const [name, n] of HEADS) {
+    for (const [name] of HEADS) {
       const logits = matmul(rows, heads.tensor(g, name), { transposeB: true });
       g.output(`logits.${name}`, logits);
       const { logp } = logSoftmax(logits, g.input(`target.${name}`, [cells], 'i32'));
       g.output(`logp.${name}`, logp);
       if (train) seeds.push([logp, g.input(`weight.${name}`, [cells])]);
-      void n;
     }
     if (train) {
       backward(g, seeds);
