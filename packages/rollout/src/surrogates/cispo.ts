@@ -1,6 +1,7 @@
-import { MAX_EXPONENT, saturate } from '../numeric/saturate.ts';
+import { MAX_EXPONENT } from '../numeric/saturate.ts';
 import { type LogRatioClamp, sequenceLogRatio } from './logRatio.ts';
 import type { Surrogate } from './surrogate.ts';
+import { weightedLogLikelihood } from './tokenwise.ts';
 
 export interface CispoOptions {
   /** Least weight. TRL 0 (none), verl and EasyR1 1 − clip_ratio_low. Default 0. */
@@ -44,9 +45,7 @@ export function cispoSurrogate({ low = 0, high = 5, level = 'token', logRatioCla
         const a = (perToken ? advantages[k] : advantages[i]) as number;
         const weight = r > high ? high : r < low ? low : r;
         if (clipCount === 'positive' ? r > high && a > 0 : weight !== r) clipped++;
-        const g = saturate(-weight * a);
-        loss[t] = g * (logps[k] as number);
-        grad[t] = g;
+        weightedLogLikelihood(scratch, t, weight, a, logps[k] as number);
       }
       scratch.high = level === 'sequence' ? clipped / Math.max(view.counts[i] as number, 1) : clipped;
       if (level === 'token') scratch.logRatio = sum;

@@ -1,6 +1,7 @@
 import { checkNumber } from '../error.ts';
-import { MAX_EXPONENT, saturate } from '../numeric/saturate.ts';
+import { MAX_EXPONENT } from '../numeric/saturate.ts';
 import type { Surrogate } from './surrogate.ts';
+import { tokenwise, weightedLogLikelihood } from './tokenwise.ts';
 
 export interface DispoOptions {
   /** Bounds 1 − low, 1 + high of the weight at A > 0. Defaults 0.2 and 10. */
@@ -20,38 +21,16 @@ export interface DispoOptions {
  */
 export function dispo({ positiveLow = 0.2, positiveHigh = 10, negativeLow = 1, negativeHigh = 100 }: DispoOptions = {}): Surrogate {
   for (const [name, value] of Object.entries({ positiveLow, positiveHigh, negativeLow, negativeHigh })) checkNumber(name, value, 0);
-  return {
+  return tokenwise({
     name: 'dispo',
-    needs: [],
-    coupled: false,
-    perSequence: false,
-    row(view, i, scratch) {
-      const { logps, mask, advantages, perToken, offsets } = view;
-      const { loss, grad, old } = scratch;
-      const end = offsets[i + 1] as number;
-      let low = 0;
-      let high = 0;
-      let sum = 0;
-      for (let k = offsets[i] as number, t = 0; k < end; k++, t++) {
-        loss[t] = 0;
-        grad[t] = 0;
-        if (!mask[k]) continue;
-        const x = Math.min((logps[k] as number) - (old[k] as number), MAX_EXPONENT);
-        sum += Math.max(x, -1e300);
-        const r = Math.exp(x);
-        const a = (perToken ? advantages[k] : advantages[i]) as number;
-        const floor = 1 - (a > 0 ? positiveLow : negativeLow);
-        const ceiling = 1 + (a > 0 ? positiveHigh : negativeHigh);
-        const weight = r < floor ? floor : r > ceiling ? ceiling : r;
-        if (r < floor) low++;
-        if (r > ceiling) high++;
-        const g = saturate(-weight * a);
-        loss[t] = g * (logps[k] as number);
-        grad[t] = g;
-      }
-      scratch.low = low;
-      scratch.high = high;
-      scratch.logRatio = sum;
+    clamp: { max: MAX_EXPONENT },
+    token(scratch, _, t, x, a, logp) {
+      const r = Math.exp(x);
+      const floor = 1 - (a > 0 ? positiveLow : negativeLow);
+      const ceiling = 1 + (a > 0 ? positiveHigh : negativeHigh);
+      if (r < floor) scratch.low++;
+      if (r > ceiling) scratch.high++;
+      weightedLogLikelihood(scratch, t, r < floor ? floor : r > ceiling ? ceiling : r, a, logp);
     },
-  };
+  });
 }

@@ -2,6 +2,7 @@ import { checkNumber } from '../error.ts';
 import { safeExp, saturate } from '../numeric/saturate.ts';
 import type { TokenView } from '../batch/view.ts';
 import type { Surrogate } from './surrogate.ts';
+import { tokenwise } from './tokenwise.ts';
 
 export interface KlCovOptions {
   /** Share of the active tokens that get the penalty, at least one token. Default 2e-4. */
@@ -21,35 +22,17 @@ export interface KlCovOptions {
 export function klCov({ ratio = 2e-4, coefficient = 0.1 }: KlCovOptions = {}): Surrogate<Uint8Array> {
   checkNumber('ratio', ratio, Number.MIN_VALUE, 1);
   checkNumber('coefficient', coefficient);
-  return {
+  return tokenwise({
     name: 'klCov',
-    needs: [],
-    coupled: false,
-    perSequence: false,
     prepare: (view) => chooseByCovariance(view, ratio),
-    row(view, i, scratch, chosen) {
-      const { logps, mask, advantages, perToken, offsets } = view;
-      const { loss, grad, old } = scratch;
-      const end = offsets[i + 1] as number;
-      let sum = 0;
-      let absolute = 0;
-      for (let k = offsets[i] as number, t = 0; k < end; k++, t++) {
-        loss[t] = 0;
-        grad[t] = 0;
-        if (!mask[k]) continue;
-        const x = saturate((logps[k] as number) - (old[k] as number));
-        sum += x;
-        absolute += Math.abs(x);
-        const a = (perToken ? advantages[k] : advantages[i]) as number;
-        const r = safeExp(x);
-        const penalty = chosen[k] === 1 ? coefficient : 0;
-        loss[t] = saturate(-r * a) + penalty * Math.abs(x);
-        grad[t] = saturate(-r * a) + penalty * Math.sign(x);
-      }
-      scratch.logRatio = sum;
-      scratch.extra = absolute;
+    token(scratch, k, t, x, a, _, chosen) {
+      const surrogate = saturate(-safeExp(x) * a);
+      const penalty = chosen[k] === 1 ? coefficient : 0;
+      scratch.extra += Math.abs(x);
+      scratch.loss[t] = surrogate + penalty * Math.abs(x);
+      scratch.grad[t] = surrogate + penalty * Math.sign(x);
     },
-  };
+  });
 }
 
 function chooseByCovariance(view: TokenView, ratio: number): Uint8Array {

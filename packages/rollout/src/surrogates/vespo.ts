@@ -1,7 +1,7 @@
 import { checkNumber } from '../error.ts';
-import { saturate } from '../numeric/saturate.ts';
 import type { TokenView } from '../batch/view.ts';
 import type { RowScratch, Surrogate } from './surrogate.ts';
+import { weightedLogLikelihood } from './tokenwise.ts';
 
 export interface VespoOptions {
   /** At A ≥ 0. Defaults 2 and 3. */
@@ -48,9 +48,7 @@ export function vespo(options: VespoOptions = {}): Surrogate {
         const a = (perToken ? advantages[k] : advantages[i]) as number;
         const phi = a >= 0 ? phiPositive : phiNegative;
         total += phi;
-        const g = saturate(-phi * a);
-        loss[t] = g * (logps[k] as number);
-        grad[t] = g;
+        weightedLogLikelihood(scratch, t, phi, a, logps[k] as number);
       }
       const count = view.counts[i] as number;
       scratch.extra = count > 0 ? total / count : advantages[i] === undefined || (advantages[i] as number) >= 0 ? phiPositive : phiNegative;
