@@ -1,5 +1,5 @@
 import {
-  activate, adamw, add, attention, backward, columnSumInto, decodeAdvance, decodeInputs, embed, gatherRows, idIndex, lora, logSoftmax, matmul, matmulInto,
+  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, gatherRows, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto,
   packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
@@ -118,6 +118,24 @@ export const CASES: [string, Case][] = [
       withGradients(ctx, add(matmul(y, ctx.normal('u', [n, n]), { transposeB: true }), x), { x });
     },
   ]),
+  ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [
+    `layerNorm ${m}x${n}`,
+    (ctx) => {
+      const x = ctx.normal('x', [m, n]);
+      const w = { ...ctx.normal('w', [n]), grad: ctx.target('dw', [n], () => 0) };
+      const b = { ...ctx.normal('b', [n]), grad: ctx.target('db', [n], () => 0) };
+      const y = layerNorm(x, w, b, 1e-6);
+      withGradients(ctx, add(matmul(y, ctx.normal('u', [n, n]), { transposeB: true }), x), { x });
+    },
+  ]),
+  ...([[5, 2, 1, 4, 20], [19, 3, 3, 8, 48], [1, 6, 1, 16, 128]] as const).map(([t, queryHeads, keyHeads, headDim, c]): [string, Case] => [
+    `headNorm ${t}x${c}, ${queryHeads}+${keyHeads} heads of ${headDim}`,
+    (ctx) => {
+      const x = ctx.normal('x', [t, c]);
+      const w = { ...ctx.normal('w', [2 * headDim]), grad: ctx.target('dw', [2 * headDim], () => 0) };
+      withGradients(ctx, headNorm(x, w, { heads: queryHeads + keyHeads, queryHeads, headDim, eps: 1e-6 }), { x });
+    },
+  ]),
   ...([[3, 8, 24], [13, 12, 40]] as const).map(([t, d, c]): [string, Case] => [
     `rope ${t}x${c}, head ${d}`,
     (ctx) => {
@@ -147,6 +165,26 @@ export const CASES: [string, Case][] = [
       withGradients(ctx, lora(x, base, { a, b, rank, ends, scales }), { x, base });
     },
   ]),
+  // The row lengths stand still in the backward pass, so finite differences in a and b do not apply.
+  ['dora, three parts of which one is not adapted', (ctx) => {
+    const [rank, ends, scales, k] = [3, [8, 20, 31], [2, 0, 0.25], 12] as const;
+    const n = 31;
+    const x = ctx.normal('x', [19, k]);
+    const residual = ctx.normal('residual', [19, n]);
+    const a = { ...ctx.normal('a', [rank * 3, k]), grad: ctx.target('gradient a', [rank * 3, k], () => 0) };
+    const b = { ...ctx.normal('b', [n, rank]), grad: ctx.target('gradient b', [n, rank], () => 0) };
+    const magnitude = { ...ctx.normal('magnitude', [n]), grad: ctx.target('dmagnitude', [n], () => 0) };
+    const bias = { ...ctx.normal('bias', [n]), grad: ctx.target('dbias', [n], () => 0) };
+    withGradients(ctx, linear(x, ctx.normal('w', [n, k]), { bias, residual, factors: { a, b, magnitude, rank, ends, scales } }), { x, residual });
+  }],
+  ['dropout', (ctx) => {
+    const x = ctx.normal('x', [23, 11]);
+    withGradients(ctx, dropout(x, { p: 0.3, site: 5, key: ctx.integers('key', [2], [77, 4000000000], 'u32') }), { x });
+  }],
+  ['blendRows', (ctx) => {
+    const x = ctx.normal('x', [28, 9]);
+    withGradients(ctx, blendRows(x, ctx.normal('weights', [7, 4])), { x });
+  }],
   ['embed with features, and both gradients', (ctx) => {
     const ids = [3, 3, 0, 9, 1, 3, 9];
     const source = [-1, 0, -1, -1, 1, -1, -1];

@@ -1,7 +1,8 @@
 import type { Vjp } from '../autograd.ts';
 import { checkShape } from '../errors.ts';
 import { describe, rowsAndColumns, type Tensor } from '../tensor.ts';
-import { matmul } from './matmul.ts';
+import { dropout, type DropoutOptions } from './dropout.ts';
+import { columnSumInto, matmul, partRows } from './matmul.ts';
 
 /**
  * Low-rank factors (Hu et al. 2021) of one projection, or of several that are computed as one (q, k, v; gate, up):
@@ -14,6 +15,10 @@ export interface LoraFactors {
   readonly rank: number;
   readonly ends: readonly number[];
   readonly scales: readonly number[];
+  /** [out]: DoRA's learned length of every output row (arXiv 2402.09353); parts with scale 0 keep their weights. */
+  readonly magnitude?: Tensor;
+  /** Drops inputs of the adapter, in training. */
+  readonly dropout?: DropoutOptions;
 }
 
 /** base + scale * (x A^T) B^T, part by part. */
@@ -21,16 +26,44 @@ export function lora(x: Tensor, base: Tensor, factors: LoraFactors): Tensor {
   const { a, b, rank, ends, scales } = factors;
   const [m, n] = rowsAndColumns(base);
   checkShape(ends[ends.length - 1] === n && ends.length === scales.length, 'lora', `parts end at ${ends.join(', ')}, ${describe(base)} has ${n} columns.`, 'The last part must end with the projection.');
-  const down = matmul(x, a, { transposeB: true });
+  const down = matmul(factors.dropout === undefined ? x : dropout(x, factors.dropout), a, { transposeB: true });
   return x.graph.emit('loraUp', [base, down, b], { rank, ends, scales }, [{ shape: [m, n] }])[0]!;
 }
 
 /** y = x w^T + bias (w [out, in], as in PyTorch), plus low-rank factors where given; a residual is added. */
 export function linear(x: Tensor, w: Tensor, options: { bias?: Tensor; residual?: Tensor; factors?: LoraFactors } = {}): Tensor {
   const { factors, ...rest } = options;
+  if (factors?.magnitude !== undefined) return dora(x, w, factors, factors.magnitude, rest);
   const y = matmul(x, w, { ...rest, transposeB: true });
   return factors === undefined ? y : lora(x, y, factors);
 }
+
+/** m * (W + s B A) x / |W + s B A| row by row, + bias + residual. As in the paper (4.3) and PEFT, no gradient flows through the lengths. */
+function dora(x: Tensor, w: Tensor, factors: LoraFactors, magnitude: Tensor, { bias, residual }: { bias?: Tensor; residual?: Tensor }): Tensor {
+  const { a, b, rank, ends, scales } = factors;
+  const attributes = { rank, ends, scales };
+  const norm = x.graph.emit('doraNorm', [w, a, b], attributes, [{ shape: [rowsAndColumns(w)[0]] }])[0]!;
+  const y = lora(x, matmul(x, w, { transposeB: true }), factors);
+  const inputs = [y, magnitude, norm, ...(bias === undefined ? [] : [bias]), ...(residual === undefined ? [] : [residual])];
+  return x.graph.emit('doraScale', inputs, { ...attributes, bias: bias !== undefined, residual: residual !== undefined }, [{ shape: y.shape }])[0]!;
+}
+
+/** dx = dy * m / |W'|, dm += sum over rows of dy * x / |W'|; bias and residual take dy. The norm stands still. */
+export const doraScaleVjp: Vjp<'doraScale'> = (ctx, node, [dy]) => {
+  if (dy === undefined) return;
+  const { bias, residual, ...attributes } = node.attributes;
+  const [x, magnitude, norm] = node.inputs as [Tensor, Tensor, Tensor];
+  const biasTensor = bias ? node.inputs[3]! : undefined;
+  const residualTensor = residual ? node.inputs[bias ? 4 : 3]! : undefined;
+  const [m, n] = rowsAndColumns(x);
+  if (magnitude.grad !== undefined) {
+    const rowsPerPart = partRows(m);
+    ctx.graph.emitInto('doraMagnitudeGrad', [dy, x, norm], { ...attributes, rowsPerPart }, [magnitude.grad, ctx.graph.scratch([Math.ceil(m / rowsPerPart), n])]);
+  }
+  if (biasTensor?.grad !== undefined) columnSumInto(biasTensor.grad, dy);
+  if (residualTensor !== undefined && ctx.needs(residualTensor)) ctx.give(residualTensor, dy);
+  if (ctx.needs(x)) ctx.give(x, ctx.graph.emit('doraScale', [dy, magnitude, norm], { ...attributes, bias: false, residual: false }, [{ shape: x.shape }])[0]!);
+};
 
 /** dDown[m, part r] = s sum_n dy[m, n] B[n, r]; dB[n, r] += s sum_m dy[m, n] down[m, part r]; the base takes dy. */
 export const loraUpVjp: Vjp<'loraUp'> = (ctx, node, [dy]) => {

@@ -102,3 +102,16 @@ export const gatherRowsVjp: Vjp<'gatherRows'> = (ctx, node, [dy]) => {
 export function scatterRowsInto(target: Tensor, x: Tensor, index: Tensor, column = 0, width = rowsAndColumns(target)[1]): void {
   x.graph.emitInto('scatterRowsInto', [x, index], { column, width }, [target]);
 }
+
+/** out[r] = sum over j of weights[r, j] * x[r k + j]: bilinear interpolation in a table of rows looked up before. `weights` is constant. */
+export function blendRows(x: Tensor, weights: Tensor): Tensor {
+  const [m, c] = rowsAndColumns(x);
+  const [r, k] = rowsAndColumns(weights);
+  checkShape(m === r * k, 'blendRows', `${describe(x)} is not ${k} rows for each of ${r}.`, 'Give as many rows as weights.');
+  return x.graph.emit('blendRows', [x, weights], {}, [{ shape: [r, c] }])[0]!;
+}
+
+export const blendRowsVjp: Vjp<'blendRows'> = (ctx, node, [dy]) => {
+  const [x, weights] = node.inputs as [Tensor, Tensor];
+  if (dy !== undefined && ctx.needs(x)) ctx.give(x, ctx.graph.emit('blendRowsBackward', [dy, weights], {}, [{ shape: x.shape }])[0]!);
+};

@@ -23,6 +23,18 @@ export interface OpAttributes {
   rmsNormBackward: { readonly residual: boolean };
   /** Inputs dy, x, rstd; outputs target [N] (+=), scratch. */
   rmsNormWeightGrad: { readonly rowsPerPart: number };
+  /** y = (x - mean) * rstd * w + b; outputs y, stats [M, 2] (mean, rstd). Inputs: x, w, b. */
+  layerNorm: { readonly eps: number };
+  /** Inputs dy, x, w, stats, residual?; output dx (+ residual). */
+  layerNormBackward: { readonly residual: boolean };
+  /** Inputs dy, x, stats; outputs target [N] (+=), scratch. */
+  layerNormWeightGrad: { readonly rowsPerPart: number };
+  /** RMSNorm of the first `heads` heads of each row, each over headDim, the rest copied. Inputs x [T, C], w [2 * headDim]; outputs y, rstd [T, heads]. */
+  headNorm: HeadNormAttributes & { readonly eps: number };
+  /** Inputs dy, x, w, rstd; output dx. */
+  headNormBackward: HeadNormAttributes;
+  /** Inputs dy, x, rstd; outputs target [2 * headDim] (+=), scratch. */
+  headNormWeightGrad: HeadNormAttributes & { readonly rowsPerPart: number };
   /** Inputs x [T, C], positions i32 [3, T], table [P, D/2, 2] (cos, sin). The first `heads` heads of a row are turned. */
   rope: { readonly heads: number; readonly headDim: number; readonly axes: readonly number[]; readonly inverse: boolean };
   /** Inputs q, k, v (columns at an offset), queryRanges u32 [Tq, 6] (three half-open key ranges); outputs o [Tq, heads*D], lse [Tq, heads]. */
@@ -43,6 +55,18 @@ export interface OpAttributes {
   loraUpGradDown: LoraAttributes;
   /** Inputs dy, down; target dB (+=). */
   loraUpGradB: LoraAttributes;
+  /** Row lengths of w + scale * B A, part by part. Inputs w [N, K], a [parts * rank, K], b [N, rank]; output norm [N]. */
+  doraNorm: LoraAttributes;
+  /** out = x * magnitude / norm (columns of parts that are not adapted: x) + bias + residual. Inputs x [M, N], magnitude [N], norm [N], bias?, residual?. */
+  doraScale: LoraAttributes & { readonly bias: boolean; readonly residual: boolean };
+  /** Inputs dy, x, norm; outputs target magnitude gradient [N] (+=), scratch. */
+  doraMagnitudeGrad: LoraAttributes & { readonly rowsPerPart: number };
+  /** x / (1 - p) where a random number of (key, site, element) is at least p, else 0. Inputs x, key u32 [2]. */
+  dropout: { readonly p: number; readonly site: number };
+  /** Inputs x [R * k, C], weights [R, k]; out[r] = sum over k of weights[r, k] x[r * k + ...]. */
+  blendRows: Record<never, never>;
+  /** Inputs dy [R, C], weights [R, k]; output dx [R * k, C]. */
+  blendRowsBackward: Record<never, never>;
   /** Inputs ids i32 [T], table [V, C], and with `features`: features [F, C], source i32 [T] (-1: the token's own row). */
   embed: { readonly features: boolean };
   /** Inputs dy [T, C], order i32 [n], starts i32 [u + 1], rows i32 [u]; target[rows[i]] += sum of dy[order[starts[i]..]]. */
@@ -71,6 +95,13 @@ export interface LoraAttributes {
   readonly rank: number;
   readonly ends: readonly number[];
   readonly scales: readonly number[];
+}
+
+export interface HeadNormAttributes {
+  /** Heads that are normed, queries then keys; the first `queryHeads` use w[:headDim], the others w[headDim:]. */
+  readonly heads: number;
+  readonly queryHeads: number;
+  readonly headDim: number;
 }
 
 export interface AttentionAttributes {

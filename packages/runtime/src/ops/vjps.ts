@@ -1,19 +1,24 @@
 import type { Vjp } from '../autograd.ts';
 import { attentionVjp } from './attention.ts';
+import { dropoutVjp } from './dropout.ts';
 import { activationVjp, addVjp, swigluVjp } from './elementwise.ts';
 import { logSoftmaxVjp } from './loss.ts';
-import { loraUpVjp } from './lora.ts';
+import { doraScaleVjp, loraUpVjp } from './lora.ts';
 import { matmulVjp } from './matmul.ts';
-import { rmsNormVjp } from './norm.ts';
+import { headNormVjp, layerNormVjp, rmsNormVjp } from './norm.ts';
 import { ropeVjp } from './rope.ts';
-import { embedVjp, gatherRowsVjp } from './rows.ts';
+import { blendRowsVjp, embedVjp, gatherRowsVjp } from './rows.ts';
 import type { OpName } from './types.ts';
 
 /** Backward rules by operation; what is missing cannot be differentiated. */
 export const VJPS: { readonly [K in OpName]?: Vjp<K> } = {
   matmul: matmulVjp,
   loraUp: loraUpVjp,
+  doraScale: doraScaleVjp,
+  dropout: dropoutVjp,
   rmsNorm: rmsNormVjp,
+  layerNorm: layerNormVjp,
+  headNorm: headNormVjp,
   rope: ropeVjp,
   attention: attentionVjp,
   swiglu: swigluVjp,
@@ -21,5 +26,6 @@ export const VJPS: { readonly [K in OpName]?: Vjp<K> } = {
   add: addVjp,
   embed: embedVjp,
   gatherRows: gatherRowsVjp,
+  blendRows: blendRowsVjp,
   logSoftmax: logSoftmaxVjp,
 };

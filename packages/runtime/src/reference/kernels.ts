@@ -69,6 +69,76 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     const [m, n] = rowsAndColumns(node.inputs[1]!);
     for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) target![j]! += dy![i * n + j]! * x![i * n + j]! * rstd![i]!;
   },
+  layerNorm(node, [x, w, b], [y, stats]) {
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < m; i++) {
+      const row = x!.subarray(i * n, (i + 1) * n);
+      const mean = row.reduce((s, v) => s + v, 0) / n;
+      const r = 1 / Math.sqrt(row.reduce((s, v) => s + (v - mean) ** 2, 0) / n + node.attributes.eps);
+      stats!.set([mean, r], 2 * i);
+      for (let j = 0; j < n; j++) y![i * n + j] = (row[j]! - mean) * r * w![j]! + b![j]!;
+    }
+  },
+  layerNormBackward(node, [dy, x, w, stats, residual], [dx]) {
+    const [m, n] = rowsAndColumns(node.inputs[1]!);
+    for (let i = 0; i < m; i++) {
+      const [mean, r] = [stats![2 * i]!, stats![2 * i + 1]!];
+      let sum = 0;
+      let dot = 0;
+      for (let j = 0; j < n; j++) {
+        const g = dy![i * n + j]! * w![j]!;
+        sum += g;
+        dot += g * (x![i * n + j]! - mean) * r;
+      }
+      for (let j = 0; j < n; j++) {
+        const at = i * n + j;
+        dx![at] = r * (dy![at]! * w![j]! - sum / n - ((x![at]! - mean) * r * dot) / n) + (residual?.[at] ?? 0);
+      }
+    }
+  },
+  layerNormWeightGrad(node, [dy, x, stats], [target]) {
+    const [m, n] = rowsAndColumns(node.inputs[1]!);
+    for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) target![j]! += dy![i * n + j]! * (x![i * n + j]! - stats![2 * i]!) * stats![2 * i + 1]!;
+  },
+  headNorm(node, [x, w], [y, rstd]) {
+    const { heads, queryHeads, headDim: d, eps } = node.attributes;
+    const [t, c] = rowsAndColumns(node.inputs[0]!);
+    y!.set(x!);
+    for (let i = 0; i < t; i++) {
+      for (let h = 0; h < heads; h++) {
+        const at = i * c + h * d;
+        let s = 0;
+        for (let e = 0; e < d; e++) s += x![at + e]! ** 2;
+        const r = 1 / Math.sqrt(s / d + eps);
+        rstd![i * heads + h] = r;
+        for (let e = 0; e < d; e++) y![at + e] = x![at + e]! * r * w![(h < queryHeads ? 0 : d) + e]!;
+      }
+    }
+  },
+  headNormBackward(node, [dy, x, w, rstd], [dx]) {
+    const { heads, queryHeads, headDim: d } = node.attributes;
+    const [t, c] = rowsAndColumns(node.inputs[1]!);
+    dx!.set(dy!);
+    for (let i = 0; i < t; i++) {
+      for (let h = 0; h < heads; h++) {
+        const at = i * c + h * d;
+        const r = rstd![i * heads + h]!;
+        const g = (e: number) => dy![at + e]! * w![(h < queryHeads ? 0 : d) + e]!;
+        let s = 0;
+        for (let e = 0; e < d; e++) s += g(e) * x![at + e]! * r;
+        for (let e = 0; e < d; e++) dx![at + e] = r * (g(e) - (x![at + e]! * r * s) / d);
+      }
+    }
+  },
+  headNormWeightGrad(node, [dy, x, rstd], [target]) {
+    const { heads, queryHeads, headDim: d } = node.attributes;
+    const [t, c] = rowsAndColumns(node.inputs[1]!);
+    for (let i = 0; i < t; i++) {
+      for (let h = 0; h < heads; h++) {
+        for (let e = 0; e < d; e++) target![(h < queryHeads ? 0 : d) + e]! += dy![i * c + h * d + e]! * x![i * c + h * d + e]! * rstd![i * heads + h]!;
+      }
+    }
+  },
   rope(node, [x, positions, table], [out]) {
     const { heads, headDim, axes, inverse } = node.attributes;
     const [t, c] = rowsAndColumns(node.inputs[0]!);
@@ -203,6 +273,61 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
         for (let r = 0; r < rank; r++) out![j * rank + r]! += scale * dy![i * n + j]! * down![i * width + part * rank + r]!;
       }
     }
+  },
+  doraNorm(node, [w, a, b], [norm]) {
+    const { rank } = node.attributes;
+    const [n, k] = rowsAndColumns(node.inputs[0]!);
+    for (let j = 0; j < n; j++) {
+      const { part, scale } = partOf(node.attributes, j);
+      let sum = 0;
+      for (let q = 0; q < k; q++) {
+        let v = 0;
+        for (let r = 0; r < rank; r++) v += b![j * rank + r]! * a![(part * rank + r) * k + q]!;
+        sum += (w![j * k + q]! + scale * v) ** 2;
+      }
+      norm![j] = Math.sqrt(sum);
+    }
+  },
+  doraScale(node, inputs, [out]) {
+    const [x, magnitude, norm] = inputs as [A, A, A];
+    const { bias, residual } = node.attributes;
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        const factor = partOf(node.attributes, j).scale === 0 ? 1 : magnitude[j]! / norm[j]!;
+        out![i * n + j] = x[i * n + j]! * factor + (bias ? inputs[3]![j]! : 0) + (residual ? inputs[bias ? 4 : 3]![i * n + j]! : 0);
+      }
+    }
+  },
+  doraMagnitudeGrad(node, [dy, x, norm], [target]) {
+    const [m, n] = rowsAndColumns(node.inputs[0]!);
+    for (let j = 0; j < n; j++) {
+      if (partOf(node.attributes, j).scale === 0) continue;
+      for (let i = 0; i < m; i++) target![j]! += (dy![i * n + j]! * x![i * n + j]!) / norm![j]!;
+    }
+  },
+  dropout(node, [x, key], [out]) {
+    const { p, site } = node.attributes;
+    x!.forEach((v, i) => {
+      const u = toUniform(philox([i, site, 0, 0], [key![0]!, key![1]!])[0]);
+      out![i] = u >= p ? v / (1 - p) : 0;
+    });
+  },
+  blendRows(node, [x, weights], [out]) {
+    const [r, k] = rowsAndColumns(node.inputs[1]!);
+    const c = rowsAndColumns(node.inputs[0]!)[1];
+    for (let i = 0; i < r; i++) {
+      for (let e = 0; e < c; e++) {
+        let s = 0;
+        for (let j = 0; j < k; j++) s += weights![i * k + j]! * x![(i * k + j) * c + e]!;
+        out![i * c + e] = s;
+      }
+    }
+  },
+  blendRowsBackward(node, [dy, weights], [dx]) {
+    const k = rowsAndColumns(node.inputs[1]!)[1];
+    const c = rowsAndColumns(node.inputs[0]!)[1];
+    for (let i = 0; i < weights!.length; i++) for (let e = 0; e < c; e++) dx![i * c + e] = weights![i]! * dy![Math.floor(i / k) * c + e]!;
   },
   embed(node, [ids, table, features, source], [out]) {
     const [t, c] = rowsAndColumns(node.outputs[0]!);

@@ -3,15 +3,16 @@ import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { type KernelSpec, launch, type Launch } from '../launch.ts';
 import type { Kernel } from './context.ts';
 import { MATH } from './math.ts';
+import { PHILOX } from './philox.ts';
 
 /** One thread an element of `out`; the body sees its index as `i`. */
-function elementwise(label: string, inputs: KernelSpec['inputs'], out: Tensor, n: number, body: string, uniforms: KernelSpec['uniforms'] = {}): Launch {
+function elementwise(label: string, inputs: KernelSpec['inputs'], out: Tensor, n: number, body: string, uniforms: KernelSpec['uniforms'] = {}, header = MATH): Launch {
   return launch({
     label,
     inputs,
     outputs: { out: [out, 'f32'] },
     uniforms: { count: ['u32', n], ...uniforms },
-    header: MATH,
+    header,
     workgroupSize: [64],
     workgroups: [Math.ceil(n / 64)],
     body: `
@@ -59,4 +60,12 @@ export const swigluBackwardKernel: Kernel<'swigluBackward'> = (node) => {
       { f: ['u32', n / 2] },
     ),
   ];
+};
+
+export const dropoutKernel: Kernel<'dropout'> = (node) => {
+  const [x, key] = node.inputs as [Tensor, Tensor];
+  const { p, site } = node.attributes;
+  const body = `let u = (f32(philox(i, p.site, key[0], key[1]) >> 8u) + 0.5) / 16777216.0;
+  out[i] = select(0.0, x[i] * p.scale, u >= p.chance);`;
+  return [elementwise('dropout', { x: [x, 'f32'], key: [key, 'u32'] }, node.outputs[0]!, sizeOf(x.shape), body, { site: ['u32', site], chance: ['f32', p], scale: ['f32', 1 / (1 - p)] }, PHILOX)];
 };

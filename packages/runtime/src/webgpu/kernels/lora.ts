@@ -2,6 +2,7 @@
 import type { LoraAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
+import { columnSums } from './reduce.ts';
 import type { Kernel } from './context.ts';
 
 /** WGSL that finds the part of an output column and its factor. */
@@ -88,4 +89,66 @@ export const loraUpGradBKernel: Kernel<'loraUpGradB'> = (node) => {
   out[gid.x] += SCALES[part] * s;`,
     }),
   ];
+};
+
+export const doraNormKernel: Kernel<'doraNorm'> = (node) => {
+  const [w, a, b] = node.inputs as [Tensor, Tensor, Tensor];
+  const [n, k] = rowsAndColumns(w);
+  const { rank } = node.attributes;
+  return [
+    launch({
+      label: 'doraNorm',
+      inputs: { w: [w, 'f32'], a: [a, 'f32'], b: [b, 'f32'] },
+      outputs: { norm: [node.outputs[0]!, 'f32'] },
+      uniforms: { n: ['u32', n], k: ['u32', k] },
+      header: parts(node.attributes),
+      workgroupSize: [8],
+      workgroups: [Math.ceil(n / 8)],
+      body: `
+  if (gid.x >= p.n) { return; }
+  let part = partOf(gid.x);
+  var sum = 0.0;
+  for (var i = 0u; i < p.k; i++) {
+    var v = 0.0;
+    for (var r = 0u; r < ${rank}u; r++) { v = fma(b[gid.x * ${rank}u + r], a[(part * ${rank}u + r) * p.k + i], v); }
+    let whole = fma(SCALES[part], v, w[gid.x * p.k + i]);
+    sum = fma(whole, whole, sum);
+  }
+  norm[gid.x] = sqrt(sum);`,
+    }),
+  ];
+};
+
+export const doraScaleKernel: Kernel<'doraScale'> = (node) => {
+  const { bias, residual } = node.attributes;
+  const [x, magnitude, norm] = node.inputs as [Tensor, Tensor, Tensor];
+  const [m, n] = rowsAndColumns(x);
+  return [
+    launch({
+      label: 'doraScale',
+      inputs: {
+        x: [x, 'f32'], magnitude: [magnitude, 'f32'], norm: [norm, 'f32'],
+        ...(bias ? { bias: [node.inputs[3]!, 'f32'] as const } : {}), ...(residual ? { residual: [node.inputs[bias ? 4 : 3]!, 'f32'] as const } : {}),
+      },
+      outputs: { out: [node.outputs[0]!, 'f32'] },
+      uniforms: { m: ['u32', m], n: ['u32', n] },
+      header: parts(node.attributes),
+      workgroupSize: [64],
+      workgroups: [Math.ceil((m * n) / 64)],
+      body: `
+  if (gid.x >= p.m * p.n) { return; }
+  let c = gid.x % p.n;
+  let factor = select(magnitude[c] / norm[c], 1.0, SCALES[partOf(c)] == 0.0);
+  out[gid.x] = x[gid.x] * factor${bias ? ' + bias[c]' : ''}${residual ? ' + residual[gid.x]' : ''};`,
+    }),
+  ];
+};
+
+export const doraMagnitudeGradKernel: Kernel<'doraMagnitudeGrad'> = (node) => {
+  const [dy, x, norm] = node.inputs as [Tensor, Tensor, Tensor];
+  const [target, scratch] = node.outputs as readonly [Tensor, Tensor];
+  const header = `${parts(node.attributes)}
+fn term(r: u32, c: u32, n: u32) -> f32 { if (SCALES[partOf(c)] == 0.0) { return 0.0; } return dy[r * n + c] * x[r * n + c] / norm[c]; }`;
+  const inputs = { dy: [dy, 'f32'], x: [x, 'f32'], norm: [norm, 'f32'] } as const;
+  return columnSums('doraMagnitudeGrad', inputs, 'term(r, c, p.n)', target, scratch, rowsAndColumns(x)[0], node.attributes.rowsPerPart, header);
 };

@@ -1,6 +1,6 @@
 /** @file Sums over rows and over everything, in two passes with a fixed order (no atomics: the same sums on every run). */
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
-import { launch, type Launch } from '../launch.ts';
+import { type KernelSpec, launch, type Launch } from '../launch.ts';
 import type { Kernel } from './context.ts';
 
 /** target[c] += sum of the parts of column c. */
@@ -21,50 +21,67 @@ function addParts(target: Tensor, scratch: Tensor): Launch {
   });
 }
 
-export const columnSumKernel: Kernel<'columnSum'> = (node) => {
-  const x = node.inputs[0]!;
-  const [target, scratch] = node.outputs as readonly [Tensor, Tensor];
-  const [m, n] = rowsAndColumns(x);
-  const rowsPerPart = node.attributes.rowsPerPart;
+/** target[c] += sum over rows r of `term` (WGSL in r and c = gid.x), in parts of rowsPerPart rows. */
+export function columnSums(label: string, inputs: KernelSpec['inputs'], term: string, target: Tensor, scratch: Tensor, rows: number, rowsPerPart: number, header = ''): readonly Launch[] {
+  const [, n] = rowsAndColumns(scratch);
   return [
     launch({
-      label: 'columnSum',
-      inputs: { x: [x, 'f32'] },
+      label,
+      inputs,
       outputs: { scratch: [scratch, 'f32'] },
-      uniforms: { m: ['u32', m], n: ['u32', n], rows: ['u32', rowsPerPart] },
+      uniforms: { m: ['u32', rows], n: ['u32', n], rows: ['u32', rowsPerPart] },
+      header,
       workgroupSize: [64],
-      workgroups: [Math.ceil(n / 64), Math.ceil(m / rowsPerPart)],
+      workgroups: [Math.ceil(n / 64), Math.ceil(rows / rowsPerPart)],
       body: `
   if (gid.x >= p.n) { return; }
+  let c = gid.x;
   var s = 0.0;
-  for (var r = wid.y * p.rows; r < min(p.m, (wid.y + 1u) * p.rows); r++) { s += x[r * p.n + gid.x]; }
-  scratch[wid.y * p.n + gid.x] = s;`,
+  for (var r = wid.y * p.rows; r < min(p.m, (wid.y + 1u) * p.rows); r++) { s += ${term}; }
+  scratch[wid.y * p.n + c] = s;`,
     }),
     addParts(target, scratch),
   ];
+}
+
+export const columnSumKernel: Kernel<'columnSum'> = (node) => {
+  const x = node.inputs[0]!;
+  const [target, scratch] = node.outputs as readonly [Tensor, Tensor];
+  return columnSums('columnSum', { x: [x, 'f32'] }, 'x[r * p.n + c]', target, scratch, rowsAndColumns(x)[0], node.attributes.rowsPerPart);
 };
 
 export const rmsNormWeightGradKernel: Kernel<'rmsNormWeightGrad'> = (node) => {
   const [dy, x, rstd] = node.inputs as [Tensor, Tensor, Tensor];
   const [target, scratch] = node.outputs as readonly [Tensor, Tensor];
-  const [m, n] = rowsAndColumns(x);
-  const rowsPerPart = node.attributes.rowsPerPart;
-  return [
-    launch({
-      label: 'rmsNormWeightGrad',
-      inputs: { dy: [dy, 'f32'], x: [x, 'f32'], rstd: [rstd, 'f32'] },
-      outputs: { scratch: [scratch, 'f32'] },
-      uniforms: { m: ['u32', m], n: ['u32', n], rows: ['u32', rowsPerPart] },
-      workgroupSize: [64],
-      workgroups: [Math.ceil(n / 64), Math.ceil(m / rowsPerPart)],
-      body: `
-  if (gid.x >= p.n) { return; }
+  const inputs = { dy: [dy, 'f32'], x: [x, 'f32'], rstd: [rstd, 'f32'] } as const;
+  return columnSums('rmsNormWeightGrad', inputs, 'dy[r * p.n + c] * x[r * p.n + c] * rstd[r]', target, scratch, rowsAndColumns(x)[0], node.attributes.rowsPerPart);
+};
+
+export const layerNormWeightGradKernel: Kernel<'layerNormWeightGrad'> = (node) => {
+  const [dy, x, stats] = node.inputs as [Tensor, Tensor, Tensor];
+  const [target, scratch] = node.outputs as readonly [Tensor, Tensor];
+  const inputs = { dy: [dy, 'f32'], x: [x, 'f32'], stats: [stats, 'vec2<f32>'] } as const;
+  return columnSums('layerNormWeightGrad', inputs, 'dy[r * p.n + c] * (x[r * p.n + c] - stats[r].x) * stats[r].y', target, scratch, rowsAndColumns(x)[0], node.attributes.rowsPerPart);
+};
+
+export const headNormWeightGradKernel: Kernel<'headNormWeightGrad'> = (node) => {
+  const [dy, x, rstd] = node.inputs as [Tensor, Tensor, Tensor];
+  const [target, scratch] = node.outputs as readonly [Tensor, Tensor];
+  const { heads, queryHeads, headDim, rowsPerPart } = node.attributes;
+  const [t, columns] = rowsAndColumns(x);
+  // Column c of the weight gathers from every head it norms: the queries' for the first half, the keys' for the second.
+  const header = `
+fn ofHeads(r: u32, c: u32) -> f32 {
+  let keys = c >= ${headDim}u;
+  let e = c % ${headDim}u;
   var s = 0.0;
-  for (var r = wid.y * p.rows; r < min(p.m, (wid.y + 1u) * p.rows); r++) { s += dy[r * p.n + gid.x] * x[r * p.n + gid.x] * rstd[r]; }
-  scratch[wid.y * p.n + gid.x] = s;`,
-    }),
-    addParts(target, scratch),
-  ];
+  for (var h = select(0u, ${queryHeads}u, keys); h < select(${queryHeads}u, ${heads}u, keys); h++) {
+    let at = r * ${columns}u + h * ${headDim}u + e;
+    s += dy[at] * x[at] * rstd[r * ${heads}u + h];
+  }
+  return s;
+}`;
+  return columnSums('headNormWeightGrad', { dy: [dy, 'f32'], x: [x, 'f32'], rstd: [rstd, 'f32'] }, 'ofHeads(r, c)', target, scratch, t, rowsPerPart, header);
 };
 
 export const sumSquaresKernel: Kernel<'sumSquares'> = (node) => {

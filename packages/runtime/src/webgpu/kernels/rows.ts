@@ -87,3 +87,46 @@ export const scatterRowsIntoKernel: Kernel<'scatterRowsInto'> = (node) => {
     }),
   ];
 };
+
+export const blendRowsKernel: Kernel<'blendRows'> = (node) => {
+  const [x, weights] = node.inputs as [Tensor, Tensor];
+  const [r, k] = rowsAndColumns(weights);
+  const [, c] = rowsAndColumns(x);
+  return [
+    launch({
+      label: 'blendRows',
+      inputs: { x: [x, 'f32'], weights: [weights, 'f32'] },
+      outputs: { out: [node.outputs[0]!, 'f32'] },
+      uniforms: { r: ['u32', r], c: ['u32', c], k: ['u32', k] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil((r * c) / 64)],
+      body: `
+  if (gid.x >= p.r * p.c) { return; }
+  let row = gid.x / p.c;
+  let column = gid.x % p.c;
+  var s = 0.0;
+  for (var j = 0u; j < p.k; j++) { s = fma(weights[row * p.k + j], x[(row * p.k + j) * p.c + column], s); }
+  out[gid.x] = s;`,
+    }),
+  ];
+};
+
+export const blendRowsBackwardKernel: Kernel<'blendRowsBackward'> = (node) => {
+  const [dy, weights] = node.inputs as [Tensor, Tensor];
+  const [r, k] = rowsAndColumns(weights);
+  const [, c] = rowsAndColumns(dy);
+  return [
+    launch({
+      label: 'blendRowsBackward',
+      inputs: { dy: [dy, 'f32'], weights: [weights, 'f32'] },
+      outputs: { dx: [node.outputs[0]!, 'f32'] },
+      uniforms: { count: ['u32', r * k * c], c: ['u32', c], k: ['u32', k] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil((r * k * c) / 64)],
+      body: `
+  if (gid.x >= p.count) { return; }
+  let from_ = gid.x / p.c;
+  dx[gid.x] = weights[from_] * dy[from_ / p.k * p.c + gid.x % p.c];`,
+    }),
+  ];
+};

@@ -2,15 +2,15 @@ import type { OpName } from '../../ops/types.ts';
 import { attentionBackwardKernel, attentionKernel } from './attention.ts';
 import type { Kernel } from './context.ts';
 import { decodeAdvanceKernel, decodeInputsKernel, sampleKernel } from './decode.ts';
-import { activationBackwardKernel, activationKernel, addKernel, swigluBackwardKernel, swigluKernel } from './elementwise.ts';
-import { loraUpGradBKernel, loraUpGradDownKernel, loraUpKernel } from './lora.ts';
+import { activationBackwardKernel, activationKernel, addKernel, dropoutKernel, swigluBackwardKernel, swigluKernel } from './elementwise.ts';
+import { doraMagnitudeGradKernel, doraNormKernel, doraScaleKernel, loraUpGradBKernel, loraUpGradDownKernel, loraUpKernel } from './lora.ts';
 import { logSoftmaxBackwardKernel, logSoftmaxKernel } from './loss.ts';
 import { matmulKernel } from './matmul.ts';
-import { rmsNormBackwardKernel, rmsNormKernel } from './norm.ts';
+import { headNormBackwardKernel, headNormKernel, layerNormBackwardKernel, layerNormKernel, rmsNormBackwardKernel, rmsNormKernel } from './norm.ts';
 import { adamwKernel } from './optimizer.ts';
-import { columnSumKernel, rmsNormWeightGradKernel, sumSquaresKernel } from './reduce.ts';
+import { columnSumKernel, headNormWeightGradKernel, layerNormWeightGradKernel, rmsNormWeightGradKernel, sumSquaresKernel } from './reduce.ts';
 import { ropeKernel } from './rope.ts';
-import { embedKernel, embedTableGradKernel, gatherRowsKernel, scatterRowsIntoKernel } from './rows.ts';
+import { blendRowsBackwardKernel, blendRowsKernel, embedKernel, embedTableGradKernel, gatherRowsKernel, scatterRowsIntoKernel } from './rows.ts';
 
 /** The WebGPU kernel of every operation. */
 export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
@@ -19,6 +19,12 @@ export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   rmsNorm: rmsNormKernel,
   rmsNormBackward: rmsNormBackwardKernel,
   rmsNormWeightGrad: rmsNormWeightGradKernel,
+  layerNorm: layerNormKernel,
+  layerNormBackward: layerNormBackwardKernel,
+  layerNormWeightGrad: layerNormWeightGradKernel,
+  headNorm: headNormKernel,
+  headNormBackward: headNormBackwardKernel,
+  headNormWeightGrad: headNormWeightGradKernel,
   rope: ropeKernel,
   attention: attentionKernel,
   attentionBackward: attentionBackwardKernel,
@@ -30,6 +36,12 @@ export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   loraUp: loraUpKernel,
   loraUpGradDown: loraUpGradDownKernel,
   loraUpGradB: loraUpGradBKernel,
+  doraNorm: doraNormKernel,
+  doraScale: doraScaleKernel,
+  doraMagnitudeGrad: doraMagnitudeGradKernel,
+  dropout: dropoutKernel,
+  blendRows: blendRowsKernel,
+  blendRowsBackward: blendRowsBackwardKernel,
   embed: embedKernel,
   embedTableGrad: embedTableGradKernel,
   gatherRows: gatherRowsKernel,
