@@ -6,8 +6,8 @@ import {
   tokenMean, tokenSum, vespo,
 } from './index.ts';
 import type { Surrogate } from './surrogates/surrogate.ts';
+import { RUNS } from '../test/runs.ts';
 
-const RUNS = { numRuns: 1000 };
 const logp = fc.double({ noNaN: true, min: -6, max: 0 });
 
 interface Batch {

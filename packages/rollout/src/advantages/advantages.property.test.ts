@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { drGrpo, dapo, fromEasyR1, fromOpenRlhf, fromTrl, fromVerl, grpo, gspo, poro, poroDapo, poroGrpo, reinforcePlusPlus, rloo } from '../index.ts';
+import { RUNS } from '../../test/runs.ts';
 
-const RUNS = { numRuns: 1000 };
 const finite = fc.double({ noNaN: true, noDefaultInfinity: true });
 const modest = fc.double({ noNaN: true, min: -1000, max: 1000 });
 /** Integers over 8: sums and differences are exact, so a shift changes no bit. */

@@ -60,6 +60,9 @@ export function fromTrl(config: object): Objective {
   const topEntropyQuantile = read.number('top_entropy_quantile', 1, 0, 1);
   const entropyCoef = read.number('entropy_coef', 0);
   const klCoef = beta ?? 0;
+  const aggregation = readAggregation(read, lossType);
+  // The mean over the tokens it acts on; where the loss is divided by all tokens of the step, so is the bonus.
+  const bonus = { topEntropyQuantile, ...(lossType === 'dapo' || lossType === 'cispo' || lossType === 'vespo' ? { aggregation } : {}) };
   return objective({
     name: `trl/${lossType}`,
     advantage: read.choice('multi_objective_aggregation', 'sum_then_normalize', ['sum_then_normalize', 'normalize_then_sum'] as const) === 'normalize_then_sum' ? gdpo() : groupNorm({ scale: readScale(read) }),
@@ -67,8 +70,8 @@ export function fromTrl(config: object): Objective {
     surrogate: readSurrogate(read, lossType, level, epsilon, epsilonHigh, sampler),
     modifiers: readModifiers(read, topEntropyQuantile, lossType === 'vespo' ? undefined : sampler),
     regularisers: klCoef === 0 ? [] : [read.boolean('use_bias_correction_kl', false) ? biasCorrectedKl(klCoef, level === 'token' ? 'token' : 'sequence') : klPenalty(klCoef)],
-    entropyBonus: entropyCoef === 0 && !read.boolean('use_adaptive_entropy', false) ? undefined : entropyBonus(entropyCoef, { topEntropyQuantile }),
-    aggregation: readAggregation(read, lossType),
+    entropyBonus: entropyCoef === 0 && !read.boolean('use_adaptive_entropy', false) ? undefined : entropyBonus(entropyCoef, bonus),
+    aggregation,
     metrics: trlMetrics({ float32: true }),
     sampling: { numGenerations },
   });

@@ -14,6 +14,7 @@ export const VERL_SECTIONS: readonly string[] = [
 /** Options of the same sections that say how to run, not what to compute. */
 export const VERL_IGNORED: readonly string[] = [
   'strategy', 'ppo_mini_batch_size', 'ppo_micro_batch_size', 'ppo_micro_batch_size_per_gpu', 'use_dynamic_bsz', 'ppo_max_token_len_per_gpu', 'grad_clip',
+  'ppo_infer_micro_batch_size_per_gpu', 'ppo_infer_max_token_len_per_gpu',
   'clip_cov_ratio', 'clip_cov_lb', 'clip_cov_ub', 'use_torch_compile', 'ppo_epochs', 'shuffle', 'data_loader_seed', 'checkpoint', 'optim', 'use_fused_kernels',
   'profiler', 'engine', 'fsdp_config', 'megatron', 'rollout_n', 'model_config', 'router_replay', 'freeze_vision_tower', 'calculate_entropy',
   'entropy_from_logits_with_chunking', 'entropy_checkpointing', 'ulysses_sequence_parallel_size', 'use_remove_padding', 'use_rollout_log_probs',

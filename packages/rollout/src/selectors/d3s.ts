@@ -11,7 +11,7 @@ export function maxVarianceSubset(advantages: ArrayLike<number>, keep: number): 
   checkNumber('keep', keep, 1, n);
   if (!Number.isInteger(keep)) throw new RolloutError('invalid-argument', 'keep', keep, 'must be a whole number', 'Pass how many rollouts to keep.');
   const order = Array.from({ length: n }, (_, i) => i);
-  order.sort((a, b) => (advantages[a] as number) - (advantages[b] as number) || a - b);
+  order.sort((a, b) => (advantages[a] as number) - (advantages[b] as number));
   const sum = new Float64Array(n + 1);
   const squares = new Float64Array(n + 1);
   order.forEach((i, k) => {
@@ -26,7 +26,7 @@ export function maxVarianceSubset(advantages: ArrayLike<number>, keep: number): 
     const s = (sum[low] as number) + (sum[n] as number) - (sum[from] as number);
     const q = (squares[low] as number) + (squares[n] as number) - (squares[from] as number);
     const variance = q / keep - (s / keep) ** 2;
-    if (variance > bestVariance + 1e-15) {
+    if (variance > bestVariance) {
       bestVariance = variance;
       best = low;
     }
@@ -50,7 +50,7 @@ export function topTokens(input: { advantages: ArrayLike<number>; entropy: Array
   const active: number[] = [];
   for (let k = 0; k < rows * columns; k++) if (mask[k]) active.push(k);
   const score = (k: number): number => Math.abs(advantages[Math.floor(k / columns)] as number) * (entropy[k] as number);
-  active.sort((a, b) => score(b) - score(a) || a - b);
+  active.sort((a, b) => score(b) - score(a));
   const keep = new Uint8Array(rows * columns);
   for (const k of active.slice(0, Math.ceil(share * active.length))) keep[k] = 1;
   return keep;

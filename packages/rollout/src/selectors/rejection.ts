@@ -54,7 +54,7 @@ export function rejectionMask(rules: readonly RejectionRule[], numerator: 'old' 
         const [level, reduce] = rule.option.startsWith('token') ? ['token', ''] : ['sequence', rule.option.split('_')[1] as string];
         const kind = rule.option.slice(-2);
         let sum = 0;
-        let largest = -Infinity;
+        let largest = 0;
         for (let k = start; k < end; k++) {
           if (!mask[k]) continue;
           const value = divergence((top[k] as number) - (behaviorLogps?.[k] as number), kind);
@@ -63,7 +63,7 @@ export function rejectionMask(rules: readonly RejectionRule[], numerator: 'old' 
           if (value > largest) largest = value;
         }
         if (level === 'token') continue;
-        const statistic = reduce === 'sum' ? sum : reduce === 'mean' ? sum / ((view.counts[i] as number) + 1e-8) : largest === -Infinity ? 0 : largest;
+        const statistic = reduce === 'sum' ? sum : reduce === 'mean' ? sum / ((view.counts[i] as number) + 1e-8) : largest;
         if (!within(statistic, kind, rule)) keep.fill(0, start, end);
       }
       for (let k = start; k < end; k++) if (mask[k] && keep[k] === 0) rejected++;

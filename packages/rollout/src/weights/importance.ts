@@ -32,10 +32,10 @@ export interface ImportanceOptions {
  *   w = exp(old − behaviour) a token, or exp(Σ_t (old − behaviour)) a sequence; detached.
  */
 export function importanceWeights(options: ImportanceOptions = {}): Modifier<number> {
-  const { min, max, batchNormalize = false, only } = options;
-  if (min !== undefined) checkNumber('min', min, 0);
-  if (max !== undefined) checkNumber('max', max, 0);
-  if (min !== undefined && max !== undefined && min > max) {
+  const { min = 0, max = Infinity, batchNormalize = false, only } = options;
+  checkNumber('min', min, 0);
+  if (max !== Infinity) checkNumber('max', max, 0);
+  if (min > max) {
     throw new RolloutError('invalid-argument', 'min', min, `must not be above max ${max}`, 'Swap the two bounds.');
   }
   return {
@@ -65,7 +65,7 @@ export function rowWeight(view: TokenView, i: number, options: ImportanceOptions
   for (let k = offsets[i] as number; k < end; k++) if (mask[k]) sum += logWeight(view, k, options);
   if (options.sequenceFilter === true) {
     const mean = Math.exp(Math.min(sum / Math.max(view.counts[i] as number, 1), MAX_EXPONENT));
-    return mean < (options.min ?? -Infinity) || mean > (options.max ?? Infinity) ? 0 : 1;
+    return mean < (options.min ?? 0) || mean > (options.max ?? Infinity) ? 0 : 1;
   }
   return bound(exponential(sum, options), options);
 }
@@ -96,13 +96,12 @@ function logWeight(view: TokenView, k: number, { numerator = 'old' }: Importance
 }
 
 function exponential(x: number, { logClamp }: ImportanceOptions): number {
-  const limit = logClamp ?? MAX_EXPONENT;
-  return Math.exp(x > limit ? limit : logClamp !== undefined && x < -limit ? -limit : x);
+  return Math.exp(logClamp === undefined ? Math.min(x, MAX_EXPONENT) : Math.min(Math.max(x, -logClamp), logClamp));
 }
 
-function bound(w: number, { mode = 'truncate', min, max }: ImportanceOptions): number {
-  if (mode === 'mask') return (min !== undefined && w < min) || (max !== undefined && w > max) ? 0 : w;
-  return max !== undefined && w > max ? max : min !== undefined && w < min ? min : w;
+function bound(w: number, { mode = 'truncate', min = 0, max = Infinity }: ImportanceOptions): number {
+  if (mode === 'mask') return w < min || w > max ? 0 : w;
+  return Math.min(Math.max(w, min), max);
 }
 
 function meanWeight(view: TokenView, options: ImportanceOptions): number {
@@ -122,6 +121,6 @@ function meanWeight(view: TokenView, options: ImportanceOptions): number {
       count++;
     }
   }
-  const mean = count === 0 ? 1 : sum / count;
+  const mean = sum / count;
   return mean > 1e-8 && Number.isFinite(mean) ? mean : 1;
 }
