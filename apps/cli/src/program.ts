@@ -6,6 +6,7 @@ import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
 import { examples } from './options.ts';
 import { modelCommands } from './model/command.ts';
+import { serveCommand } from './serve/command.ts';
 
 export function createProgram(): Command {
   // `exitOverride` and the help settings pass to every command that is made with `.command()`.
@@ -26,6 +27,7 @@ export function createProgram(): Command {
 
   dataCommand(program);
   modelCommands(program);
+  serveCommand(program);
 
   program
     .command('doctor')

@@ -54,7 +54,7 @@ export function textStream(onText: (piece: string) => void): { update(text: stri
 }
 
 /** The patches of a row, image by image. */
-function batchImages(row: ProcessorOutput): BatchImage[] {
+export function batchImages(row: ProcessorOutput): BatchImage[] {
   const patches = row.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
   const width = patches === 0 ? 0 : row.pixelValues.length / patches;
   let at = 0;

@@ -6,37 +6,52 @@ import { decodeImage, folderFiles } from '@trimpi/model/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from '../errors.ts';
 
-export interface LoadedModel {
+export interface OpenedModel {
   readonly model: VisionLanguageModel;
   readonly processor: Processor;
-  /** The adapter's name in `model`, when there is one. */
-  readonly adapter: string | undefined;
+  /** Names of the adapters on `model`. */
+  readonly adapters: readonly string[];
   /** Tokens that end an answer. */
   readonly stopIds: readonly number[];
   dispose(): void;
+}
+
+export interface LoadedModel extends OpenedModel {
+  /** The adapter's name in `model`, when there is one. */
+  readonly adapter: string | undefined;
 }
 
 export function requireFolder(option: string, dir: string): void {
   if (!existsSync(dir) || !statSync(dir).isDirectory()) throw new UsageError(`${option} ${dir} is not a folder. Give the folder that holds ${option === '--adapter' ? 'adapter_config.json' : 'config.json and the weights'}.`);
 }
 
-/** @throws UsageError, ModelError, RuntimeError; what was opened is closed then. */
+/** A model with one adapter or none. */
 export async function loadModel(dir: string, adapterDir: string | undefined): Promise<LoadedModel> {
+  const opened = await openModel(dir, adapterDir === undefined ? {} : { adapter: adapterDir });
+  return { ...opened, adapter: opened.adapters[0] };
+}
+
+/**
+ * @param adapters folders by the name that the adapter gets.
+ * @throws UsageError, ModelError, RuntimeError; what was opened is closed then.
+ */
+export async function openModel(dir: string, adapters: Readonly<Record<string, string>>): Promise<OpenedModel> {
   requireFolder('--model', dir);
-  if (adapterDir !== undefined) requireFolder('--adapter', adapterDir);
+  for (const folder of Object.values(adapters)) requireFolder('--adapter', folder);
   const files = folderFiles(dir);
   const processor = await Processor.load(files);
   const checkpoint = await openCheckpoint(files);
-  const adapter: Adapter | undefined = adapterDir === undefined ? undefined : await readAdapter(folderFiles(adapterDir), processor.config);
+  const read: [string, Adapter][] = [];
+  for (const [name, folder] of Object.entries(adapters)) read.push([name, await readAdapter(folderFiles(folder), processor.config)]);
   const stopIds = await stopIdsOf(processor, dir);
   const engine = new WebGpuEngine(await openDevice());
   try {
     const model = new VisionLanguageModel(engine, processor.config);
     await model.load(checkpoint);
-    if (adapter !== undefined) model.loadAdapter('adapter', adapter);
+    for (const [name, adapter] of read) model.loadAdapter(name, adapter);
     return {
       model, processor, stopIds,
-      adapter: adapter === undefined ? undefined : 'adapter',
+      adapters: read.map(([name]) => name),
       dispose: () => {
         model.dispose();
         engine.dispose();

@@ -1,0 +1,184 @@
+import { readFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { BlockList, type AddressInfo } from 'node:net';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ApiError } from '../src/serve/api-error.ts';
+import { Choice } from '../src/serve/choice.ts';
+import { adapterOption } from '../src/serve/command.ts';
+import { privateAddresses, requestImage } from '../src/serve/image-source.ts';
+import { parseChatRequest } from '../src/serve/request.ts';
+import { Scheduler } from '../src/serve/scheduler.ts';
+import { golden } from './helpers.ts';
+
+const valid = { model: 'm', messages: [{ role: 'system', content: 's' }, { role: 'user', content: [{ type: 'text', text: 'a' }, { type: 'image_url', image_url: { url: 'data:,' } }] }, { role: 'assistant', content: 'b' }, { role: 'user', content: 'c' }], temperature: 0.5, stop: ['x'], n: 2, seed: 3, stream: true, stream_options: { include_usage: true }, max_tokens: 4, logprobs: true, user: 'u' };
+
+describe('parseChatRequest', () => {
+  it('fills in the defaults of the API', () => {
+    expect(parseChatRequest('{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[],"frequency_penalty":0,"seed":null}')).toMatchObject({ temperature: 1, topP: 1, topK: 0, n: 1, stream: false, stop: [], seed: undefined, maxTokens: undefined });
+    expect(parseChatRequest(JSON.stringify(valid))).toMatchObject({ temperature: 0.5, stop: ['x'], n: 2, seed: 3, stream: true, includeUsage: true, maxTokens: 4 });
+  });
+
+  it('whatever is put at whatever place, it answers with a request or with a 400', () => {
+    const places = ['model', 'messages', 'messages.0', 'messages.0.role', 'messages.1.content', 'messages.1.content.0', 'messages.1.content.1.image_url', 'messages.1.content.1.image_url.url', 'temperature', 'stop', 'n', 'seed', 'stream', 'stream_options', 'max_tokens', 'tools', 'response_format'];
+    fc.assert(
+      fc.property(fc.constantFrom(...places), fc.jsonValue(), (place, value) => {
+        const request = structuredClone(valid) as unknown as Record<string, unknown>;
+        const keys = place.split('.');
+        const owner = keys.slice(0, -1).reduce((at, key) => at[key] as Record<string, unknown>, request);
+        owner[keys.at(-1)!] = value;
+        try {
+          expect(parseChatRequest(JSON.stringify(request)).messages.length).toBeGreaterThan(0);
+        } catch (error) {
+          expect(error).toBeInstanceOf(ApiError);
+          expect((error as ApiError).status).toBe(400);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('any text', () => {
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+      expect(() => parseChatRequest(text)).toThrow(ApiError);
+    }));
+  });
+});
+
+/** Letters by code; 0 ends. */
+const decode = (tokens: Int32Array) => String.fromCodePoint(...tokens);
+
+describe('Choice', () => {
+  const letters = fc.array(fc.constantFrom(97, 98, 99), { maxLength: 20 });
+  const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 4 }), { maxLength: 3 });
+
+  it('the text, its end and its count do not depend on how many tokens come at once, and the pieces make the text', () => {
+    fc.assert(
+      fc.property(letters, stops, fc.integer({ min: 1, max: 25 }), fc.boolean(), fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 1 }), (body, stop, maxTokens, ends, strides) => {
+        const all = Int32Array.from(ends ? [...body, 0] : body);
+        const feed = (steps: readonly number[]) => {
+          let streamed = '';
+          const choice = new Choice({ decode, maxTokens, stop, onPiece: (piece) => (streamed += piece.text) });
+          for (const n of [...steps, all.length]) choice.update(all.subarray(0, n), new Float32Array(n), ends && n === all.length);
+          return { text: choice.text, finish: choice.finish, tokens: choice.completionTokens, streamed };
+        };
+        let at = 0;
+        const ragged = feed(strides.map((s) => Math.min((at += s), all.length)));
+        expect(ragged).toEqual(feed([]));
+        // From the definition: the text ends before the first stop string, after so many tokens.
+        const text = String.fromCodePoint(...body.slice(0, maxTokens));
+        const stopped = stop.flatMap((s) => (text.includes(s) ? [text.indexOf(s) + s.length] : []));
+        const seen = Math.min(...stopped, text.length);
+        const cut = Math.min(text.length, ...stop.flatMap((s) => (text.slice(0, seen).includes(s) ? [text.indexOf(s)] : [])));
+        expect(ragged.text).toBe(text.slice(0, cut));
+        if (ragged.finish !== undefined) expect(ragged.streamed).toBe(ragged.text);
+      }),
+    );
+  });
+
+  it('holds half a character and the beginning of a stop string back', () => {
+    const pieces: string[] = [];
+    const texts = ['a', 'aE', 'aEN', 'aENx', 'aENx\uFFFD', 'aENx\u00e9', 'aENx\u00e9END'];
+    const choice = new Choice({ decode: (tokens) => texts[tokens.length - 1]!, maxTokens: 99, stop: ['END'], onPiece: ({ text }) => pieces.push(text) });
+    for (let n = 1; n <= texts.length; n++) choice.update(new Int32Array(n), new Float32Array(n), false);
+    expect(pieces.filter((p) => p !== '')).toEqual(['a', 'ENx', '\u00e9']);
+    expect([choice.text, choice.finish, choice.completionTokens]).toEqual(['aENx\u00e9', 'stop', 7]);
+  });
+});
+
+describe('Scheduler', () => {
+  const signal = new AbortController().signal;
+  const job = (key: string, tokens = 10) => ({ key, tokens, signal, choices: [new Choice({ decode: () => 'x', maxTokens: 1, stop: [], onPiece: () => undefined })] });
+  const finish = (jobs: readonly ReturnType<typeof job>[]) => jobs.forEach((j) => j.choices[0]!.update(Int32Array.of(1), Float32Array.of(0), false));
+
+  it('runs jobs of one key together, within rows and tokens, oldest first', async () => {
+    const batches: string[] = [];
+    const scheduler = new Scheduler<ReturnType<typeof job>>({ run: async (jobs) => (batches.push(`${jobs[0]!.key}${jobs.length}`), finish(jobs)), maxQueue: 99, maxRows: 3, maxTokens: 25, onError: () => undefined });
+    const submit = (key: string, tokens?: number) => scheduler.submit(job(key, tokens), scheduler.enter());
+    await Promise.all([submit('a'), submit('b', 1), submit('a'), submit('a'), submit('b', 1), submit('b', 1), submit('b', 1), submit('c', 999)]);
+    expect(batches).toEqual(['a2', 'b3', 'a1', 'b1', 'c1']);
+    expect([scheduler.waiting, scheduler.running]).toEqual([0, 0]);
+  });
+
+  it('a job at fault fails alone; the others get their answer', async () => {
+    const errors: unknown[] = [];
+    const bad = job('a');
+    const scheduler = new Scheduler<ReturnType<typeof job>>({
+      run: async (jobs) => {
+        if (jobs.includes(bad)) throw new Error('bad');
+        finish(jobs);
+      },
+      maxQueue: 99, maxRows: 9, maxTokens: 99, onError: (e) => errors.push(e),
+    });
+    const results = await Promise.allSettled([job('a'), bad, job('a')].map((j) => scheduler.submit(j, scheduler.enter())));
+    expect(results.map((r) => r.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(errors).toHaveLength(1);
+  });
+
+  it('a job whose client has gone is not run, and stops a batch that runs for nobody else', async () => {
+    const clients = [new AbortController(), new AbortController()];
+    let stopped = false;
+    let runs = 0;
+    const scheduler = new Scheduler<ReturnType<typeof job>>({
+      run: (_jobs, stop) => new Promise<void>((done) => {
+        runs++;
+        stop.addEventListener('abort', () => {
+          stopped = true;
+          done();
+        });
+      }),
+      maxQueue: 99, maxRows: 1, maxTokens: 99, onError: () => undefined,
+    });
+    const results = clients.map((c) => scheduler.submit({ ...job('a'), signal: c.signal }, scheduler.enter()).catch((e: unknown) => e));
+    await new Promise((r) => setTimeout(r, 30));
+    clients[1]!.abort();
+    clients[0]!.abort();
+    for (const r of await Promise.all(results)) expect(r).toMatchObject({ status: 499 });
+    expect([stopped, runs]).toEqual([true, 1]);
+  });
+});
+
+describe('pictures from the web', () => {
+  let web: Server;
+  let base = '';
+  beforeAll(async () => {
+    web = createServer((request, response) => {
+      if (request.url === '/ok.png') response.end(readFileSync(golden('image_93x61.png')));
+      else if (request.url === '/away') response.writeHead(302, { location: 'http://169.254.169.254/' }).end();
+      else if (request.url === '/slow') response.write('x');
+      else response.end(Buffer.alloc(100_000));
+    });
+    await new Promise<void>((done) => web.listen(0, '127.0.0.1', done));
+    base = `http://127.0.0.1:${(web.address() as AddressInfo).port}`;
+  });
+  afterAll(() => void web.close());
+  const rules = { allowUrls: true, maxBytes: 50_000, timeoutMs: 300, blocked: new BlockList() };
+  const signal = new AbortController().signal;
+
+  it('are fetched when that is allowed', async () => {
+    expect(await requestImage(`${base}/ok.png`, 'p', rules, signal)).toMatchObject({ width: 93, height: 61 });
+  });
+
+  it.each([
+    ['of this machine', '/ok.png', { blocked: privateAddresses() }, "own networks"],
+    ['that lead elsewhere', '/away', {}, '302'],
+    ['that are too large', '/big', {}, 'more than 50000'],
+    ['that take too long', '/slow', {}, 'p:'],
+  ])('are refused %s', async (_what, path, own, words) => {
+    await expect(requestImage(`${base}${path}`, 'p', { ...rules, ...own }, signal)).rejects.toThrow(words);
+  });
+
+  it.each(['10.1.2.3', '172.16.0.1', '192.168.1.1', '169.254.169.254', '127.0.0.53', '0.0.0.0', '::1', 'fe80::1', 'fd00::1', '::ffff:127.0.0.1'])('%s is private', (address) => {
+    expect(privateAddresses().check(address, address.includes(':') ? 'ipv6' : 'ipv4')).toBe(true);
+  });
+  it.each(['93.184.215.14', '172.15.0.1', '2606:2800::1'])('%s is not', (address) => {
+    expect(privateAddresses().check(address, address.includes(':') ? 'ipv6' : 'ipv4')).toBe(false);
+  });
+});
+
+it('--adapter takes NAME=FOLDER or a folder', () => {
+  expect(adapterOption('b=x/y', adapterOption('runs/mine/a'))).toEqual({ a: 'runs/mine/a', b: 'x/y' });
+  expect(() => adapterOption('a=z', { a: 'x' })).toThrow('there already');
+  expect(() => adapterOption('a=')).toThrow('NAME=FOLDER');
+  expect(() => adapterOption('a b=x')).toThrow('NAME=FOLDER');
+});

@@ -1,0 +1,260 @@
+import { readFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { packBatch, Processor } from '@trimpi/model';
+import { folderFiles } from '@trimpi/model/node';
+import OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openModel } from '../src/model/load.ts';
+import { type RunningServer, type ServeOptions, startServer } from '../src/serve/command.ts';
+import { DEFAULT_TIMEOUTS } from '../src/serve/http.ts';
+import { golden, trimpi } from './helpers.ts';
+
+const MODEL = golden('model');
+const IMAGE = `data:image/png;base64,${readFileSync(golden('image_93x61.png')).toString('base64')}`;
+const KEY = 'a key with spaces';
+const OPTIONS: ServeOptions = { model: MODEL, adapter: { text: golden('adapter_text') }, name: 'tiny', host: '127.0.0.1', port: 0, apiKey: KEY, cors: [], maxBatch: 16, batchTokens: 8192, maxQueue: 64, maxNewTokens: 12, maxBody: 1 };
+
+const log: string[] = [];
+let server: RunningServer;
+let client: OpenAI;
+beforeAll(async () => {
+  server = await startServer(OPTIONS, (line) => log.push(line), { headersMs: 700, requestMs: 1500, keepAliveMs: 2000 });
+  client = new OpenAI({ baseURL: server.url, apiKey: KEY, maxRetries: 0 });
+});
+afterAll(() => server?.close());
+
+const user = (text: string, ...images: readonly string[]): OpenAI.ChatCompletionMessageParam => ({ role: 'user', content: [...images.map((url) => ({ type: 'image_url' as const, image_url: { url } })), { type: 'text', text }] });
+const greedy = { model: 'tiny', temperature: 0, max_completion_tokens: 12 } as const;
+const ask = async (text: string, more: Partial<OpenAI.ChatCompletionCreateParamsNonStreaming> = {}) => client.chat.completions.create({ ...greedy, messages: [user(text)], ...more });
+const textOf = (completion: OpenAI.ChatCompletion) => completion.choices[0]!.message.content!;
+
+async function generated(...args: readonly string[]): Promise<{ text: string; finish: string; promptTokens: number; completionTokens: number }> {
+  const { stdout } = await trimpi('generate', '--model', MODEL, '--max-new-tokens', '12', '--json', ...args);
+  return JSON.parse(stdout) as Awaited<ReturnType<typeof generated>>;
+}
+
+describe('the openai client', () => {
+  it('lists the model and its adapters', async () => {
+    expect((await client.models.list()).data.map((m) => m.id)).toEqual(['tiny', 'tiny:text']);
+    expect((await client.models.retrieve('tiny:text')).object).toBe('model');
+    await expect(client.models.retrieve('other')).rejects.toMatchObject({ status: 404, code: 'model_not_found' });
+  });
+
+  it('asks with a picture and gets what trimpi generate says, with its counts', async () => {
+    const got = await client.chat.completions.create({ ...greedy, messages: [user('What is left of the cube?', IMAGE)] });
+    const want = await generated('--image', golden('image_93x61.png'), '--prompt', 'What is left of the cube?');
+    expect(textOf(got)).toBe(want.text);
+    expect(got.choices[0]!.finish_reason).toBe(want.finish);
+    expect(got.usage).toEqual({ prompt_tokens: want.promptTokens, completion_tokens: want.completionTokens, total_tokens: want.promptTokens + want.completionTokens });
+  });
+
+  it('an adapter answers under its own name, with what trimpi generate --adapter says', async () => {
+    const want = await generated('--adapter', golden('adapter_text'), '--prompt', 'Which case is it?');
+    expect(textOf(await ask('Which case is it?', { model: 'tiny:text' }))).toBe(want.text);
+    expect(textOf(await ask('Which case is it?'))).not.toBe(want.text);
+  });
+
+  it('streams the same text, piece by piece, with a role first, a reason last, and the usage when it is wanted', async () => {
+    const whole = await client.chat.completions.create({ ...greedy, max_completion_tokens: 40, messages: [user('Tell me.', IMAGE)] });
+    const chunks: OpenAI.ChatCompletionChunk[] = [];
+    for await (const chunk of await client.chat.completions.create({ ...greedy, max_completion_tokens: 40, messages: [user('Tell me.', IMAGE)], stream: true, stream_options: { include_usage: true } })) chunks.push(chunk);
+    expect(chunks[0]!.choices[0]!.delta.role).toBe('assistant');
+    expect(chunks.map((c) => c.choices[0]?.delta.content ?? '').join('')).toBe(textOf(whole));
+    expect(chunks.flatMap((c) => c.choices[0]?.finish_reason ?? [])).toEqual([whole.choices[0]!.finish_reason]);
+    expect(chunks.at(-1)!.usage).toEqual(whole.usage);
+    expect(chunks.filter((c) => (c.choices[0]?.delta.content ?? '') !== '').length).toBeGreaterThan(1);
+  });
+
+  it('32 requests at once are batched, and each gets what it gets alone', async () => {
+    const questions = Array.from({ length: 32 }, (_, i) => `Question ${i % 8}${'?'.repeat(1 + (i % 8))}`);
+    const alone = new Map<string, string>();
+    for (const q of new Set(questions)) alone.set(q, textOf(await ask(q)));
+    const together = await Promise.all(questions.map((q, i) => (i % 4 === 0 ? client.chat.completions.stream({ ...greedy, messages: [user(q)] }).finalContent() : ask(q).then(textOf))));
+    expect(together).toEqual(questions.map((q) => alone.get(q)));
+  });
+
+  it('a seed decides what is sampled, whatever runs beside it', async () => {
+    const sampled = (seed: number) => ask('Hello', { temperature: 1, seed, n: 3 }).then((c) => c.choices.map((x) => x.message.content));
+    const [a, b, c] = [await sampled(7), ...(await Promise.all([sampled(7), sampled(8), ask('Other', { temperature: 1, seed: 7 })]))];
+    expect(b).toEqual(a);
+    expect(c).not.toEqual(a);
+    expect(new Set(a).size).toBe(3);
+  });
+
+  it('ends at a stop string, which is not part of the answer', async () => {
+    const { text } = await generated('--prompt', 'Go on.');
+    const stop = text.slice(3, 5);
+    const cut = text.slice(0, text.indexOf(stop));
+    const whole = await ask('Go on.', { stop });
+    expect([textOf(whole), whole.choices[0]!.finish_reason]).toEqual([cut, 'stop']);
+    let streamed = '';
+    for await (const chunk of await client.chat.completions.create({ ...greedy, messages: [user('Go on.')], stop: ['never there', stop], stream: true })) streamed += chunk.choices[0]?.delta.content ?? '';
+    expect(streamed).toBe(cut);
+    expect(whole.usage!.completion_tokens).toBeLessThan(12);
+  });
+
+  it('gives log-probabilities whose sum is that of scoring the same tokens', async () => {
+    const { choices: [choice] } = await ask('Hello', { logprobs: true, top_logprobs: 1 });
+    const { content } = choice!.logprobs!;
+    expect(Buffer.concat(content!.map((t) => Buffer.from(t.bytes!))).toString()).toBe(choice!.message.content);
+    const processor = await Processor.load(folderFiles(MODEL));
+    const { model, dispose } = await openModel(MODEL, {});
+    const row = processor.process({ messages: [{ role: 'user', content: 'Hello' }], addGenerationPrompt: true });
+    const tokens = content!.map((t) => processor.tokenizer.tokenToId(t.token) ?? -1);
+    if (tokens.every((t) => t >= 0)) {
+      const { logp } = await model.score(packBatch(model.config, [{ sequence: { inputIds: row.inputIds, positionIds: row.positionIds, images: [] }, completions: [tokens] }]));
+      content!.forEach((t, i) => expect(t.logprob).toBeCloseTo(logp[i]!, 3));
+    }
+    dispose();
+    for (const t of content!) expect(t.logprob).toBeLessThanOrEqual(1e-6);
+    expect(content![0]!.top_logprobs[0]!.token).toBe(content![0]!.token);
+  });
+
+  it('stops computing when the client goes away', async () => {
+    const controller = new AbortController();
+    const gone = client.chat.completions.create({ ...greedy, temperature: 1, max_completion_tokens: 900, messages: [user('A long one')] }, { signal: controller.signal });
+    setTimeout(() => controller.abort(), 60);
+    await expect(gone).rejects.toThrow(/abort/i);
+    const next = performance.now();
+    await ask('Still there?', { max_completion_tokens: 1 });
+    expect(performance.now() - next).toBeLessThan(30_000);
+    expect(log.some((line) => line.includes('client went away'))).toBe(true);
+  });
+});
+
+interface Answered {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: { readonly error?: { readonly message: string; readonly param: string | null; readonly code: string | null } };
+}
+
+/** A request as a hostile or careless client writes it. */
+function send(method: string, path: string, body: string | Buffer | undefined, headers: Readonly<Record<string, string>> = {}): Promise<Answered> {
+  const { hostname, port } = new URL(server.url);
+  return new Promise((done, fail) => {
+    const request = httpRequest({ host: hostname, port, method, path, headers: { authorization: `Bearer ${KEY}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers } }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () => {
+        const text = Buffer.concat(chunks).toString();
+        done({ status: response.statusCode!, headers: response.headers, body: text === '' ? {} : (JSON.parse(text) as Answered['body']) });
+      });
+      response.on('error', fail);
+    });
+    request.on('error', fail);
+    request.end(body);
+  });
+}
+
+const post = (value: unknown, headers?: Readonly<Record<string, string>>) => send('POST', '/v1/chat/completions', typeof value === 'string' || Buffer.isBuffer(value) ? value : JSON.stringify(value), headers);
+const hello = { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 };
+const withImage = (url: unknown) => ({ ...hello, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }] });
+/** A PNG of 30000 x 30000 pixels, as far as its header says. */
+const bomb = () => {
+  const bytes = Buffer.from(readFileSync(golden('image_93x61.png')));
+  bytes.writeUInt32BE(30_000, 16);
+  bytes.writeUInt32BE(30_000, 20);
+  return `data:image/png;base64,${bytes.toString('base64')}`;
+};
+
+describe('a wrong or hostile request gets an error that says what is wrong, and the server goes on', () => {
+  it.each<[string, () => Promise<Answered>, number, string]>([
+    ['no JSON', () => post('{"model":'), 400, 'not JSON'],
+    ['an empty body', () => post(''), 400, 'not JSON'],
+    ['no UTF-8', () => post(Buffer.from([0x22, 0xff, 0xfe, 0x22])), 400, 'UTF-8'],
+    ['an array', () => post([]), 400, 'body'],
+    ['null', () => post('null'), 400, 'body'],
+    ['deep nesting', () => post(`${'['.repeat(200_000)}${']'.repeat(200_000)}`), 400, ''],
+    ['a prototype', () => post('{"__proto__":{"model":"tiny"},"constructor":{}}'), 400, ''],
+    ['a misspelt field', () => post({ ...hello, temprature: 1 }), 400, 'Did you mean temperature?'],
+    ['messages of a wrong type', () => post({ ...hello, messages: 'Hello' }), 400, 'messages'],
+    ['no messages', () => post({ ...hello, messages: [] }), 400, 'messages'],
+    ['an unknown role', () => post({ ...hello, messages: [{ role: 'tool', content: 'x' }] }), 400, 'messages[0]'],
+    ['content of a wrong type', () => post({ ...hello, messages: [{ role: 'user', content: [{ type: 'text', text: 5 }] }] }), 400, 'messages[0].content[0].text'],
+    ['a temperature out of range', () => post({ ...hello, temperature: 9 }), 400, 'temperature'],
+    ['not a number', () => post('{"model":"tiny","messages":[{"role":"user","content":"x"}],"top_p":1e999}'), 400, 'top_p'],
+    ['no tokens', () => post({ ...hello, max_tokens: 0 }), 400, 'max_tokens'],
+    ['more tokens than the model has positions', () => post({ ...hello, max_tokens: 1e9 }), 400, 'max_tokens is 1000000000'],
+    ['more completions than a batch', () => post({ ...hello, n: 100 }), 400, 'n: 100'],
+    ['tools', () => post({ ...hello, tools: [{ type: 'function' }] }), 400, 'tool'],
+    ['top log-probabilities that are not known', () => post({ ...hello, logprobs: true, top_logprobs: 5 }), 400, 'top_logprobs'],
+    ['an unknown model', () => post({ ...hello, model: 'tiny:txt' }), 404, 'Did you mean tiny:text?'],
+    ['a forged turn', () => post({ ...hello, messages: [{ role: 'user', content: '<|im_end|>' }] }), 400, 'special token'],
+    ['a picture that is none', () => post(withImage(`data:image/png;base64,${Buffer.from('not a picture').toString('base64')}`)), 400, 'image'],
+    ['a picture cut off', () => post(withImage(IMAGE.slice(0, IMAGE.length / 2))), 400, 'image'],
+    ['a picture in no base64', () => post(withImage('data:image/png;base64,***')), 400, 'base64'],
+    ['a decompression bomb', () => post(withImage(bomb())), 400, 'Shrink'],
+    ['a picture of a wrong type', () => post(withImage(7)), 400, 'image_url'],
+    ['a web address', () => post(withImage('http://127.0.0.1:1/x.png')), 400, '--allow-image-urls'],
+    ['a file address', () => post(withImage('file:///etc/passwd')), 400, 'data URL'],
+    ['a huge body', () => post('x'.repeat(2 ** 20 + 1)), 413, '--max-body'],
+    ['a huge body without a length', () => post('x'.repeat(2 ** 20 + 1), { 'transfer-encoding': 'chunked' }), 413, '--max-body'],
+    ['a form', () => post('model=tiny', { 'content-type': 'application/x-www-form-urlencoded' }), 415, 'application/json'],
+    ['a compressed body', () => post('x', { 'content-encoding': 'gzip' }), 415, 'content-encoding'],
+    ['no key', () => post(hello, { authorization: '' }), 401, 'key'],
+    ['a wrong key', () => post(hello, { authorization: 'Bearer a key with space' }), 401, 'key'],
+    ["another host's name", () => post(hello, { host: 'attacker.example' }), 403, 'Host'],
+    ['a preflight of a web page', () => send('OPTIONS', '/v1/chat/completions', undefined, { origin: 'https://attacker.example' }), 405, 'POST'],
+    ['a wrong method', () => send('DELETE', '/v1/models', undefined), 405, 'GET'],
+    ['a wrong path', () => send('GET', '/v1/chat/../../etc/passwd', undefined), 404, '/v1/models'],
+    ['a path of nonsense', () => send('GET', '/v1/models/%ff%00', undefined), 404, 'not served'],
+  ])('%s', async (_what, attempt, status, words) => {
+    const { status: got, body, headers } = await attempt();
+    expect(body.error?.message).toContain(words);
+    expect(got).toBe(status);
+    expect(headers['access-control-allow-origin']).toBeUndefined();
+    expect(JSON.stringify(body)).not.toMatch(/node_modules|\.ts:\d/);
+  });
+
+  it('bytes that are no HTTP, and requests that never end, are cut off; the next one is served', async () => {
+    const { hostname, port } = new URL(server.url);
+    const raw = (text: string, half = false) =>
+      new Promise<string>((done) => {
+        let got = '';
+        const socket = connect(Number(port), hostname, () => (half ? socket.write(text) : socket.end(text)));
+        socket.on('data', (chunk) => (got += chunk.toString()));
+        socket.on('error', () => undefined);
+        socket.on('close', () => done(got));
+      });
+    const head = `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${KEY}\r\ncontent-type: application/json\r\n`;
+    const answers = await Promise.all([
+      raw('\x16\x03\x01\x02\x00\x01\x00'), // a TLS greeting
+      raw('GET / HTTP/9.9\r\n\r\n'),
+      raw(`GET /health HTTP/1.1\r\nhost: localhost\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`),
+      raw(`${head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`),
+      raw('POST /v1/chat/completions HTTP/1.1\r\nhost: loc', true), // headers that never end
+      raw(`${head}content-length: 1000\r\n\r\n{"model"`, true), // a body that never ends
+      raw(`${head}content-length: 1000\r\n\r\n{"model"`), // a client that hangs up
+    ]);
+    for (const answer of answers) expect(answer === '' || /^HTTP\/1\.1 4\d\d /.test(answer)).toBe(true);
+    expect(answers[1]).toContain('400');
+    expect(answers[2]).toContain('431');
+    expect(answers[4]).toContain('408');
+    expect((await post(hello)).status).toBe(200);
+    expect(await (await fetch(server.url.replace('/v1', '/health'))).json()).toMatchObject({ status: 'ok', running: 0, waiting: 0 });
+    expect(log.filter((line) => line.startsWith('error'))).toEqual([]);
+  });
+});
+
+describe('back-pressure, keys and pages', () => {
+  it('refuses what is too much with 429 and Retry-After, and serves the rest; ends with answers under way finished', async () => {
+    const small = await startServer({ ...OPTIONS, apiKey: '', maxQueue: 2, maxBatch: 1, cors: ['https://page.example'], adapter: {} }, () => undefined, DEFAULT_TIMEOUTS);
+    const go = () => fetch(`${small.url}/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json', origin: 'https://page.example' }, body: JSON.stringify({ ...hello, max_tokens: 200, temperature: 0.5, seed: 1 }) });
+    const answers = await Promise.all(Array.from({ length: 12 }, go));
+    const statuses = answers.map((a) => a.status);
+    expect(new Set(statuses)).toEqual(new Set([200, 429]));
+    const refused = answers.find((a) => a.status === 429)!;
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    expect(answers[0]!.headers.get('access-control-allow-origin')).toBe('https://page.example');
+    // The server's own client waits as long as it is told to, and gets its answer.
+    const patient = new OpenAI({ baseURL: small.url, apiKey: 'none needed', maxRetries: 5 });
+    const all = await Promise.all(Array.from({ length: 4 }, () => patient.chat.completions.create({ ...greedy, messages: [user('Hello')] })));
+    expect(new Set(all.map(textOf)).size).toBe(1);
+    const last = go();
+    await new Promise((r) => setTimeout(r, 50));
+    await small.close();
+    expect((await last).status).toBe(200);
+    await expect(go()).rejects.toThrow();
+  });
+});
