@@ -1,7 +1,7 @@
 /** @file Algorithms that no library of the golden file has, against closed forms worked out by hand. */
 import { describe, expect, it } from 'vitest';
 import {
-  aspoAdvantages, bapo, clip, dispo, essLearningRateScale, groupNorm, hdpoChannels, hgpoAdvantages, klInReward, llds, maxVarianceSubset, mdpo, objective, otcGroupRewards, otcReward, fromVerl, poro, poroGrpo, reinforce, riskPoAdvantages,
+  aspoAdvantages, bapo, clip, constantLength, dispo, essLearningRateScale, groupNorm, hdpoChannels, hgpoAdvantages, klInReward, llds, maxVarianceSubset, mdpo, objective, otcGroupRewards, otcReward, fromVerl, poro, poroGrpo, reinforce, riskPoAdvantages,
   rolloutMetrics, sequenceMean, toolPoAdvantages, toolRlReward, tokenSum, topTokens, updateAdaptiveEntropy, xrpoAdvantages, grpo, entropyBonus, tokenMean, effectiveSampleSize, policyGap, reinforcePlusPlusTokens,
 } from './index.ts';
 import type { Surrogate } from './surrogates/surrogate.ts';
@@ -259,6 +259,7 @@ describe('state and update control', () => {
     expect(essLearningRateScale([0, -100])).toBeCloseTo(Math.SQRT1_2, 12);
     expect(essLearningRateScale([0, -100], { scaling: 'linear' })).toBeCloseTo(0.5, 12);
     expect(essLearningRateScale([0, -100], { base: 0.25 })).toBe(1);
+    expect(() => essLearningRateScale([0, NaN])).toThrow(/logWeights\[1\]/);
     expect(effectiveSampleSize([Math.log(3), 0])).toBeCloseTo(16 / 20, 12);
   });
   it('the entropy coefficient follows its target', () => {
@@ -279,6 +280,12 @@ describe('state and update control', () => {
     const top = objective({ ...base, entropyBonus: entropyBonus(0.1, { topEntropyQuantile: 0.5 }) }).loss(input);
     expect(top.loss).toBeCloseTo(-0.3, 12);
     expect(() => objective({ ...base, entropyBonus: entropyBonus(0.1) }).loss({ ...input, entropy: undefined })).toThrow(/entropy/);
+  });
+});
+
+describe('an empty batch', () => {
+  it.each([tokenMean(), tokenMean({ local: true }), sequenceMean(), sequenceMean({ over: 'non-empty' }), constantLength(), constantLength({ over: 'non-empty', maxCompletionLength: 8 })])('has a loss of 0 under $name', (aggregation) => {
+    expect(objective({ name: 'empty', advantage: groupNorm(), surrogate: reinforce(), aggregation }).loss({ logps: [NaN, NaN], oldLogps: [NaN, NaN], advantages: [1], mask: [0, 0], shape: [1, 2] })).toMatchObject({ loss: 0, dLogp: Float64Array.of(0, 0) });
   });
 });
 

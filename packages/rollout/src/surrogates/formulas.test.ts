@@ -30,7 +30,7 @@ const gaps = [-30, -21, -20, -3, -1, -0.4, -0.1, -0.01, 0, 0.01, 0.1, 0.2, 0.4, 
 const beyond = [3, 19.9, 20, 21, 30];
 const advantages = [2, 0, -1.5];
 
-/** Rows with each advantage over all gaps; the first and the fourth position are masked and hold NaN. */
+/** Rows with each advantage over all gaps; the second and the fifth position are masked and hold NaN. */
 function batch(xs: readonly number[]) {
   const columns = xs.length + 2;
   const tokens: (Token | undefined)[] = advantages.flatMap((a, i) => {
@@ -38,7 +38,7 @@ function batch(xs: readonly number[]) {
       const old = -3 - 0.17 * k - 0.05 * i;
       return { x: x + old - old, a, old, logp: x + old };
     });
-    return [undefined, ...row.slice(0, 2), undefined, ...row.slice(2)];
+    return [...row.slice(0, 1), undefined, ...row.slice(1, 3), undefined, ...row.slice(3)];
   });
   return { tokens, columns, input: { logps: tokens.map((t) => t?.logp ?? NaN), oldLogps: tokens.map((t) => t?.old ?? NaN), mask: tokens.map((t) => (t === undefined ? 0 : 1)), shape: [advantages.length, columns] as [number, number] } };
 }

@@ -80,6 +80,14 @@ describe('importance weights', () => {
     near(run({ batchNormalize: true, level: 'sequence' }), [6 / sequences, 6 / sequences, 0, 1 / 16 / sequences, 1 / 16 / sequences, 0]);
     const geometric = (Math.sqrt(6) + 0.25) / 2;
     near(run({ batchNormalize: true, level: 'geometric' }), [Math.sqrt(6) / geometric, Math.sqrt(6) / geometric, 0, 0.25 / geometric, 0.25 / geometric, 0], 6);
+    // Rows of two tokens and of one: a mean of tokens weighs them by length, a mean of sequences does not.
+    const uneven = [LN2, 2 * LN2, -LN2, NaN];
+    const perToken = (2 + 4 + 0.5) / 3;
+    near(run({ batchNormalize: true }, {}, uneven), [2 / perToken, 4 / perToken, 0.5 / perToken, 0]);
+    const perSequence = (8 + 0.5) / 2;
+    near(run({ batchNormalize: true, level: 'sequence' }, {}, uneven), [8 / perSequence, 8 / perSequence, 0.5 / perSequence, 0]);
+    const perGeometric = (Math.sqrt(8) + 0.5) / 2;
+    near(run({ batchNormalize: true, level: 'geometric' }, {}, uneven), [Math.sqrt(8) / perGeometric, Math.sqrt(8) / perGeometric, 0.5 / perGeometric, 0], 6);
     // A masked row is in no mean; a mean of almost 0 divides nothing.
     near(run({ batchNormalize: true, level: 'sequence' }, {}, [LN2, LN2, NaN, NaN]), [1, 1, 0, 0]);
     expect(run({ batchNormalize: true, mode: 'mask', min: 10 })).toEqual([0, 0, 0, 0, 0, 0]);
@@ -97,6 +105,9 @@ describe('importance weights', () => {
     expect(() => importanceWeights({ max: -1 })).toThrow(/max/);
     expect(() => importanceWeights({ max: NaN })).toThrow(/max/);
     expect(() => importanceWeights({ min: 2, max: 1 })).toThrow(/must not be above max 1/);
+    expect(() => importanceWeights({ min: 2 })).not.toThrow();
+    expect(() => importanceWeights({ max: 0 })).not.toThrow();
+    expect(() => importanceWeights({ min: 1, max: 1 })).not.toThrow();
     expect(() => importanceWeights({ min: 1, max: 2 })).not.toThrow();
   });
 });
