@@ -4,11 +4,11 @@ import { init, use } from 'echarts/core';
 import { BarChart, CustomChart, LineChart } from 'echarts/charts';
 import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components';
 import { SVGRenderer } from 'echarts/renderers';
-import type { Curve, ReportExample, RunReport } from './report.ts';
+import type { Curve, ReportExample, RunReport, SampledCompletion } from './report.ts';
 
 use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
-export function renderReport(report: RunReport, curves: readonly Curve[], examples: readonly ReportExample[]): string {
+export function renderReport(report: RunReport, curves: readonly Curve[], examples: readonly ReportExample[], samples: readonly { readonly stage: string; readonly lines: readonly SampledCompletion[] }[] = []): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escape(report.title)}</title>
@@ -19,10 +19,12 @@ export function renderReport(report: RunReport, curves: readonly Curve[], exampl
 <h2>Accuracy on unseen images</h2>
 <figure tabindex="0">${stageBars(report)}<figcaption>Accuracy with 95 % Wilson intervals. All stages answer without the policy; the first bar has it in the prompt.</figcaption></figure>
 ${table(report)}
+${reinforcement(report)}
 <h2>Training</h2>
 ${groupBy(curves).map(([name, group]) => `<figure tabindex="0">${lines(name, group)}</figure>`).join('')}
 <h2>Answers</h2>
 ${examples.map(example).join('')}
+${samples.some((s) => s.lines.length > 0) ? `<h2>Sampled completions</h2>${samples.map(sampled).join('')}` : ''}
 <h2>Settings</h2><pre tabindex="0">${escape(JSON.stringify(report.settings, null, 2))}</pre>
 </main></body></html>
 `;
@@ -55,6 +57,24 @@ ${row('Majority answer', [percent(report.majority), '', '', '', '', '', ''])}
 ${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), '', ''])}
 ${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
 </tbody></table>`;
+}
+
+/** What the RL stages learnt from, and where their time went. */
+function reinforcement(report: RunReport): string {
+  const stages = report.stages.flatMap((s) => (s.rl === undefined ? [] : [{ title: s.title, branching: s.branchingError, rl: s.rl }]));
+  if (stages.length === 0) return '';
+  const percent = (x: number | undefined) => (x === undefined ? '' : `${(100 * x).toFixed(1)} %`);
+  const parts = [...new Set(stages.flatMap(({ rl }) => Object.keys(rl.time)))];
+  const cells = (title: string, values: readonly string[]) => `<tr><td>${escape(title)}</td>${values.map((v) => `<td>${v}</td>`).join('')}</tr>`;
+  return `<h2>Reinforcement learning</h2><table tabindex="0"><thead><tr><th>Stage</th><th>Rollouts</th><th>Groups with an advantage</th><th>Accuracy, policy-free</th><th>Accuracy, policy-aware</th>${parts.map((p) => `<th>${escape(p)}</th>`).join('')}</tr></thead><tbody>
+${stages.map(({ title, rl }) => cells(title, [String(rl.rollouts), percent(rl.groupsWithAdvantage), percent(rl.accuracyFree), percent(rl.accuracyPolicy), ...parts.map((p) => percent(rl.time[p]))])).join('\n')}
+</tbody></table><p>Accuracies of sampled rollouts, last quarter of the steps. The last columns are shares of a step's time.</p>`;
+}
+
+function sampled({ stage, lines }: { readonly stage: string; readonly lines: readonly SampledCompletion[] }): string {
+  return `<details><summary>${escape(stage)}: ${lines.length} completions</summary><table tabindex="0"><thead><tr><th>Completion</th><th>Step</th><th>Question</th><th>Origin</th><th>Accuracy</th><th>Advantage</th></tr></thead><tbody>
+${lines.map((l) => `<tr><td><code>${escape(l.text)}</code></td><td>${l.step}</td><td>${escape(l.id)}</td><td>${escape(l.origin)}</td><td>${l.accuracy}</td><td>${l.advantage.toFixed(2)}</td></tr>`).join('\n')}
+</tbody></table></details>`;
 }
 
 function stageBars(report: RunReport): string {

@@ -14,6 +14,33 @@ export interface StageReport extends Proportion {
   /** Tokens trained on in a second; 0 for a stage without training. */
   readonly tokensPerSecond: number;
   readonly seconds: number;
+  /** Average absolute difference between how often ids are cited and how often they should be (the paper's branching error). */
+  readonly branchingError?: number;
+  /** Exact McNemar test against the stage it started from. */
+  readonly pAgainstBefore?: number;
+  /** RL only. */
+  readonly rl?: RlReport;
+}
+
+export interface RlReport {
+  /** Mean share of sampled groups in which some rollout has an advantage. */
+  readonly groupsWithAdvantage: number;
+  /** Mean accuracy of the sampled rollouts in the last quarter of the steps, by origin. */
+  readonly accuracyFree: number;
+  readonly accuracyPolicy?: number;
+  readonly rollouts: number;
+  /** Shares of the steps' time: generation, reward, rescoring, update; and what was not spent waiting for the device. */
+  readonly time: Readonly<Record<string, number>>;
+}
+
+/** A line of the file of sampled completions. */
+export interface SampledCompletion {
+  readonly step: number;
+  readonly id: string;
+  readonly origin: string;
+  readonly text: string;
+  readonly accuracy: number;
+  readonly advantage: number;
 }
 
 export interface Curve {
@@ -39,6 +66,10 @@ export interface RunReport {
   readonly majority: number;
   /** The base with the policy in its prompt. */
   readonly inContext: Proportion & { readonly promptTokens: number; readonly prefillMs: number };
+  /** What can be answered without reading the policy: the number of objects, a histogram of attributes. */
+  readonly shortcuts?: { readonly objectCount: number; readonly histogram: number };
+  /** Mean prompt tokens if the policies were written in the paper's prose, with and without the policy, same tokenizer. */
+  readonly canonical?: { readonly withPolicy: number; readonly withoutPolicy: number };
   readonly stages: readonly StageReport[];
   /** What the numbers say in plain sentences, the disappointing ones included. */
   readonly findings: readonly string[];
@@ -61,6 +92,8 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
     if (last.low > Math.max(report.chance, report.majority)) out.push(`At the end the model answers without the policy above chance (${percent(report.chance)}) and above the majority answer (${percent(report.majority)}).`);
     else out.push(`At the end the model is not measurably above chance (${percent(report.chance)}) or the majority answer (${percent(report.majority)}).`);
     out.push(`Its prompts hold ${last.promptTokens.toFixed(0)} tokens, against ${report.inContext.promptTokens.toFixed(0)} with the policy (${percent(1 - last.promptTokens / report.inContext.promptTokens)} fewer); prefill takes ${last.prefillMs.toFixed(1)} ms against ${report.inContext.prefillMs.toFixed(1)} ms.`);
+    if (report.canonical !== undefined) out.push(`With the same policies in the paper's prose, prompts would hold ${report.canonical.withoutPolicy.toFixed(0)} tokens against ${report.canonical.withPolicy.toFixed(0)} (${percent(1 - report.canonical.withoutPolicy / report.canonical.withPolicy)} fewer), counted with the same tokenizer.`);
+    if (report.shortcuts !== undefined) out.push(`Shortcuts that read no policy: the number of objects alone answers ${percent(report.shortcuts.objectCount)}, a histogram of attributes learnt from all training answers ${percent(report.shortcuts.histogram)}.`);
   }
   return out;
 }

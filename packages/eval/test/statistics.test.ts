@@ -1,0 +1,69 @@
+import { clevrPolicy } from '@trimpi/datasets';
+import { describe, expect, it } from 'vitest';
+import { compactReferral, mcnemar, meanInterval, pairedTest, sliceAccuracy, studentQuantile, unseenCells, verdict } from '../src/index.ts';
+
+describe('over seeds', () => {
+  it("Student's quantiles are those of the tables (Fisher and Yates)", () => {
+    for (const [df, t] of [[1, 12.7062], [2, 4.3027], [4, 2.7764], [9, 2.2622], [30, 2.0423], [120, 1.9799]] as const) expect(studentQuantile(0.975, df)).toBeCloseTo(t, 4);
+    // df 1 is Cauchy's distribution, df 2 has a closed form.
+    expect(studentQuantile(0.9, 1)).toBeCloseTo(Math.tan(Math.PI * 0.4), 10);
+    expect(studentQuantile(0.9, 2)).toBeCloseTo(0.8 / Math.sqrt(2 * 0.9 * 0.1), 10);
+    expect(() => studentQuantile(0.4, 3)).toThrow(/p: is 0.4/);
+  });
+
+  it('mean, deviation and interval', () => {
+    const m = meanInterval([0.6, 0.7, 0.8]);
+    expect(m.mean).toBeCloseTo(0.7, 12);
+    expect(m.sd).toBeCloseTo(0.1, 12);
+    expect(m.high - m.mean).toBeCloseTo((4.30265 * 0.1) / Math.sqrt(3), 5);
+    expect(meanInterval([0.5])).toMatchObject({ mean: 0.5, low: -Infinity, high: Infinity });
+    expect(() => meanInterval([])).toThrow(/empty/);
+  });
+});
+
+describe('pairs', () => {
+  const seed = (right: string) => [...right].map((c) => c === '1');
+  it('pools the pairs of all seeds and counts the seeds', () => {
+    const a = [seed('110000'), seed('100000')];
+    const b = [seed('111110'), seed('100000')];
+    const test = pairedTest(a, b);
+    expect(test).toMatchObject({ a: 3 / 12, b: 6 / 12, n: 12, seeds: { better: 1, worse: 0, equal: 1 } });
+    expect(test.p).toBe(mcnemar(a.flat(), b.flat()));
+    expect(test.p).toBeCloseTo(0.25, 12);
+    expect(() => pairedTest(a, [seed('1')])).toThrow(/seeds/);
+    expect(() => pairedTest([seed('1')], [seed('11')])).toThrow(/outcomes/);
+  });
+
+  it('a claim is reproduced, contradicted, or left open', () => {
+    const rest = { n: 100, seeds: { better: 1, worse: 0, equal: 0 } };
+    expect(verdict({ a: 0.2, b: 0.6, p: 0.001, ...rest })).toBe('reproduced');
+    expect(verdict({ a: 0.6, b: 0.2, p: 0.001, ...rest })).toBe('not reproduced');
+    expect(verdict({ a: 0.2, b: 0.6, p: 0.2, ...rest })).toBe('not significant');
+  });
+});
+
+describe('slices', () => {
+  it('cells that training does not show', () => {
+    const train = [{ policyId: 'a', leafId: '1.1' }, { policyId: 'b', leafId: '1.2' }];
+    const inside = unseenCells(train, [{ policyId: 'a', leafId: '1.1' }, { policyId: 'a', leafId: '1.2' }, { policyId: 'b', leafId: '1.1' }]);
+    expect(inside).toEqual([false, true, true]);
+    expect(sliceAccuracy([true, true, false], inside)).toMatchObject({ accuracy: 0.5, n: 2 });
+    expect(sliceAccuracy([true], [false])).toBeNull();
+  });
+});
+
+describe('referral', () => {
+  it('right reasoning scores 10, statements about another policy less', () => {
+    const data = clevrPolicy({ n: 3, policies: 2, style: 'compact', seed: 'referral', train: 40, test: 0, reasoned: 40, width: 112, height: 84 });
+    for (let i = 0; i < 40; i++) {
+      const { response, path } = data.example('train', i);
+      const [own, other] = [data.policies[i % 2]!, data.policies[1 - (i % 2)]!];
+      expect(compactReferral(response, own.tree)).toEqual({ score: 10, correct: path.length + 1, cited: path.length + 1 });
+      expect(compactReferral(response, other.tree).correct).toBeLessThanOrEqual(path.length + 1);
+    }
+    const wrong = compactReferral(data.example('train', 0).response, data.policies[1]!.tree);
+    expect(wrong.score).toBeLessThan(10);
+    expect(compactReferral('nothing', data.policies[0]!.tree)).toEqual({ score: 0, correct: 0, cited: 0 });
+    expect(compactReferral('<think> 9.9 ask', data.policies[0]!.tree).score).toBe(0);
+  });
+});
