@@ -1,3 +1,4 @@
+export { WordCodec } from './base/words.ts';
 export { DEMO_CONFIG, resolveConfig, type RlConfig, type RunConfig, type StageConfig } from './config.ts';
 export { makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreItem } from './data.ts';
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
