@@ -1,16 +1,21 @@
 import { PipelineError } from './errors.ts';
 
-/** A run of all stages on ClevrPolicy-T with the tiny base. Learning rates and steps are the demo's where not given. */
-export interface RunConfig {
+/** What the data of a run are made from. */
+export interface DataConfig {
   readonly seed: number;
   /** Depth of the policies' trees. */
-  readonly n: 1 | 2 | 3;
+  readonly n: number;
   readonly policies: number;
   /** Training scenes of each policy; the first `reasonedPerPolicy` of them come with reasoning. */
   readonly trainPerPolicy: number;
   readonly reasonedPerPolicy: number;
   /** Unseen questions in all. */
   readonly testSize: number;
+}
+
+/** A run of all stages on ClevrPolicy-T with the tiny base. Learning rates and steps are the demo's where not given. */
+export interface RunConfig extends DataConfig {
+  readonly n: 1 | 2 | 3;
   readonly vmCpt: StageConfig;
   readonly sft: StageConfig & { readonly r: number; readonly loraAlpha: number };
   readonly rl: RlConfig;

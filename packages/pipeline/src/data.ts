@@ -4,10 +4,10 @@ import { type BatchImage, defaultPreprocessorConfig, patchify, type TokenSequenc
 import type { RlExample, SupervisedRow } from '@trimpi/trainers';
 import { TINY_BASE_SCENES } from './base/scenes.ts';
 import { RowBuilder, type WordCodec } from './base/words.ts';
-import type { RunConfig } from './config.ts';
+import type { DataConfig } from './config.ts';
 
-export interface RunItem {
-  readonly example: ClevrPolicyExample;
+export interface RunItem<E extends ClevrPolicyExample = ClevrPolicyExample> {
+  readonly example: E;
   readonly image: BatchImage;
 }
 
@@ -19,7 +19,7 @@ export interface RunData {
   readonly test: readonly RunItem[];
 }
 
-export function runDataset(config: RunConfig): ClevrPolicyDataset {
+export function runDataset(config: DataConfig): ClevrPolicyDataset {
   return clevrPolicy({
     ...TINY_BASE_SCENES,
     seed: `run ${config.seed}`,
@@ -34,25 +34,26 @@ export function runDataset(config: RunConfig): ClevrPolicyDataset {
   });
 }
 
-export async function makeRunData(model: VisionLanguageModel, config: RunConfig, onProgress?: (done: number, of: number) => void): Promise<RunData> {
+export async function makeRunData(model: VisionLanguageModel, config: DataConfig, onProgress?: (done: number, of: number) => void): Promise<RunData> {
   const dataset = runDataset(config);
+  const [trainSize, testSize] = [dataset.size('train'), dataset.size('test')];
+  const of = (split: Split, size: number, before: number) => encodeExamples(model, size, (i) => dataset.example(split, i), (done) => onProgress?.(before + done, trainSize + testSize));
+  const train = await of('train', trainSize, 0);
+  return { dataset, train, reasoned: train.filter((t) => t.example.reasoned), test: await of('test', testSize, trainSize) };
+}
+
+/** Draws `count` examples and lets the frozen vision tower encode their images. */
+export async function encodeExamples<E extends ClevrPolicyExample>(model: VisionLanguageModel, count: number, example: (index: number) => E, onProgress?: (done: number) => void): Promise<RunItem<E>[]> {
   const preprocessor = defaultPreprocessorConfig(model.config);
-  const total = dataset.size('train') + dataset.size('test');
-  let done = 0;
-  const encode = async (split: Split): Promise<RunItem[]> => {
-    const items: RunItem[] = [];
-    for (let i = 0; i < dataset.size(split); i += 32) {
-      const examples = Array.from({ length: Math.min(32, dataset.size(split) - i) }, (_, k) => dataset.example(split, i + k));
-      const images = await model.encodeImages(examples.map(({ images: [image] }) => patchify(image!.rgb, image!.width, image!.height, preprocessor)));
-      examples.forEach((example, k) => items.push({ example, image: images[k]! }));
-      done += examples.length;
-      onProgress?.(done, total);
-      await new Promise((r) => setTimeout(r));
-    }
-    return items;
-  };
-  const train = await encode('train');
-  return { dataset, train, reasoned: train.filter((t) => t.example.reasoned), test: await encode('test') };
+  const items: RunItem<E>[] = [];
+  for (let i = 0; i < count; i += 32) {
+    const examples = Array.from({ length: Math.min(32, count - i) }, (_, k) => example(i + k));
+    const images = await model.encodeImages(examples.map(({ images: [image] }) => patchify(image!.rgb, image!.width, image!.height, preprocessor)));
+    examples.forEach((e, k) => items.push({ example: e, image: images[k]! }));
+    onProgress?.(items.length);
+    await new Promise((r) => setTimeout(r));
+  }
+  return items;
 }
 
 /** Writes prompts and rows in the tiny base's words. */
@@ -81,6 +82,12 @@ export class PromptWriter {
   /** Eq. 6: no policy; reasoning and answer are the targets. */
   sftRow({ example, image }: RunItem): SupervisedRow {
     const row = this.#prompt(example, image, false).text(example.response, 1).end(1);
+    return { sequence: row.sequence(), lossMask: row.weights };
+  }
+
+  /** Direct SFT: no policy and no reasoning; the answer is the target. */
+  directRow({ example, image }: RunItem): SupervisedRow {
+    const row = this.#prompt(example, image, false).text(`\\boxed{ ${example.answer} }`, 1).end(1);
     return { sequence: row.sequence(), lossMask: row.weights };
   }
 

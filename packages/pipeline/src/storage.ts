@@ -1,3 +1,5 @@
+import { PipelineError } from './errors.ts';
+
 /** Where a run keeps its files: a folder in Node, OPFS or memory in a browser. */
 export interface RunStorage {
   /** In words, for messages. */
@@ -15,5 +17,20 @@ export function memoryStorage(): RunStorage & { readonly files: Map<string, Uint
     files,
     read: async (file) => files.get(file) ?? null,
     write: async (file, data) => void files.set(file, typeof data === 'string' ? new TextEncoder().encode(data) : data.slice()),
+  };
+}
+
+/** Storage whose failures are typed and say that nothing saved before is lost. */
+export function checkedStorage(storage: RunStorage): RunStorage {
+  return {
+    name: storage.name,
+    read: (file) => storage.read(file),
+    async write(file, data) {
+      try {
+        await storage.write(file, data);
+      } catch (cause) {
+        throw new PipelineError('storage', `${storage.name}/${file}`, `could not be written (${cause instanceof Error ? cause.message : String(cause)}).`, 'Make room or give another folder; what was saved before is still there, and the run goes on from it.', { cause });
+      }
+    },
   };
 }

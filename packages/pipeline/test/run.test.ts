@@ -1,3 +1,4 @@
+import type { RunReport } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { memoryStorage, resolveConfig, run, type RunEvent, type RunOptions, type StageName } from '../src/index.ts';
@@ -20,7 +21,7 @@ const start = (storage: Storage, more: Partial<RunOptions> = {}) => run({ config
 /** Weights and results, without what depends on the clock. */
 const outcome = (storage: Storage) => {
   const report = JSON.parse(new TextDecoder().decode(storage.files.get('report.json'))) as Record<string, unknown> & { stages: Record<string, unknown>[]; inContext: Record<string, unknown>; findings: string[] };
-  const timeless: typeof report = { ...report, seconds: 0, inContext: { ...report.inContext, prefillMs: 0 }, stages: report.stages.map((s): Record<string, unknown> => ({ ...s, prefillMs: 0, tokensPerSecond: 0, seconds: 0 })), findings: report.findings.map((f) => f.replace(/prefill takes.*/, '')) };
+  const timeless: typeof report = { ...report, seconds: 0, inContext: { ...report.inContext, prefillMs: 0 }, stages: report.stages.map((s): Record<string, unknown> => ({ ...s, prefillMs: 0, tokensPerSecond: 0, seconds: 0, ...(s['rl'] === undefined ? {} : { rl: { ...s['rl'], time: 0 } }) })), findings: report.findings.map((f) => f.replace(/prefill takes.*/, '')) };
   return { timeless, weights: Buffer.from(storage.files.get('model/model.safetensors')!).toString('base64') };
 };
 
@@ -41,8 +42,21 @@ describe('a run', () => {
       expect(s['promptTokens']).toBeLessThan(timeless.inContext['promptTokens'] as number);
     }
     expect(events.filter((e) => e.type === 'step')).toHaveLength(16);
-    for (const file of ['report.html', 'model/config.json', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json', 'completions-poro-grpo.jsonl']) expect(straight.files.has(file), file).toBe(true);
+    for (const file of ['report.html', 'model/config.json', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json', 'completions-poro-grpo.jsonl', 'metrics-vm-cpt.jsonl', 'metrics-grpo.jsonl', 'tensorboard/grpo/events.out.tfevents.0000000000.trimpi']) expect(straight.files.has(file), file).toBe(true);
     expect(events.some((e) => e.type === 'step' && !(e.secondsLeft >= 0))).toBe(false);
+    const text = (file: string) => new TextDecoder().decode(straight.files.get(file));
+    const metrics = text('metrics-poro-grpo.jsonl').trim().split('\n').map((l) => JSON.parse(l) as Record<string, number>);
+    expect(metrics.map((m) => m['step'])).toEqual([1, 2, 3, 4]);
+    for (const key of ['reward', 'rewards/accuracy/policy', 'frac_groups_with_advantage', 'num_tokens', 'time/generation']) expect(metrics[0], key).toHaveProperty([key]);
+    expect(text('report.html')).toContain('Sampled completions');
+    const report = JSON.parse(text('report.json')) as RunReport;
+    // Canonical prose is long: the issue asks for a fall of 80 % or more.
+    expect(1 - report.canonical!.withoutPolicy / report.canonical!.withPolicy).toBeGreaterThan(0.8);
+    expect(report.shortcuts!.histogram).toBeGreaterThan(0);
+    for (const stage of report.stages.slice(1)) expect(stage.pAgainstBefore).toBeLessThanOrEqual(1);
+    const arms = report.stages.filter((s) => s.rl !== undefined).map((s) => s.rl!);
+    expect(arms.map((rl) => rl.rollouts)).toEqual([32, 32]);
+    expect(arms[1]).toHaveProperty('accuracyPolicy');
   });
 
   it('the same seed gives the same report and weights', async () => {
@@ -97,15 +111,34 @@ describe('what goes wrong', () => {
     await expect(start(straight, { config: { ...config, seed: 6 } })).rejects.toMatchObject({ code: 'invalid-option' });
   });
 
-  it('a damaged checkpoint is named, and the finished stages stay usable', async () => {
+  it('a damaged checkpoint is passed over for the one before; when both are damaged they are named, and the finished stages stay usable', async () => {
     const storage = memoryStorage();
-    await expect(start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'grpo' && e.step === 3) throw new Error('killed'); } })).rejects.toThrow('killed');
-    const good = storage.files.get('checkpoint.safetensors')!;
-    storage.files.set('checkpoint.safetensors', good.slice(0, good.length - 100));
+    await expect(start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'grpo' && e.step === 4) throw new Error('killed'); } })).rejects.toThrow('killed');
+    const checkpoints = [...storage.files.keys()].filter((f) => /^checkpoint-.*safetensors$/.test(f));
+    expect(checkpoints).toHaveLength(2);
+    const newest = (JSON.parse(new TextDecoder().decode(storage.files.get('checkpoints.json'))) as { file: string }[])[0]!.file;
+    const spoil = (file: string) => storage.files.set(file, storage.files.get(file)!.slice(0, -100));
+    spoil(newest);
+    const one = memoryStorage();
+    for (const [name, data] of storage.files) one.files.set(name, data);
+    const resumed: RunEvent[] = [];
+    // The one before belongs to the stage before: RL begins again.
+    await start(one, { onEvent: (e) => resumed.push(e) });
+    expect(resumed.some((e) => e.type === 'note' && e.text.includes(newest))).toBe(true);
+    expect(resumed.find((e) => e.type === 'stage' && e.stage === 'grpo')).toMatchObject({ firstStep: 0 });
+    expect(outcome(one)).toEqual(outcome(straight));
+    for (const file of checkpoints) if (file !== newest) spoil(file);
     await expect(start(storage)).rejects.toMatchObject({ code: 'invalid-checkpoint' });
-    storage.files.delete('checkpoint.safetensors');
+    for (const file of checkpoints) storage.files.delete(file);
     await start(storage);
     expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
+  it('weights of a stage that are damaged are named', async () => {
+    const storage = memoryStorage();
+    await expect(start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'grpo' && e.step === 1) throw new Error('killed'); } })).rejects.toThrow('killed');
+    storage.files.set('cot-sft.safetensors', storage.files.get('cot-sft.safetensors')!.slice(0, 300));
+    await expect(start(storage)).rejects.toMatchObject({ code: 'invalid-checkpoint', argument: 'memory/cot-sft.safetensors' });
   });
 
   it('a full disk ends the run with a message, and it goes on when there is room', async () => {

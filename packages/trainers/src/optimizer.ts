@@ -1,5 +1,6 @@
 import type { AdamWHyper } from '@trimpi/runtime';
 import type { VisionLanguageModel } from '@trimpi/model';
+import { TrainerError } from './errors.ts';
 
 export interface OptimizerOptions {
   readonly beta1?: number;
@@ -8,24 +9,43 @@ export interface OptimizerOptions {
   readonly weightDecay?: number;
   /** Global gradient norm above which gradients are scaled down; 0: never. Default 1. */
   readonly maxGradNorm?: number;
+  /** What a loss or gradient that is not finite does: no weight changes, and the step is reported as skipped, or throws `diverged` (default). */
+  readonly onNonFinite?: 'skip' | 'throw';
 }
 
-/** AdamW's settings for a step, with transformers' defaults. */
+/** AdamW's settings for an update, with transformers' defaults. */
 export function hyperAt(step: number, learningRate: number, { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0, maxGradNorm = 1 }: OptimizerOptions): AdamWHyper {
   return { learningRate, beta1, beta2, eps, weightDecay, maxNorm: maxGradNorm, step, gradScale: 1 };
 }
 
+/**
+ * Applies the accumulated gradient as update number `hyper.step`, unless the loss or the gradient's norm is not finite:
+ * the gradient is then thrown away, and `diverged` is thrown or `applied` is false.
+ */
+export async function applyUpdate(model: VisionLanguageModel, hyper: AdamWHyper, loss: number, { onNonFinite = 'throw' }: OptimizerOptions, where: string): Promise<{ readonly gradNorm: number; readonly applied: boolean }> {
+  // An infinite scale makes the norm infinite, on which the kernel clears the gradient and leaves everything else.
+  const gradNorm = await model.step(Number.isFinite(loss) ? hyper : { ...hyper, gradScale: Infinity });
+  const applied = Number.isFinite(loss) && Number.isFinite(gradNorm);
+  if (!applied && onNonFinite === 'throw') {
+    throw new TrainerError('diverged', where, `has loss ${loss} and gradient norm ${gradNorm}; the update was not applied.`, "Lower the learning rate, go back to the last checkpoint, or pass onNonFinite: 'skip'.");
+  }
+  return { gradNorm, applied };
+}
+
+/** Numbers in the precision of the engine: float32 on a GPU, float64 on the reference. */
+export type StateArray = Float32Array | Float64Array;
+
 /** Everything that training changes on the device, by name: values and moments of every trainable store. */
-export async function readTrainingState(model: VisionLanguageModel): Promise<Map<string, Float32Array>> {
-  const out = new Map<string, Float32Array>();
+export async function readTrainingState(model: VisionLanguageModel): Promise<Map<string, StateArray>> {
+  const out = new Map<string, StateArray>();
   for (const store of model.trainableStores) {
-    for (const part of ['values', 'm', 'v'] as const) out.set(`${store.values.name}/${part}`, Float32Array.from(await store.storage(part).read()));
+    for (const part of ['values', 'm', 'v'] as const) out.set(`${store.values.name}/${part}`, ((await store.storage(part).read()) as StateArray).slice());
   }
   return out;
 }
 
 /** Puts a state back; the same stores must be trainable. Returns the names that are missing or of another size (nothing is written then). */
-export function writeTrainingState(model: VisionLanguageModel, state: ReadonlyMap<string, Float32Array>): string[] {
+export function writeTrainingState(model: VisionLanguageModel, state: ReadonlyMap<string, StateArray>): string[] {
   const wanted = model.trainableStores.flatMap((store) => (['values', 'm', 'v'] as const).map((part) => ({ name: `${store.values.name}/${part}`, storage: store.storage(part) })));
   const bad = wanted.filter(({ name, storage }) => state.get(name)?.length !== storage.length).map(({ name }) => name);
   if (bad.length === 0) for (const { name, storage } of wanted) storage.write(state.get(name)!);

@@ -1,16 +1,16 @@
 import { PhiloxStream } from '@trimpi/runtime';
 
 /**
- * Which examples a step takes: epoch after epoch, each a new permutation. A function of seed and step alone, so that a
- * resumed run goes on where it was.
+ * Examples `position` .. `position + count - 1` of an endless row of epochs, each a new permutation. A function of seed
+ * and position alone, so that a resumed run goes on where it was.
  */
+export function examplesAt(size: number, position: number, count: number, seed: number): number[] {
+  return Array.from({ length: count }, (_, i) => permutation(size, seed, Math.floor((position + i) / size))[(position + i) % size]!);
+}
+
+/** Which examples a step takes when every step takes as many. */
 export function examplesOfStep(size: number, perStep: number, step: number, seed: number): number[] {
-  const out: number[] = [];
-  for (let at = (step - 1) * perStep; out.length < perStep; at++) {
-    const epoch = Math.floor(at / size);
-    out.push(permutation(size, seed, epoch)[at % size]!);
-  }
-  return out;
+  return examplesAt(size, (step - 1) * perStep, perStep, seed);
 }
 
 let last: { readonly key: string; readonly order: readonly number[] } | undefined;

@@ -1,31 +1,31 @@
-import { grpo, poro, poroGrpo } from '@trimpi/rollout';
+import { createHash } from 'node:crypto';
+import { loraConfig } from '@trimpi/model';
+import { type AdaptiveKlState, dapo, grpo, importanceWeights, objective, poro, poroDapo, poroGrpo, updateAdaptiveKl } from '@trimpi/rollout';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readTrainingState, type RlExample, type RlOptions, RlTrainer, type Rollout } from '../src/index.ts';
-import { smallModel, withImage } from './small.ts';
+import { readTrainingState, type RlOptions, RlTrainer, type Rollout, type StatefulObjective, writeTrainingState } from '../src/index.ts';
+import { lowTokens, pairs, smallModel } from './small.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
 afterAll(() => device.dispose());
 
-const examples: RlExample[] = Array.from({ length: 4 }, (_, i) => ({ id: `e${i}`, policyFree: withImage([10 + i, 20], i), policyAware: withImage([33, 34, 10 + i, 20], i) }));
-/** Rewards tokens below 20: something that a few steps can learn. */
-const reward = (rollouts: readonly Rollout[]) => ({ low: rollouts.map((r) => Array.from(r.completion.tokens).filter((t) => t < 20).length / r.completion.tokens.length) });
+const examples = pairs(4);
 
 async function train(options: Partial<RlOptions>, steps = 3) {
   const model = smallModel(engine);
   model.setTrainable('text');
   const trainer = new RlTrainer(model, {
-    examples, reward, objective: grpo({ beta: 0 }), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 6, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11, ...options,
+    examples, reward: lowTokens, objective: grpo({ beta: 0 }), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 6, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11, ...options,
   });
   const metrics = [];
   for (let i = 0; i < steps; i++) metrics.push(await trainer.next());
   const state = await readTrainingState(model);
   model.dispose();
-  return { metrics, state };
+  return { metrics, state, at: trainer.state() };
 }
 
-const bits = (state: ReadonlyMap<string, Float32Array>) => Buffer.concat([...state.values()].map((v) => Buffer.from(v.buffer))).toString('base64');
+const bits = (state: ReadonlyMap<string, Float32Array | Float64Array>) => [...state.values()].reduce((h, v) => h.update(v), createHash('sha256')).digest('hex');
 
 describe('RL', () => {
   it('GRPO raises the reward it is given', async () => {
@@ -61,12 +61,153 @@ describe('RL', () => {
     expect(seen.map((r) => r.origin)).toEqual(['free', 'free', 'policy', 'policy', 'free', 'free', 'policy', 'policy']);
     expect(metrics[0]!['rewards/low/policy']).toBeGreaterThanOrEqual(0);
     // On-policy rows have old = behaviour log-probabilities; policy-aware rows do not.
-    expect(metrics[0]!['num_tokens']).toBeLessThan(2 * (8 + 4 * 6) + 64);
+    expect(metrics[0]!.trained_tokens).toBeLessThan(2 * (8 + 4 * 6) + 64);
+    expect(metrics[0]!.num_tokens).toBe(metrics[0]!.trained_tokens + metrics[0]!.sampled_tokens);
   });
 
   it('asks for what it needs before any work', async () => {
-    await expect(train({ policyAware: 2, examples: [{ id: 'x', policyFree: examples[0]!.policyFree }] })).rejects.toMatchObject({ code: 'invalid-option', argument: 'examples[0].policyAware' });
+    await expect(train({ policyAware: 4, examples: [{ id: 'x', policyFree: examples[0]!.policyFree }] })).rejects.toMatchObject({ code: 'invalid-option', argument: 'examples[0].policyAware' });
     await expect(train({ objective: grpo({ beta: 0.04 }) })).rejects.toThrow(/reference model/);
     await expect(train({ policyFree: 0 })).rejects.toThrow(/policyFree/);
+    await expect(train({ policyAware: 2 })).rejects.toMatchObject({ code: 'invalid-option', argument: 'policyAware' });
+    await expect(train({ maxTokens: 0 })).rejects.toMatchObject({ argument: 'maxTokens' });
+    await expect(train({ reward: () => ({ short: [1] }) })).rejects.toMatchObject({ argument: 'reward().short' });
+  });
+});
+
+const moments = (state: ReadonlyMap<string, Float32Array | Float64Array>) => [...state].filter(([name]) => name.endsWith('/m')).flatMap(([, v]) => Array.from(v));
+
+describe('a step of RL', () => {
+  it('micro-batches under a token budget give the gradient of one batch, also where the objective looks at the whole batch', async () => {
+    const options = { objective: poroGrpo({ beta: 0 }), policyAware: 4, maxGradNorm: 0 };
+    const whole = await train(options, 1);
+    const largest = Math.max(...moments(whole.state).map(Math.abs));
+    expect(largest).toBeGreaterThan(0);
+    // 1: every rollout alone (the prompt repeated); 30: groups in pieces; 90: a group each.
+    for (const maxTokens of [1, 30, 90]) {
+      const parts = await train({ ...options, maxTokens }, 1);
+      expect(parts.metrics[0]!.loss).toBeCloseTo(whole.metrics[0]!.loss, 6);
+      const own = moments(parts.state);
+      expect(Math.max(...moments(whole.state).map((x, i) => Math.abs(x - own[i]!))) / largest).toBeLessThan(2e-5);
+    }
+  });
+
+  it('a reward that takes its time gives the same weights', async () => {
+    const slow = (rollouts: readonly Rollout[]) => new Promise<{ low: number[] }>((resolve) => setTimeout(() => resolve(lowTokens(rollouts)), 5));
+    expect(bits((await train({ reward: slow })).state)).toBe(bits((await train({})).state));
+  });
+
+  it('truncated answers can be taken out of the loss, and long ones be punished', async () => {
+    const none = await train({ maskTruncatedCompletions: true, stopIds: [64] }, 1);
+    expect(none.metrics[0]).toMatchObject({ 'completions/clipped_ratio': 1, trained_tokens: 0, loss: 0 });
+    expect(none.at.updates).toBe(0);
+    const some = await train({ maskTruncatedCompletions: true, stopIds: Array.from({ length: 6 }, (_, i) => 10 * i) }, 1);
+    expect(some.metrics[0]!['completions/clipped_ratio']).toBeGreaterThan(0);
+    expect(some.metrics[0]!.trained_tokens).toBeGreaterThan(0);
+    const { metrics } = await train({ overlong: { maxLength: 6, cache: 2 }, stopIds: [64] }, 1);
+    expect(metrics[0]!['rewards/overlong/mean']).toBe(-1);
+  });
+
+  it('says where its time went', async () => {
+    const { metrics } = await train({}, 1);
+    const m = metrics[0]!;
+    for (const part of ['generation', 'reward', 'rescoring', 'update', 'outside_gpu']) expect(m[`time/${part}`], part).toBeGreaterThanOrEqual(0);
+    const parts = ['generation', 'reward', 'rescoring', 'update'].reduce((s, p) => s + m[`time/${p}`]!, 0);
+    expect(parts).toBeLessThanOrEqual(m['time/step']!);
+    expect(parts).toBeGreaterThan(0.9 * m['time/step']!);
+  });
+
+  it('log-probabilities that are not finite are skipped or thrown, and no weight changes', async () => {
+    const model = smallModel(engine);
+    model.setTrainable('text');
+    const make = (onNonFinite: 'skip' | 'throw') => new RlTrainer(model, { examples, reward: lowTokens, objective: grpo(), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 6, stopIds: [64], learningRate: 5e-3, steps: 4, seed: 11, onNonFinite });
+    model.text.writeRows('norm', 0, Float32Array.of(3e38, 3e38));
+    const before = Float32Array.from(await model.text.values.read());
+    await expect(make('throw').next()).rejects.toMatchObject({ code: 'diverged' });
+    const skipping = make('skip');
+    expect(await skipping.next()).toMatchObject({ step: 1, skipped_updates: 1 });
+    expect(skipping.state().updates).toBe(0);
+    expect(Float32Array.from(await model.text.values.read())).toEqual(before);
+    model.dispose();
+  });
+
+  it('importance weights of a sampler in another precision reach the loss', async () => {
+    const weighted = (clipAt: number) => objective({ ...grpo().parts, modifiers: [importanceWeights({ level: 'token', mode: 'truncate', max: clipAt })] });
+    const plain = await train({}, 1);
+    // Sampler and trainer agree here, so the weights are 1 to rounding; halved they are seen.
+    expect((await train({ objective: weighted(2) }, 1)).metrics[0]!['grad_norm']).toBeCloseTo(plain.metrics[0]!['grad_norm']!, 3);
+    expect((await train({ objective: weighted(0.5) }, 1)).metrics[0]!['grad_norm']! / plain.metrics[0]!['grad_norm']!).toBeCloseTo(0.5, 3);
+  });
+});
+
+describe('dynamic sampling', () => {
+  /** No signal for the prompts of the first two examples. */
+  const halfDead = (rollouts: readonly Rollout[]) => ({ low: rollouts.map((r, i) => (r.example.id < 'e2' ? 1 : lowTokens([r]).low[0]! + (i % 2) * 1e-3)) });
+
+  it.each([['DAPO', dapo(), 0], ['PoRo-DAPO', poroDapo(), 4]] as const)('%s fills the batch with groups that have an advantage', async (_, objective, policyAware) => {
+    const { metrics, at } = await train({ objective, policyAware, reward: halfDead, promptsPerStep: 2 }, 4);
+    for (const m of metrics) expect(m).toMatchObject({ 'sampling/groups': 2, 'sampling/complete': 1 });
+    const dropped = metrics.reduce((s, m) => s + m['sampling/groups_dropped']!, 0);
+    expect(dropped).toBeGreaterThan(0);
+    // Data goes on behind the prompts that were replaced.
+    expect(at.position).toBe(4 * 2 + dropped);
+    expect(metrics.reduce((s, m) => s + m.sampled_rollouts, 0)).toBe(at.position * (4 + policyAware));
+    expect(metrics[0]!.frac_groups_with_advantage).toBeLessThanOrEqual(1);
+  });
+
+  it('gives up after twenty retries without changing a weight', async () => {
+    const { metrics, at, state } = await train({ objective: dapo(), policyFree: 2, maxNewTokens: 1, promptsPerStep: 1, reward: (r) => ({ same: r.map(() => 1) }) }, 1);
+    expect(metrics[0]).toMatchObject({ 'sampling/groups': 0, 'sampling/complete': 0, loss: 0, frac_groups_with_advantage: 0 });
+    expect(at).toMatchObject({ step: 1, position: 21, updates: 0 });
+    expect(moments(state).every((x) => x === 0)).toBe(true);
+  });
+
+  it('ends when the prompts that it may sample are used up', async () => {
+    const model = smallModel(engine);
+    model.setTrainable('text');
+    const trainer = new RlTrainer(model, { examples, reward: halfDead, objective: dapo(), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 4, stopIds: [59], learningRate: 5e-3, steps: 4, maxPrompts: 8, lrSchedulerType: 'linear', seed: 11 });
+    const rates: number[] = [];
+    let rollouts = 0;
+    while (!trainer.finished) {
+      const m = await trainer.next();
+      rates.push(m['learning_rate']!);
+      rollouts += m.sampled_rollouts;
+    }
+    expect(rollouts).toBe(8 * 4);
+    expect(trainer.step).toBeLessThanOrEqual(4);
+    expect([...rates].sort((a, b) => b - a)).toEqual(rates);
+    model.dispose();
+  });
+});
+
+describe('an objective with a state', () => {
+  const adaptive: StatefulObjective<AdaptiveKlState> = {
+    initial: { coefficient: 0.05 },
+    at: ({ coefficient }) => grpo({ beta: coefficient }),
+    next: (state, metrics) => updateAdaptiveKl(state, metrics['kl'] ?? 0, 8, { target: 0.01, horizon: 100 }),
+  };
+  const make = () => {
+    const model = smallModel(engine);
+    model.addAdapter('a', loraConfig({ r: 4, loraAlpha: 8 }), 7);
+    model.setTrainable({ adapter: 'a' });
+    return { model, trainer: new RlTrainer(model, { examples, reward: lowTokens, objective: adaptive, promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 4, stopIds: [59], learningRate: 1e-2, steps: 6, seed: 2, adapter: 'a' }) };
+  };
+
+  it('moves with the metrics and is part of the state that a resumed trainer goes on from', async () => {
+    const straight = make();
+    for (let i = 0; i < 4; i++) await straight.trainer.next();
+    const before = make();
+    for (let i = 0; i < 2; i++) await before.trainer.next();
+    const at = before.trainer.state();
+    expect((at.objective as AdaptiveKlState).coefficient).not.toBe(0.05);
+    const after = make();
+    writeTrainingState(after.model, await readTrainingState(before.model));
+    after.trainer.restore(JSON.parse(JSON.stringify(at)) as typeof at);
+    for (let i = 0; i < 2; i++) await after.trainer.next();
+    expect(after.trainer.state()).toEqual(straight.trainer.state());
+    expect(bits(await readTrainingState(after.model))).toBe(bits(await readTrainingState(straight.model)));
+    expect(() => after.trainer.restore({ ...at, seed: 3 })).toThrow(/seed/);
+    expect(() => after.trainer.restore({ ...at, position: -1 })).toThrow(/position/);
+    for (const { model } of [straight, before, after]) model.dispose();
   });
 });

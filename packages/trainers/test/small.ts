@@ -1,5 +1,6 @@
 import { getRopeIndex, type ModelConfig, parseConfig, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
 import { type Engine, PhiloxStream } from '@trimpi/runtime';
+import type { RlExample, Rollout, SupervisedRow } from '../src/index.ts';
 
 /** A Qwen2.5-VL of a few thousand parameters. */
 export const SMALL: ModelConfig = parseConfig({
@@ -21,4 +22,22 @@ export function withImage(tokens: readonly number[], seed: number): TokenSequenc
   const grid = [1, 4, 4] as const;
   const inputIds = [SMALL.visionStartTokenId, 62, 62, 62, 62, SMALL.visionEndTokenId, ...tokens];
   return { inputIds, positionIds: getRopeIndex(inputIds, [grid], SMALL).positionIds, images: [{ gridThw: grid, pixelValues: Float32Array.from({ length: 16 * 96 }, () => random.normal()) }] };
+}
+
+/** Prompts with an image, and their twins with more tokens in front of the question. */
+export function pairs(count: number): RlExample[] {
+  return Array.from({ length: count }, (_, i) => ({ id: `e${i}`, policyFree: withImage([10 + i, 20], i), policyAware: withImage([33, 34, 10 + i, 20], i) }));
+}
+
+/** Rewards tokens below 20: something that a few steps can learn. */
+export function lowTokens(rollouts: readonly Rollout[]): { low: number[] } {
+  return { low: rollouts.map((r) => Array.from(r.completion.tokens).filter((t) => t < 20).length / r.completion.tokens.length) };
+}
+
+/** Rows with an image; loss on all but visual tokens. */
+export function supervisedRows(count: number): SupervisedRow[] {
+  return Array.from({ length: count }, (_, i) => {
+    const sequence = withImage([5 + i, 17, 30 - i, 41, ...(i % 2 === 0 ? [9, 8] : [])], i);
+    return { sequence, lossMask: Array.from(sequence.inputIds, (id) => (id >= 60 ? 0 : 1)) };
+  });
 }

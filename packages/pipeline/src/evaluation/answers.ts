@@ -1,0 +1,47 @@
+/** @file Greedy answers of the model, and how long the first token takes. */
+import { evaluate, type Outcome, type Proportion } from '@trimpi/eval';
+import { generate, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
+import type { PromptWriter } from '../data.ts';
+
+export interface AnswerContext {
+  readonly model: VisionLanguageModel;
+  readonly writer: PromptWriter;
+  readonly maxNewTokens: number;
+  /** Called before each batch of prompts; throws to stop. */
+  readonly check: () => Promise<void>;
+  readonly onProgress?: (done: number, of: number) => void;
+}
+
+export interface Question {
+  readonly prompt: TokenSequence;
+  readonly score: (completion: string) => boolean;
+}
+
+/** Asks everything greedily, in batches of 50. */
+export async function answerAll({ model, writer, maxNewTokens, check, onProgress }: AnswerContext, questions: readonly Question[]): Promise<Proportion & { readonly outcomes: readonly Outcome[] }> {
+  const stopIds = [model.config.eosTokenId!];
+  return evaluate<TokenSequence>(
+    questions,
+    async (prompts) => {
+      await check();
+      const completions = await generate(model, prompts, { temperature: 0, maxNewTokens, stopIds, seed: 0 });
+      return completions.map((c) => writer.text(c.tokens));
+    },
+    { batchSize: 50, ...(onProgress === undefined ? {} : { onProgress: (done) => onProgress(done, questions.length) }) },
+  );
+}
+
+/** Milliseconds from prompt to first token, one prompt at a time: the median of seven, after one that also compiles. */
+export async function prefillTime(model: VisionLanguageModel, prompts: readonly TokenSequence[]): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    const start = performance.now();
+    await generate(model, [prompts[i % prompts.length]!], { temperature: 0, maxNewTokens: 1, stopIds: [model.config.eosTokenId!], seed: 0 });
+    times.push(performance.now() - start);
+  }
+  return times.slice(1).sort((a, b) => a - b)[3]!;
+}
+
+export function meanTokens(prompts: readonly TokenSequence[]): number {
+  return prompts.reduce((s, p) => s + p.inputIds.length, 0) / prompts.length;
+}

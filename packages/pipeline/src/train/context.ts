@@ -1,0 +1,34 @@
+import type { VisionLanguageModel } from '@trimpi/model';
+import type { RunData, PromptWriter } from '../data.ts';
+import { PipelineError } from '../errors.ts';
+import type { RunStorage } from '../storage.ts';
+
+/** What a stage trains with, and whom it tells. */
+export interface TrainContext {
+  readonly model: VisionLanguageModel;
+  readonly data: RunData;
+  readonly writer: PromptWriter;
+  readonly storage: RunStorage;
+  readonly seed: number;
+  /** Steps between two checkpoints. */
+  readonly saveSteps: number;
+  /** Stops after the current step, with everything saved. */
+  readonly signal?: AbortSignal | undefined;
+  onBegin(firstStep: number): void;
+  onStep(step: StageStep): void;
+  onNote(text: string): void;
+}
+
+export interface StageStep {
+  readonly step: number;
+  readonly steps: number;
+  /** The step in a line. */
+  readonly value: string;
+  readonly tokensPerSecond: number;
+  readonly secondsLeft: number;
+}
+
+/** Throws what ends a run as asked. What was trained has been saved before. */
+export function interrupt(where: string, storage: RunStorage): never {
+  throw new PipelineError('interrupted', where, 'stopped as asked; everything is saved.', `Run the same command again to go on (${storage.name}).`);
+}

@@ -1,0 +1,87 @@
+/** @file Steps of a stage with checkpoints, metrics in files, progress and interruption. */
+import { Checkpoints, eventFileName, fileVersionRecord, JsonLines, type Metrics, type MetricSink, scalarRecord, train, type Trainer, TrainerError } from '@trimpi/trainers';
+import { PipelineError } from '../errors.ts';
+import { interrupt, type TrainContext } from './context.ts';
+
+/** What is saved besides the trainer's own state. */
+interface Progress {
+  readonly stage: string;
+  readonly seconds: number;
+  readonly tokens: number;
+}
+
+export interface LoopOptions {
+  /** Names its files. */
+  readonly stage: string;
+  readonly title: string;
+  readonly trainer: Trainer;
+  readonly steps: number;
+  /** Tokens that went through the model in a step, and the step in words. */
+  readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string };
+  /** Lines that are kept beside the metrics (sampled completions). */
+  readonly lines?: MetricSink;
+}
+
+export interface Trained {
+  readonly seconds: number;
+  readonly tokens: number;
+  readonly metrics: readonly Metrics[];
+}
+
+/** Trains to the end, from the last checkpoint of this stage if there is one. Rejects with `interrupted` after the signal. */
+export async function trainLoop(context: TrainContext, { stage, title, trainer, steps, describe, lines }: LoopOptions): Promise<Trained> {
+  const { model, storage, signal } = context;
+  let seconds = 0;
+  let tokens = 0;
+  let last = 0;
+  const rows = new JsonLines(storage, `metrics-${stage}.jsonl`);
+  const checkpoints = new Checkpoints(storage, { onDamaged: (file, reason) => context.onNote(`${file} is damaged (${reason}); going on from the checkpoint before it.`) });
+  try {
+    const end = await train({
+      model, trainer, steps, checkpoints, saveSteps: context.saveSteps,
+      ...(signal === undefined ? {} : { signal }),
+      accept: (extra) => (extra as Progress | null)?.stage === stage,
+      extra: {
+        save: (): Progress => ({ stage, seconds, tokens }),
+        restore: (saved) => ({ seconds, tokens } = saved as Progress),
+      },
+      onBegin(step) {
+        last = performance.now();
+        context.onBegin(step);
+      },
+      metrics: [
+        rows,
+        ...(lines === undefined ? [] : [lines]),
+        (metrics) => {
+          const now = performance.now();
+          seconds += (now - last) / 1000;
+          last = now;
+          const { tokens: own, line } = describe(metrics);
+          tokens += own;
+          const done = Math.max(trainer.step / steps, 1e-9);
+          context.onStep({ step: trainer.step, steps, value: line, tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
+        },
+      ],
+    });
+    if (end === 'aborted') interrupt(`${title}, step ${trainer.step}`, storage);
+  } catch (error) {
+    if (error instanceof TrainerError && error.code === 'invalid-checkpoint') throw new PipelineError('invalid-checkpoint', error.argument, error.message, 'The other files of the run stay usable.', { cause: error });
+    throw error;
+  }
+  const metrics = rows.rows();
+  await storage.write(`tensorboard/${stage}/${eventFileName(0, 'trimpi')}`, eventFile(metrics));
+  return { seconds, tokens, metrics };
+}
+
+/** All steps as an event file for TensorBoard. Time is what the steps took: the file is a function of the run. */
+function eventFile(metrics: readonly Metrics[]): Uint8Array {
+  let wallTime = 0;
+  const parts = [fileVersionRecord(0), ...metrics.map(({ step, ...scalars }) => scalarRecord({ wallTime: (wallTime += scalars['time/step'] ?? 0), step, scalars }))];
+  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

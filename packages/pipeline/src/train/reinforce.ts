@@ -1,0 +1,104 @@
+/** @file The RL stages: GRPO and DAPO, and PolicyRollout on each, with the same number of rollouts. */
+import type { Curve, RlReport, SampledCompletion } from '@trimpi/eval';
+import { type Objective, poroDapo, poroGrpo } from '@trimpi/rollout';
+import { JsonLines, type Metrics, RlTrainer } from '@trimpi/trainers';
+import type { RlConfig } from '../config.ts';
+import { scoreItem } from '../data.ts';
+import type { TrainContext } from './context.ts';
+import { type Trained, trainLoop } from './loop.ts';
+
+export type Algorithm = 'grpo' | 'dapo' | 'poro-grpo' | 'poro-dapo';
+
+export interface RlStage {
+  /** Names its files. */
+  readonly stage: string;
+  readonly title: string;
+  readonly algorithm: Algorithm;
+  readonly settings: RlConfig;
+}
+
+/**
+ * The paper's clips and group advantages; no KL term here (beta 0), which would cost one more pass a step. Without
+ * policy-aware rollouts the objectives are plain GRPO and DAPO.
+ */
+function objectiveOf(algorithm: Algorithm): Objective {
+  const rewardWeights = { accuracy: 0.9, format: 0.1 };
+  return algorithm.endsWith('dapo') ? poroDapo({ rewardWeights }) : poroGrpo({ beta: 0, rewardWeights });
+}
+
+export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
+  const { model, data, writer, seed, saveSteps, storage } = context;
+  const poro = algorithm.startsWith('poro');
+  const items = new Map(data.train.map((item) => [item.example.id, item]));
+  const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
+  model.setTrainable('text');
+  try {
+    const trainer = new RlTrainer(model, {
+      examples: data.train.map((item) => writer.rlExample(item)),
+      objective: objectiveOf(algorithm),
+      reward: (rollouts) => {
+        const scores = rollouts.map((r) => scoreItem(items.get(r.example.id)!, writer.text(r.completion.tokens)));
+        return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
+      },
+      promptsPerStep: rl.promptsPerStep,
+      policyFree: poro ? rl.rollouts / 2 : rl.rollouts,
+      policyAware: poro ? rl.rollouts / 2 : 0,
+      maxNewTokens: rl.maxNewTokens,
+      stopIds: [model.config.eosTokenId!],
+      temperature: rl.temperature,
+      learningRate: rl.learningRate,
+      steps: rl.steps,
+      // Dynamic sampling ends when it has sampled as much as the others.
+      maxPrompts: rl.steps * rl.promptsPerStep,
+      warmupSteps: Math.min(5, rl.steps),
+      lrSchedulerType: 'linear',
+      seed,
+      onRollouts: (step, rollouts, rewards, advantages) => {
+        if (step % saveSteps !== 0) return;
+        rollouts.slice(0, rl.rollouts).forEach((r, i) => lines.write({ step, id: r.example.id, origin: r.origin, text: writer.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
+      },
+    });
+    return await trainLoop(context, {
+      stage, title, trainer, steps: rl.steps,
+      lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
+      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['rewards/accuracy/free'] ?? 0).toFixed(2)} without${poro ? `, ${(m['rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
+    });
+  } finally {
+    model.setTrainable();
+  }
+}
+
+export function completionsFile(stage: string): string {
+  return `completions-${stage}.jsonl`;
+}
+
+/** The curves of a report, from the metrics of all steps. */
+export function curvesOf(title: string, metrics: readonly Metrics[]): Curve[] {
+  const names: Readonly<Record<string, string>> = metrics.some((m) => 'reward' in m)
+    ? { reward: 'reward', 'rewards/accuracy/free': 'accuracy, policy-free', 'rewards/accuracy/policy': 'accuracy, policy-aware', frac_groups_with_advantage: 'groups with an advantage' }
+    : { loss: 'loss' };
+  return Object.entries(names).flatMap(([key, name]) => {
+    const points = metrics.filter((m) => typeof m[key] === 'number').map((m) => [m.step, m[key]!] as const);
+    return points.length === 0 ? [] : [{ stage: title, name, points }];
+  });
+}
+
+const TIMES = ['generation', 'reward', 'rescoring', 'update', 'outside_gpu'] as const;
+
+/** What RL learnt from, and where its time went. */
+export function rlReport(metrics: readonly Metrics[]): RlReport | undefined {
+  if (metrics.length === 0) return undefined;
+  const mean = (key: string, of: readonly Metrics[] = metrics) => {
+    const values = of.map((m) => m[key]).filter((v): v is number => typeof v === 'number');
+    return values.length === 0 ? undefined : values.reduce((a, b) => a + b, 0) / values.length;
+  };
+  const late = metrics.slice(Math.floor((3 * metrics.length) / 4));
+  const policy = mean('rewards/accuracy/policy', late);
+  return {
+    groupsWithAdvantage: mean('frac_groups_with_advantage') ?? 0,
+    accuracyFree: mean('rewards/accuracy/free', late) ?? 0,
+    ...(policy === undefined ? {} : { accuracyPolicy: policy }),
+    rollouts: metrics.reduce((n, m) => n + (m['sampled_rollouts'] ?? 0), 0),
+    time: Object.fromEntries(TIMES.map((name) => [name, (mean(`time/${name}`) ?? 0) / (mean('time/step') ?? 1)])),
+  };
+}

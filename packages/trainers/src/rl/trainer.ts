@@ -1,0 +1,185 @@
+/**
+ * @file Reinforcement learning with or without PolicyRollout (paper, eq. 3): G completions of each policy-free prompt
+ * and as many of its policy-aware twin form one group; all of them are scored and trained under the policy-free prompt.
+ */
+import type { ScoreOptions, VisionLanguageModel } from '@trimpi/model';
+import type { LossResult, Objective } from '@trimpi/rollout';
+import { TrainerError } from '../errors.ts';
+import { checkBudget } from '../micro-batches.ts';
+import { applyUpdate, hyperAt } from '../optimizer.ts';
+import { learningRateAt } from '../schedule.ts';
+import { checkState, type Trainer, type TrainerState } from '../state.ts';
+import { Stopwatch } from '../stopwatch.ts';
+import { collect, type Collected } from './collect.ts';
+import { rolloutReport } from './metrics.ts';
+import { type MicroBatch, packRollouts, scoreAll } from './rows.ts';
+import type { RlMetrics, RlOptions, StatefulObjective } from './types.ts';
+
+/** The rollouts of one update, with all that stays the same over its passes. */
+interface Update {
+  readonly batches: readonly MicroBatch[];
+  readonly loss: (logps: Float64Array, entropy: Float64Array) => LossResult;
+  readonly old: { readonly logp: Float64Array; readonly entropy: Float64Array };
+  readonly tokens: number;
+}
+
+export class RlTrainer implements Trainer {
+  readonly #model: VisionLanguageModel;
+  readonly #options: RlOptions;
+  readonly #objective: StatefulObjective;
+  #objectiveState: unknown;
+  #step = 0;
+  #position = 0;
+  #updates = 0;
+  #tokens = 0;
+
+  constructor(model: VisionLanguageModel, options: RlOptions) {
+    check(options);
+    this.#model = model;
+    this.#options = options;
+    const given = options.objective;
+    this.#objective = 'at' in given ? given : { initial: undefined, at: () => given, next: () => undefined };
+    this.#objectiveState = this.#objective.initial;
+    const first = this.#objective.at(this.#objectiveState);
+    if (first.needs.includes('refLogps') && options.adapter === undefined && options.reference === undefined) {
+      throw new TrainerError('invalid-option', 'objective', `${first.name} needs a reference model.`, 'Train an adapter (the model without it is the reference), pass a frozen copy as reference, or use an objective without KL (beta 0).');
+    }
+  }
+
+  /** Steps done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Whether `maxPrompts` are used up. */
+  get finished(): boolean {
+    return this.#options.maxPrompts !== undefined && this.#position >= this.#options.maxPrompts;
+  }
+
+  state(): TrainerState {
+    return { seed: this.#options.seed, step: this.#step, position: this.#position, updates: this.#updates, tokens: this.#tokens, objective: this.#objectiveState };
+  }
+
+  restore(state: TrainerState): void {
+    ({ step: this.#step, position: this.#position, updates: this.#updates, tokens: this.#tokens } = checkState(state, this.#options.seed));
+    this.#objectiveState = state.objective ?? this.#objective.initial;
+  }
+
+  /** Samples, scores, re-scores, and updates. A loss or gradient that is not finite changes no weight (see `onNonFinite`). */
+  async next(): Promise<RlMetrics> {
+    const o = this.#options;
+    const step = this.#step + 1;
+    const clock = new Stopwatch();
+    const objective = this.#objective.at(this.#objectiveState);
+    const collected = await collect(this.#model, objective, o, this.#position, clock);
+    if (collected.batch !== undefined) o.onRollouts?.(step, collected.rollouts, collected.rewards, collected.batch.advantages);
+    clock.lap('reward');
+    const sane = collected.rollouts.every((r) => r.completion.logps.every(Number.isFinite));
+    if (!sane && o.onNonFinite !== 'skip') {
+      throw new TrainerError('diverged', `step ${step}`, 'sampled with log-probabilities that are not finite.', "Go back to the last checkpoint, or pass onNonFinite: 'skip'.");
+    }
+    const updates = sane ? await this.#prepare(objective, collected, clock) : [];
+    clock.lap('rescoring');
+
+    const learningRate = learningRateAt(o.maxPrompts === undefined ? step : this.#position / o.promptsPerStep + 1, o);
+    const metrics: Record<string, number> = { ...rolloutReport(collected), loss: 0, learning_rate: learningRate, skipped_updates: sane ? 0 : 1 };
+    let first = true;
+    for (let iteration = 0; iteration < (o.numIterations ?? 1); iteration++) {
+      for (const update of updates) {
+        const { loss, result, gradNorm, applied } = await this.#update(update, first, learningRate, clock, `step ${step}`);
+        if (!applied) metrics['skipped_updates']!++;
+        if (first) Object.assign(metrics, result?.metrics, { loss, grad_norm: gradNorm });
+        first = false;
+      }
+    }
+    clock.lap('update');
+    const trained = updates.reduce((n, u) => n + u.batches.reduce((s, { batch }) => s + batch.tokens, 0), 0);
+    this.#step = step;
+    this.#position += collected.prompts;
+    this.#tokens += trained + collected.sampledTokens;
+    this.#objectiveState = this.#objective.next(this.#objectiveState, metrics);
+    return { ...metrics, step, epoch: this.#position / o.examples.length, trained_tokens: trained, num_tokens: this.#tokens, ...clock.times() } as unknown as RlMetrics;
+  }
+
+  /** Re-scores what is trained on, under the policy-free prompt, before any weight changes. */
+  async #prepare(objective: Objective, { rollouts, groupOf, groups, batch }: Collected, clock: Stopwatch): Promise<Update[]> {
+    const o = this.#options;
+    if (batch === undefined) return [];
+    const { parts } = objective;
+    // Rows without an advantage give no gradient unless a regulariser acts on them.
+    const regularised = (parts.regularisers?.length ?? 0) + (parts.sequenceRegularisers?.length ?? 0) > 0 || parts.entropyBonus !== undefined;
+    const perUpdate = o.promptsPerUpdate ?? o.promptsPerStep;
+    const updates: Update[] = [];
+    for (let first = 0; first < groups; first += perUpdate) {
+      const all = rollouts.map((_, i) => i).filter((i) => groupOf[i]! >= first && groupOf[i]! < first + perUpdate);
+      const active = (i: number) => batch.mask.subarray(batch.offsets[i], batch.offsets[i + 1]).reduce((n, m) => n + m, 0);
+      const used = all.filter((i) => (regularised || batch.advantages[i] !== 0) && active(i) > 0);
+      if (used.length === 0) continue;
+      const { offsets, batches } = packRollouts(this.#model.config, rollouts, groupOf, used, o.maxTokens);
+      const tokens = offsets[offsets.length - 1]!;
+      const old = await this.#score(batches, tokens, clock);
+      const reference = objective.needs.includes('refLogps') ? await scoreAll(batches, tokens, (b) => clock.device(() => (o.reference ?? this.#model).score(b, { temperature: o.temperature ?? 1 }))) : undefined;
+      const gather = <T extends Float64Array | Uint8Array>(from: T, into: T): T => {
+        used.forEach((i, u) => into.set(from.subarray(batch.offsets[i], batch.offsets[i + 1]), offsets[u]!));
+        return into;
+      };
+      const common = {
+        oldLogps: old.logp,
+        ...(reference === undefined ? {} : { refLogps: reference.logp }),
+        behaviorLogps: gather(batch.behaviorLogps!, new Float64Array(tokens)),
+        advantages: Float64Array.from(used, (i) => batch.advantages[i]!),
+        mask: gather(batch.mask, new Uint8Array(tokens)),
+        offsets,
+        origin: used.map((i) => batch.origin[i]!),
+        // Those left out count in the divisors all the same.
+        numItemsInBatch: all.reduce((n, i) => n + active(i), 0),
+        globalBatchSize: all.length,
+      };
+      updates.push({ batches, old, tokens, loss: (logps, entropy) => objective.loss({ ...common, logps, entropy }) });
+    }
+    return updates;
+  }
+
+  /**
+   * One update. The objective sees all its rollouts at once, so that its value and gradient do not depend on how they are
+   * cut into micro-batches; these only take their share of dLoss/dLogp through the model.
+   */
+  async #update({ batches, loss, old, tokens }: Update, fresh: boolean, learningRate: number, clock: Stopwatch, where: string): Promise<{ loss: number; result: LossResult | undefined; gradNorm: number; applied: boolean }> {
+    const scores = fresh ? old : await this.#score(batches, tokens, clock);
+    const finite = scores.logp.every(Number.isFinite) && old.logp.every(Number.isFinite);
+    const result = finite ? loss(scores.logp, scores.entropy) : undefined;
+    if (result !== undefined) {
+      for (const { batch, at } of batches) {
+        const dEntropy = result.dEntropy === undefined ? {} : { dEntropy: at.map((place) => result.dEntropy![place]!) };
+        await clock.device(() => this.#model.accumulate(batch, at.map((place) => result.dLogp[place]!), { ...this.#scoreOptions(), ...dEntropy }));
+      }
+    }
+    const value = result?.loss ?? NaN;
+    const { gradNorm, applied } = await clock.device(() => applyUpdate(this.#model, hyperAt(this.#updates + 1, learningRate, this.#options), value, this.#options, where));
+    if (applied) this.#updates++;
+    return { loss: value, result, gradNorm, applied };
+  }
+
+  #score(batches: readonly MicroBatch[], tokens: number, clock: Stopwatch) {
+    return scoreAll(batches, tokens, (batch) => clock.device(() => this.#model.score(batch, this.#scoreOptions())));
+  }
+
+  #scoreOptions(): ScoreOptions {
+    const { adapter, temperature } = this.#options;
+    return { ...(adapter === undefined ? {} : { adapter }), temperature: temperature ?? 1 };
+  }
+}
+
+function check(options: RlOptions): void {
+  for (const name of ['promptsPerStep', 'policyFree', 'maxNewTokens', 'promptsPerUpdate', 'numIterations', 'maxPrompts'] as const) {
+    const value = options[name];
+    if (value !== undefined && (!Number.isInteger(value) || value < 1)) throw new TrainerError('invalid-option', name, `is ${value}.`, 'Give a positive integer.');
+  }
+  checkBudget('maxTokens', options.maxTokens);
+  if (options.policyAware !== 0 && options.policyAware !== options.policyFree) {
+    throw new TrainerError('invalid-option', 'policyAware', `is ${options.policyAware}.`, `Give as many as policy-free completions (${options.policyFree}), or 0 for none.`);
+  }
+  if (options.examples.length === 0) throw new TrainerError('invalid-option', 'examples', 'is empty.', 'Give at least one example.');
+  const missing = options.policyAware === 0 ? -1 : options.examples.findIndex((e) => e.policyAware === undefined);
+  if (missing >= 0) throw new TrainerError('invalid-option', `examples[${missing}].policyAware`, 'is missing.', 'Give the prompt with the policy in context, or set policyAware to 0.');
+}

@@ -1,0 +1,23 @@
+/** @file A training process for `kill.test.ts`: goes on in its folder, says each step, and leaves its final weights. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ReferenceEngine } from '@trimpi/runtime';
+import { Checkpoints, readTrainingState, SupervisedTrainer, train } from '../src/index.ts';
+import { checkpointFolder, jsonlFile } from '../src/node.ts';
+import { smallModel, supervisedRows } from './small.ts';
+
+const [folder, steps, saveSteps] = process.argv.slice(2) as [string, string, string];
+const model = smallModel(new ReferenceEngine());
+model.setTrainable('text');
+const trainer = new SupervisedTrainer(model, { rows: supervisedRows(5), batchSize: 2, lossMean: 'token', learningRate: 3e-3, steps: Number(steps), seed: 3 });
+await train({
+  model, trainer, steps: Number(steps), saveSteps: Number(saveSteps),
+  checkpoints: new Checkpoints(checkpointFolder(folder), { onDamaged: (file) => process.send!({ damaged: file }) }),
+  metrics: [jsonlFile(join(folder, 'metrics.jsonl'))],
+  onBegin: (step) => process.send!({ began: step }),
+  // Said one step later, when the checkpoint of the step before must be there.
+  extra: { save: () => (process.send!({ saving: trainer.step }), null), restore: () => undefined },
+});
+const final = [...(await readTrainingState(model))].map(([, values]) => Buffer.from(values.buffer));
+writeFileSync(join(folder, 'final.bin'), Buffer.concat(final));
+process.send!({ done: true }, () => process.exit(0));

@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ReferenceEngine } from '@trimpi/runtime';
+import { afterAll, describe, expect, it } from 'vitest';
+import { Checkpoints, EARLY_STOPPING_START, JsonLines, type Metrics, readTrainingState, SupervisedTrainer, train, type TrainOptions, watchMetric } from '../src/index.ts';
+import { checkpointFolder, jsonlFile, tensorboardFolder } from '../src/node.ts';
+import { readEvents } from './read-events.ts';
+import { smallModel, supervisedRows } from './small.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'trimpi-train-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+function memory() {
+  const files = new Map<string, Uint8Array>();
+  return { files, read: async (f: string) => files.get(f) ?? null, write: async (f: string, data: Uint8Array) => void files.set(f, data.slice()) };
+}
+
+const hash = (state: ReadonlyMap<string, Float32Array | Float64Array>) => [...state.values()].reduce((h, v) => h.update(v), createHash('sha256')).digest('hex');
+
+function make() {
+  const model = smallModel(new ReferenceEngine());
+  model.setTrainable('text');
+  return { model, trainer: new SupervisedTrainer(model, { rows: supervisedRows(5), batchSize: 2, lossMean: 'token', learningRate: 3e-3, steps: 12, seed: 3 }) };
+}
+
+async function go(options: Partial<TrainOptions> = {}) {
+  const { model, trainer } = make();
+  const seen: number[] = [];
+  const end = await train({ model, trainer, steps: 6, saveSteps: 2, ...options, metrics: [(m) => void seen.push(m.step), ...(options.metrics ?? [])] });
+  return { end, seen, step: trainer.step, weights: hash(await readTrainingState(model)) };
+}
+
+const straight = await go();
+
+describe('checkpoints', () => {
+  it('keeps the last two, and goes on from the newest', async () => {
+    const files = memory();
+    const stop = new AbortController();
+    const first = await go({ checkpoints: new Checkpoints(files), signal: stop.signal, metrics: [(m) => void (m.step === 5 && stop.abort())] });
+    expect(first).toMatchObject({ end: 'aborted', step: 5 });
+    expect([...files.files.keys()].sort()).toEqual(['checkpoint-0.safetensors', 'checkpoint-1.safetensors', 'checkpoints.json']);
+    const second = await go({ checkpoints: new Checkpoints(files) });
+    expect(second).toEqual({ end: 'complete', seen: [6], step: 6, weights: straight.weights });
+  });
+
+  it('falls back to the one before when the newest is damaged, with or without the index', async () => {
+    const files = memory();
+    await go({ checkpoints: new Checkpoints(files) });
+    const newest = (JSON.parse(new TextDecoder().decode(files.files.get('checkpoints.json'))) as { file: string }[])[0]!.file;
+    files.files.set(newest, files.files.get(newest)!.slice(0, 500));
+    for (const index of [true, false]) {
+      if (!index) files.files.delete('checkpoints.json');
+      const copy = memory();
+      for (const [name, data] of files.files) copy.files.set(name, data);
+      const damaged: string[] = [];
+      const again = await go({ checkpoints: new Checkpoints(copy, { onDamaged: (file) => void damaged.push(file) }) });
+      expect(damaged).toEqual([newest]);
+      expect(again).toEqual({ end: 'complete', seen: [5, 6], step: 6, weights: straight.weights });
+    }
+    for (const [name, data] of files.files) files.files.set(name, data.slice(0, 500));
+    await expect(go({ checkpoints: new Checkpoints(files) })).rejects.toMatchObject({ code: 'invalid-checkpoint' });
+  });
+
+  it("refuses another model's, and passes over what the caller does not accept", async () => {
+    const files = memory();
+    const { model, trainer } = make();
+    model.setTrainable('vision');
+    await new Checkpoints(files).save(model, trainer);
+    await expect(go({ checkpoints: new Checkpoints(files) })).rejects.toMatchObject({ code: 'invalid-checkpoint' });
+    const saved = memory();
+    await go({ checkpoints: new Checkpoints(saved), extra: { save: () => 'a', restore: () => undefined } });
+    expect((await go({ checkpoints: new Checkpoints(saved), accept: (own) => own === 'b' })).seen).toHaveLength(6);
+    expect(() => new Checkpoints(saved, { keep: 0 })).toThrow(/keep/);
+  });
+
+  it('a full disk leaves the checkpoints that were there', async () => {
+    const files = memory();
+    let room = 4;
+    const full = { ...files, write: async (f: string, d: Uint8Array) => { if (room-- <= 0) throw new Error('ENOSPC'); await files.write(f, d); } };
+    await expect(go({ checkpoints: new Checkpoints(full) })).rejects.toThrow('ENOSPC');
+    expect(await go({ checkpoints: new Checkpoints(files) })).toMatchObject({ seen: [5, 6], weights: straight.weights });
+  });
+});
+
+describe('early stopping', () => {
+  it('counts like transformers: steps without anything better by more than minDelta', () => {
+    const waited = (values: readonly number[], more = {}) => {
+      let state = EARLY_STOPPING_START;
+      return values.map((value) => (state = watchMetric(state, { value }, { metric: 'value', patience: 2, ...more })).waited);
+    };
+    expect(waited([1, 2, 2, 1, 3, 3])).toEqual([0, 0, 1, 2, 0, 1]);
+    expect(waited([3, 2, 2.5, 1.95], { greaterIsBetter: false, minDelta: 0.1 })).toEqual([0, 0, 1, 2]);
+    expect(waited([1, NaN, 0])).toEqual([0, 0, 1]);
+    expect(() => watchMetric(EARLY_STOPPING_START, {}, { metric: 'x', patience: 0 })).toThrow(/patience/);
+  });
+
+  it('ends a training, also one that went on from a checkpoint', async () => {
+    const earlyStopping = { metric: 'step', patience: 3, greaterIsBetter: false };
+    expect(await go({ earlyStopping })).toMatchObject({ end: 'early', step: 4 });
+    const files = memory();
+    const stop = new AbortController();
+    await go({ checkpoints: new Checkpoints(files), earlyStopping, signal: stop.signal, metrics: [(m) => void (m.step === 3 && stop.abort())] });
+    expect(await go({ checkpoints: new Checkpoints(files), earlyStopping })).toMatchObject({ end: 'early', step: 4, seen: [4] });
+  });
+});
+
+describe('metrics', () => {
+  it('JSON lines and event files of a resumed training hold each step once', async () => {
+    const folder = join(root, 'a');
+    const sinks = () => [jsonlFile(join(folder, 'metrics.jsonl')), tensorboardFolder(join(folder, 'tensorboard'))];
+    const checkpoints = () => new Checkpoints(checkpointFolder(folder));
+    await expect(go({ checkpoints: checkpoints(), metrics: [...sinks(), (m) => { if (m.step === 5) throw new Error('killed'); }] })).rejects.toThrow('killed');
+    expect((await go({ checkpoints: checkpoints(), metrics: sinks() })).weights).toBe(straight.weights);
+    const lines = readFileSync(join(folder, 'metrics.jsonl'), 'utf8').trim().split('\n').map((l) => JSON.parse(l) as Metrics);
+    expect(lines.map((l) => l.step)).toEqual([1, 2, 3, 4, 5, 6]);
+    for (const name of ['loss', 'grad_norm', 'learning_rate', 'epoch', 'num_tokens', 'entropy', 'time/step', 'time/outside_gpu']) expect(lines[0], name).toHaveProperty([name]);
+    const files = readdirSync(join(folder, 'tensorboard')).sort().map((f) => readEvents(readFileSync(join(folder, 'tensorboard', f))));
+    expect(files).toHaveLength(2);
+    const [before, after] = files as [ReturnType<typeof readEvents>, ReturnType<typeof readEvents>];
+    for (const file of files) expect(file[0]).toMatchObject({ fileVersion: 'brain.Event:2' });
+    expect(before.slice(1).map((e) => e.step)).toEqual([1, 2, 3, 4, 5]);
+    // The second file voids step 5 of the first.
+    expect(after[1]).toMatchObject({ step: 5, restart: true });
+    expect(after.slice(2).map((e) => e.step)).toEqual([5, 6]);
+    for (const [i, event] of [...before.slice(1, 5), ...after.slice(2)].entries()) expect(event.scalars['loss']).toBe(Math.fround(lines[i]!['loss']!));
+  });
+
+  it('lines in a storage that only replaces files: written when flushed, cut where a training goes on', async () => {
+    const files = memory();
+    const lines = new JsonLines(files, 'm.jsonl');
+    await lines.begin(0);
+    for (const step of [1, 2, 3]) lines.write({ step, loss: 1 / step });
+    expect(files.files.size).toBe(0);
+    await lines.flush();
+    files.files.set('m.jsonl', new TextEncoder().encode(`${new TextDecoder().decode(files.files.get('m.jsonl'))}{"step":4,"lo`));
+    const again = new JsonLines(files, 'm.jsonl');
+    await again.begin(2);
+    again.write({ step: 3, loss: 7 });
+    expect(again.rows()).toEqual([{ step: 1, loss: 1 }, { step: 2, loss: 0.5 }, { step: 3, loss: 7 }]);
+  });
+});
