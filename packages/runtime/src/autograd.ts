@@ -28,11 +28,16 @@ export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor
   const nodes = [...graph.nodes];
   const needed = findNeeded(nodes, wanted);
   const gradients = new Map<number, Tensor>();
+  // A tensor and its reshaped views are one; what comes from a view is seen in the shape of the one who asks.
+  const gradientOf = (t: Tensor): Tensor | undefined => {
+    const g = gradients.get(t.id);
+    return g === undefined || g.shape.join() === t.shape.join() ? g : graph.reshape(g, t.shape);
+  };
   const ctx: VjpContext = {
     graph,
     needs: (t) => needed.has(t.id),
     take: (t) => {
-      const g = gradients.get(t.id);
+      const g = gradientOf(t);
       gradients.delete(t.id);
       return g;
     },
@@ -43,7 +48,7 @@ export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor
   };
   for (const [t, g] of seeds) ctx.give(t, g);
   for (const node of nodes.reverse()) {
-    const own = node.outputs.map((o) => gradients.get(o.id));
+    const own = node.outputs.map(gradientOf);
     if (own.every((g) => g === undefined) || !node.inputs.some((t) => needed.has(t.id))) continue;
     const rule = VJPS[node.op] as Vjp<OpName> | undefined;
     if (rule === undefined) {
@@ -52,7 +57,7 @@ export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor
     rule(ctx, node, own);
   }
   return new Map(wanted.flatMap((t) => {
-    const g = gradients.get(t.id);
+    const g = gradientOf(t);
     return g === undefined ? [] : [[t, g] as const];
   }));
 }

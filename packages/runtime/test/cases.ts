@@ -128,6 +128,14 @@ export const CASES: [string, Case][] = [
       withGradients(ctx, add(matmul(y, ctx.normal('u', [n, n]), { transposeB: true }), x), { x });
     },
   ]),
+  ['gradients through a reshape', (ctx) => {
+    const x = ctx.normal('x', [12, 6]);
+    const w = { ...ctx.normal('w', [6]), grad: ctx.target('dw', [6], () => 0) };
+    const b = { ...ctx.normal('b', [6]), grad: ctx.target('db', [6], () => 0) };
+    const rows = layerNorm(x, w, b, 1e-6);
+    const cells = matmul(ctx.graph.reshape(rows, [3, 24]), ctx.normal('u', [24, 24]), { residual: ctx.graph.reshape(rows, [3, 24]) });
+    withGradients(ctx, add(ctx.graph.reshape(cells, [12, 6]), x), { x });
+  }],
   ...([[5, 2, 1, 4, 20], [19, 3, 3, 8, 48], [1, 6, 1, 16, 128]] as const).map(([t, queryHeads, keyHeads, headDim, c]): [string, Case] => [
     `headNorm ${t}x${c}, ${queryHeads}+${keyHeads} heads of ${headDim}`,
     (ctx) => {

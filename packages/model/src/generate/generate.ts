@@ -3,12 +3,12 @@
  * and values stay in a cache on the device, and so does everything a decoding step needs (see `decodeInputs`), so that
  * steps are submitted one after the other without waiting for the host.
  */
-import { decodeAdvance, type DecodeBuffers, decodeInputs, embed, gatherRows, Graph, matmul, type Plan, rmsNorm, sample, type SampleAttributes, scatterRowsInto, STATE, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
+import { decodeAdvance, type DecodeBuffers, decodeInputs, embed, gatherRows, Graph, type Plan, sample, type SampleAttributes, scatterRowsInto, STATE, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
 import { packBatch, type TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
-import { batchInputs, type BatchShape, recordVision, roundUp, shapeOf } from '../vl/plans.ts';
-import { textTower } from '../vl/towers.ts';
+import { batchInputs, type BatchShape, roundUp, shapeOf, visualInputs } from '../vl/plans.ts';
+import { languageHead, textTower } from '../vl/towers.ts';
 
 export interface GenerateOptions extends Partial<SampleAttributes> {
   /** Which adapter is on; none by default. */
@@ -45,6 +45,7 @@ const STEPS_PER_LOOK = 8;
 export async function generate(model: VisionLanguageModel, prompts: readonly TokenSequence[], options: GenerateOptions): Promise<Completion[]> {
   const promptOf = options.promptOf ?? prompts.map((_, i) => i);
   check(prompts, promptOf, options);
+  if (options.adapter !== undefined) await model.adapter(options.adapter).ready;
   const batch = packBatch(model.config, prompts.map((sequence) => ({ sequence, predict: [] })));
   const shape = { ...shapeOf(batch, model.config.vision.spatialMergeSize), targets: roundUp(prompts.length, 8) };
   const rows = Math.ceil(promptOf.length / 8) * 8;
@@ -186,8 +187,7 @@ async function makeSession(
     trace: g.view(trace, 0, [rows, maxNewTokens, 2]),
   });
   const factors = (g: Graph) => (projection: string) => (adapter === undefined ? undefined : model.adapter(adapter).factors(g, projection));
-  const head = (g: Graph, x: Tensor) =>
-    matmul(rmsNorm(x, model.parameter(g, 'norm'), config.rmsNormEps), model.parameter(g, config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head'), { transposeB: true });
+  const head = (g: Graph, x: Tensor) => languageHead(config, (name) => model.parameter(g, name), factors(g), x);
   /** Puts this layer's keys and values into the cache; decoding also reads them from there. */
   const cacheWith = (g: Graph, cacheRows: Tensor, read: boolean) => (layer: number, qkv: Tensor) => {
     const cache = g.view(caches[layer]!, 0, [cacheLength, width], `cache ${layer}`);
@@ -198,13 +198,14 @@ async function makeSession(
   const p = new Graph();
   {
     const g = p;
-    const features = shape.vision === 'none' ? undefined : shape.vision === 'features' ? g.input('features', [shape.cells, config.vision.outHiddenSize]) : recordVision(model, g, shape.patches, factors(g));
-    const embedded = embed(g.input('ids', [shape.tokens], 'i32'), model.parameter(g, 'embed_tokens'), features === undefined ? {} : { features, source: g.input('source', [shape.tokens], 'i32') });
+    const visual = visualInputs(model, g, shape, factors(g));
+    const embedded = embed(g.input('ids', [shape.tokens], 'i32'), model.parameter(g, 'embed_tokens'), visual === undefined ? {} : { features: visual.features, source: visual.source });
     const x = textTower(config, (name) => model.parameter(g, name), factors(g), {
       embedded,
       positions: g.input('positions', [3, shape.tokens], 'i32'),
       rotary: model.textRotary(g),
       queryRanges: g.input('queryRanges', [shape.tokens, 6], 'u32'),
+      ...(visual === undefined ? {} : { deep: { ...visual, levels: visual.deep } }),
       cache: cacheWith(g, g.input('cacheRows', [shape.tokens], 'i32'), false),
     });
     const last = gatherRows(x, g.input('predictors', [shape.targets], 'i32'), g.input('predictorInverse', [shape.tokens], 'i32'));

@@ -1,12 +1,12 @@
 /** @file A low-rank adapter in memory: factors of every adapted projection in one trainable store. */
-import { type Engine, type Graph, type LoraFactors, ParameterStore, PhiloxStream } from '@trimpi/runtime';
+import { type DropoutOptions, type Engine, type Graph, type LoraFactors, ParameterStore, PhiloxStream } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import type { LoraConfig } from './config.ts';
 import { linearModules } from './modules.ts';
 import type { Adapter, LoraWeights } from './peft-files.ts';
 import { type LoraTarget, matchTargets } from './targets.ts';
-import { type FusedProjection, textProjections, visionProjections } from '../vl/parameters.ts';
+import { allProjections, type FusedProjection } from '../vl/parameters.ts';
 
 
 interface AdaptedProjection {
@@ -17,6 +17,8 @@ interface AdaptedProjection {
   readonly ends: readonly number[];
   /** 0 for a module of a fused projection that is not adapted. */
   readonly scales: readonly number[];
+  /** Tells its dropout apart from that of the others. */
+  readonly site: number;
 }
 
 export class LoraAdapter {
@@ -24,20 +26,17 @@ export class LoraAdapter {
   readonly config: LoraConfig;
   readonly targets: readonly LoraTarget[];
   readonly store: ParameterStore;
+  /** Resolves when everything is in place: a fresh DoRA adapter begins with the row lengths of the weights it is put on. */
+  ready: Promise<void> = Promise.resolve();
   readonly #projections = new Map<string, AdaptedProjection>();
 
-  /** @throws ModelError `invalid-adapter` when no module matches, `unsupported` for DoRA. */
+  /** @throws ModelError `invalid-adapter` when no module matches. */
   constructor(engine: Engine, model: ModelConfig, name: string, config: LoraConfig) {
-    if (config.useDora) throw new ModelError('unsupported', { argument: 'lora.useDora', value: true, message: 'is read and written but not computed', remedy: 'Use plain or rank-stabilised LoRA.' });
     this.name = name;
     this.config = config;
     this.targets = matchTargets(linearModules(model), config);
     const byName = new Map(this.targets.map((t) => [t.name, t]));
-    const all = [
-      ...Array.from({ length: model.numHiddenLayers }, (_, i) => textProjections(model, i)).flat(),
-      ...Array.from({ length: model.vision.depth + 1 }, (_, i) => visionProjections(model, i)).flat(),
-    ];
-    for (const projection of all) {
+    for (const projection of allProjections(model)) {
       const own = projection.modules.map((m) => byName.get(m.name));
       const rank = Math.max(0, ...own.map((o) => o?.r ?? 0));
       if (rank === 0) continue;
@@ -48,6 +47,7 @@ export class LoraAdapter {
         ranks: own.map((o) => o?.r ?? 0),
         ends: projection.modules.map((m) => (end += m.outFeatures)),
         scales: own.map((o) => o?.scaling ?? 0),
+        site: this.#projections.size,
       });
     }
     this.store = new ParameterStore(
@@ -56,15 +56,24 @@ export class LoraAdapter {
       [...this.#projections.values()].flatMap(({ projection, rank, ends }) => [
         { name: `${projection.name}.a`, shape: [rank * projection.modules.length, projection.inFeatures] },
         { name: `${projection.name}.b`, shape: [ends[ends.length - 1]!, rank] },
+        ...(config.useDora ? [{ name: `${projection.name}.m`, shape: [ends[ends.length - 1]!], decay: true }] : []),
       ]),
     );
   }
 
-  /** The factors on a projection in a graph, or undefined when it is not adapted. */
-  factors(graph: Graph, projection: string): LoraFactors | undefined {
+  /** The factors on a projection in a graph, or undefined when it is not adapted. With `dropoutKey` (u32 [2]) its inputs are dropped as the config says. */
+  factors(graph: Graph, projection: string, dropoutKey?: DropoutOptions['key']): LoraFactors | undefined {
     const p = this.#projections.get(projection);
     if (p === undefined) return undefined;
-    return { a: this.store.tensor(graph, `${projection}.a`), b: this.store.tensor(graph, `${projection}.b`), rank: p.rank, ends: p.ends, scales: p.scales };
+    return {
+      a: this.store.tensor(graph, `${projection}.a`),
+      b: this.store.tensor(graph, `${projection}.b`),
+      rank: p.rank,
+      ends: p.ends,
+      scales: p.scales,
+      ...(this.config.useDora ? { magnitude: this.store.tensor(graph, `${projection}.m`) } : {}),
+      ...(dropoutKey === undefined || this.config.loraDropout === 0 ? {} : { dropout: { p: this.config.loraDropout, key: dropoutKey, site: p.site } }),
+    };
   }
 
   /** A uniform in +-1/sqrt(in) (kaiming with a = sqrt 5, as PEFT), B zero: a fresh adapter changes nothing. */
@@ -82,10 +91,17 @@ export class LoraAdapter {
     }
   }
 
+  /** Sets DoRA's magnitudes to the row lengths of the weights: `weights` gives a projection's [out, in]. */
+  async initialiseMagnitudes(weights: (projection: string) => Promise<ArrayLike<number>>): Promise<void> {
+    for (const [name, p] of this.#projections) this.store.write(`${name}.m`, rowLengths(await weights(name), p.projection.inFeatures));
+  }
+
   /** Factors (or their gradients) by module path, as PEFT stores them: A [r, in], B [out, r]. */
   async read(from: 'values' | 'gradients' = 'values'): Promise<Map<string, LoraWeights>> {
+    await this.ready;
     const out = new Map<string, LoraWeights>();
     for (const [name, p] of this.#projections) {
+      const magnitudes = this.config.useDora ? await this.store.read(`${name}.m`, from) : undefined;
       const a = await this.store.read(`${name}.a`, from);
       const b = await this.store.read(`${name}.b`, from);
       const { inFeatures, modules } = p.projection;
@@ -95,7 +111,7 @@ export class LoraAdapter {
         const first = p.ends[part]! - m.outFeatures;
         const loraB = new Float32Array(m.outFeatures * rank);
         for (let o = 0; o < m.outFeatures; o++) for (let r = 0; r < rank; r++) loraB[o * rank + r] = b[(first + o) * p.rank + r]!;
-        out.set(m.name, { loraA: Float32Array.from(a.subarray(part * p.rank * inFeatures, (part * p.rank + rank) * inFeatures)), loraB });
+        out.set(m.name, { loraA: Float32Array.from(a.subarray(part * p.rank * inFeatures, (part * p.rank + rank) * inFeatures)), loraB, ...(magnitudes === undefined ? {} : { magnitude: Float32Array.from(magnitudes.subarray(first, p.ends[part])) }) });
       });
     }
     return out;
@@ -105,7 +121,7 @@ export class LoraAdapter {
   write(weights: ReadonlyMap<string, LoraWeights>): void {
     for (const t of this.targets) {
       const w = weights.get(t.name);
-      if (w === undefined || w.loraA.length !== t.r * t.inFeatures || w.loraB.length !== t.r * t.outFeatures) {
+      if (w === undefined || w.loraA.length !== t.r * t.inFeatures || w.loraB.length !== t.r * t.outFeatures || (this.config.useDora && w.magnitude?.length !== t.outFeatures)) {
         throw new ModelError('invalid-adapter', { argument: t.name, value: w === undefined ? null : [w.loraA.length, w.loraB.length], message: `should have factors of rank ${t.r} for ${t.inFeatures} to ${t.outFeatures}`, remedy: 'Use an adapter made for this model and config.' });
       }
     }
@@ -113,16 +129,19 @@ export class LoraAdapter {
       const { inFeatures, modules } = p.projection;
       const a = new Float32Array(p.rank * modules.length * inFeatures);
       const b = new Float32Array(p.ends[p.ends.length - 1]! * p.rank);
+      const magnitudes = new Float32Array(p.ends[p.ends.length - 1]!).fill(1);
       modules.forEach((m, part) => {
         const w = p.ranks[part] === 0 ? undefined : weights.get(m.name);
         if (w === undefined) return;
         const rank = p.ranks[part]!;
         a.set(w.loraA, part * p.rank * inFeatures);
         const first = p.ends[part]! - m.outFeatures;
+        if (w.magnitude !== undefined) magnitudes.set(w.magnitude, first);
         for (let o = 0; o < m.outFeatures; o++) for (let r = 0; r < rank; r++) b[(first + o) * p.rank + r] = w.loraB[o * rank + r]!;
       });
       this.store.write(`${name}.a`, a);
       this.store.write(`${name}.b`, b);
+      if (this.config.useDora) this.store.write(`${name}.m`, magnitudes);
     }
   }
 
@@ -131,26 +150,40 @@ export class LoraAdapter {
     return { config: this.config, targets: this.targets, weights: await this.read() };
   }
 
-  /** scaling * B A of every target, [out, in]: what merging adds to its weight. */
-  async deltas(): Promise<Map<string, Float32Array>> {
+  /** A function that gives the weight [out, in] of a module with the adapter in it; undefined for one without. */
+  async merger(): Promise<(module: string, weight: Float32Array) => Float32Array | undefined> {
     const weights = await this.read();
-    return new Map(
-      this.targets.map(({ name, r: rank, scaling, inFeatures, outFeatures }) => {
-        const { loraA, loraB } = weights.get(name)!;
-        const delta = new Float32Array(outFeatures * inFeatures);
-        for (let o = 0; o < outFeatures; o++) {
-          for (let i = 0; i < inFeatures; i++) {
-            let sum = 0;
-            for (let r = 0; r < rank; r++) sum += loraB[o * rank + r]! * loraA[r * inFeatures + i]!;
-            delta[o * inFeatures + i] = scaling * sum;
-          }
+    const targets = new Map(this.targets.map((t) => [t.name, t]));
+    return (module, weight) => {
+      const target = targets.get(module);
+      if (target === undefined) return undefined;
+      const { r: rank, scaling, inFeatures, outFeatures } = target;
+      const { loraA, loraB, magnitude } = weights.get(module)!;
+      const merged = Float64Array.from(weight);
+      for (let o = 0; o < outFeatures; o++) {
+        for (let r = 0; r < rank; r++) {
+          const b = scaling * loraB[o * rank + r]!;
+          for (let i = 0; i < inFeatures; i++) merged[o * inFeatures + i]! += b * loraA[r * inFeatures + i]!;
         }
-        return [name, delta];
-      }),
-    );
+      }
+      if (magnitude !== undefined) {
+        const lengths = rowLengths(merged, inFeatures);
+        for (let j = 0; j < merged.length; j++) merged[j]! *= magnitude[Math.floor(j / inFeatures)]! / lengths[Math.floor(j / inFeatures)]!;
+      }
+      return Float32Array.from(merged);
+    };
   }
 
   dispose(): void {
     this.store.dispose();
   }
+}
+
+/** Euclidean length of every row of a matrix with `columns` columns. */
+function rowLengths(matrix: ArrayLike<number>, columns: number): Float64Array {
+  return Float64Array.from({ length: matrix.length / columns }, (_, row) => {
+    let sum = 0;
+    for (let i = row * columns; i < (row + 1) * columns; i++) sum += matrix[i]! ** 2;
+    return Math.sqrt(sum);
+  });
 }

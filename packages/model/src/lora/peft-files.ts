@@ -34,10 +34,13 @@ export interface Adapter {
   readonly targets: readonly LoraTarget[];
   /** By module path; one entry for every target. */
   readonly weights: ReadonlyMap<string, LoraWeights>;
+  /** Weights under an adapted head that PEFT saved beside it (it does so of its own accord); the model's must equal them. */
+  readonly baseWeights?: ReadonlyMap<string, Float32Array>;
 }
 
 const PREFIX = 'base_model.model.';
 const SUFFIXES = { '.lora_A.weight': 'loraA', '.lora_B.weight': 'loraB', '.lora_magnitude_vector': 'magnitude', '.lora_magnitude_vector.weight': 'magnitude' } as const;
+const BASE_SUFFIX = '.base_layer.weight';
 type Part = (typeof SUFFIXES)[keyof typeof SUFFIXES];
 
 /**
@@ -55,7 +58,12 @@ export async function readAdapter(files: ModelFiles, model: ModelConfig): Promis
   const targets = matchTargets(linearModules(model), config);
   const byName = new Map(targets.map((target) => [target.name, target]));
   const found = new Map<string, Partial<Record<Part, Float32Array>>>();
+  const baseWeights = new Map<string, Float32Array>();
   for (const [key, { shape }] of file.tensors) {
+    if (key === `${PREFIX}lm_head${BASE_SUFFIX}` && byName.has('lm_head')) {
+      baseWeights.set('lm_head', await file.readFloat32(key));
+      continue;
+    }
     const { module, part } = splitKey(key);
     const target = byName.get(module);
     if (target === undefined) refuse(key, module, 'is for a module that the model does not have or the config does not target', 'Use the adapter with the model it was trained for.');
@@ -73,7 +81,7 @@ export async function readAdapter(files: ModelFiles, model: ModelConfig): Promis
     if (loraA === undefined || loraB === undefined || (config.useDora && magnitude === undefined)) refuse(ADAPTER_WEIGHTS_FILE, name, 'has not all weights of this target', 'Save the adapter again: the file is incomplete.');
     weights.set(name, magnitude === undefined ? { loraA, loraB } : { loraA, loraB, magnitude });
   }
-  return { config, targets, weights };
+  return { config, targets, weights, ...(baseWeights.size === 0 ? {} : { baseWeights }) };
 }
 
 /**

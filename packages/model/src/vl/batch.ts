@@ -8,7 +8,10 @@ import type { GridThw } from '../rope-index.ts';
 import { visionWindows } from '../windows.ts';
 import { patchLength } from './parameters.ts';
 
-/** An image of a batch: its patches, or the features that the vision tower made of them before. */
+/**
+ * An image (or a video) of a batch: its patches, or the features that the vision tower made of them before: [cells, text
+ * width], and with DeepStack as much again for each of its levels behind it.
+ */
 export type BatchImage =
   | { readonly gridThw: GridThw; readonly pixelValues: Float32Array }
   | { readonly gridThw: GridThw; readonly features: Float32Array };
@@ -61,8 +64,10 @@ export interface PackedVision {
   readonly cells: number;
   /** [P, patch length] in window order; empty when features are given. */
   readonly pixelValues: Float32Array;
-  /** [F, hidden] when features are given (raster order). */
-  readonly features: Float32Array | undefined;
+  /** [F, hidden] in raster order when features are given, one for the embedding and one for each level of DeepStack. */
+  readonly features: readonly Float32Array[] | undefined;
+  /** The four entries of a learned position table around each patch, [4 P], and their weights. */
+  readonly corners: { readonly ids: Int32Array; readonly weights: Float32Array } | undefined;
   /** [2, P] row and column of each patch. */
   readonly positions: Int32Array;
   readonly windowRanges: Uint32Array;
@@ -104,7 +109,7 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
       for (let axis = 0; axis < 3; axis++) positions[axis]!.push(at[axis]!);
       queryRanges.push(...ranges);
       keyRanges.push(...keys);
-      cellOfToken.push(id === config.imageTokenId && !sampled ? nextCell++ : -1);
+      cellOfToken.push((id === config.imageTokenId || id === config.videoTokenId) && !sampled ? nextCell++ : -1);
     };
     const position = (i: number): [number, number, number] => [sequence.positionIds[i]!, sequence.positionIds[n + i]!, sequence.positionIds[2 * n + i]!];
     for (let i = 0; i < shared; i++) {
@@ -117,7 +122,7 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
       }
     }
     if (completions.length > 0) {
-      if (sequence.inputIds[n - 1] === config.imageTokenId) {
+      if (sequence.inputIds[n - 1] === config.imageTokenId || sequence.inputIds[n - 1] === config.videoTokenId) {
         throw new ModelError('invalid-input', { argument: `rows[${r}].sequence`, value: n, message: 'ends with an image', remedy: 'End a prompt with text (the opening of the answer).' });
       }
       const last = position(n - 1);
@@ -178,18 +183,19 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
   const patches = cells * merge;
   if (ready > 0) {
     const width = config.vision.outHiddenSize;
-    const features = new Float32Array(cells * width);
+    const levels = Array.from({ length: 1 + config.vision.deepstackVisualIndexes.length }, () => new Float32Array(cells * width));
     let at = 0;
     for (const image of images) {
       const own = (image as { features: Float32Array }).features;
-      if (own.length !== cellsOf(config, image.gridThw) * width) {
-        throw new ModelError('invalid-input', { argument: 'images.features', value: own.length, message: `should hold ${cellsOf(config, image.gridThw)} cells of ${width}`, remedy: 'Use features of this model and grid.' });
+      const size = cellsOf(config, image.gridThw) * width;
+      if (own.length !== size * levels.length) {
+        throw new ModelError('invalid-input', { argument: 'images.features', value: own.length, message: `should hold ${cellsOf(config, image.gridThw)} cells of ${width}, ${levels.length} times`, remedy: 'Use features of this model and grid.' });
       }
-      features.set(own, at);
-      at += own.length;
+      levels.forEach((level, k) => level.set(own.subarray(k * size, (k + 1) * size), at));
+      at += size;
     }
     return {
-      packed: { patches: 0, cells, pixelValues: new Float32Array(0), features, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
+      packed: { patches: 0, cells, pixelValues: new Float32Array(0), features: levels, corners: undefined, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
       rowOfCell: Int32Array.from({ length: cells }, (_, i) => i),
     };
   }
@@ -216,9 +222,36 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
     }
   });
   return {
-    packed: { patches, cells, pixelValues, features: undefined, positions, windowRanges: segments(windows.cuWindowSeqlens), frameRanges: segments(windows.cuSeqlens) },
+    packed: { patches, cells, pixelValues, features: undefined, corners: positionCorners(config, images, positions), positions, windowRanges: segments(windows.cuWindowSeqlens), frameRanges: segments(windows.cuSeqlens) },
     rowOfCell,
   };
+}
+
+/**
+ * Where each patch lies between the entries of a learned square table: its rows and columns are spread evenly from the
+ * first entry to the last (Qwen3-VL; bilinear, corners aligned). `positions` [2, P] in the order of the tower.
+ */
+function positionCorners(config: ModelConfig, images: readonly BatchImage[], positions: Int32Array): PackedVision['corners'] {
+  const side = Math.sqrt(config.vision.numPositionEmbeddings);
+  if (side === 0) return undefined;
+  const patches = positions.length / 2;
+  const ids = new Int32Array(4 * patches);
+  const weights = new Float32Array(4 * patches);
+  const between = (index: number, count: number): [number, number, number] => {
+    const at = count > 1 ? (index * (side - 1)) / (count - 1) : 0;
+    const low = Math.min(Math.floor(at), side - 1);
+    return [low, Math.min(low + 1, side - 1), at - low];
+  };
+  let patch = 0;
+  for (const { gridThw: [t, h, w] } of images) {
+    for (let end = patch + t * h * w; patch < end; patch++) {
+      const [top, bottom, dy] = between(positions[patch]!, h);
+      const [left, right, dx] = between(positions[patches + patch]!, w);
+      ids.set([top * side + left, top * side + right, bottom * side + left, bottom * side + right], 4 * patch);
+      weights.set([(1 - dy) * (1 - dx), (1 - dy) * dx, dy * (1 - dx), dy * dx], 4 * patch);
+    }
+  }
+  return { ids, weights };
 }
 
 /** [n, 2]: the segment of each row, from the places where segments begin. */

@@ -50,9 +50,6 @@ export class VisionLanguageModel {
   readonly #onForget: (() => void)[] = [];
 
   constructor(engine: Engine, config: ModelConfig, options: ModelOptions = {}) {
-    if (config.modelType !== 'qwen2_5_vl') {
-      throw new ModelError('unsupported', { argument: 'config.modelType', value: config.modelType, message: 'is read but not yet computed', remedy: 'Use a Qwen2.5-VL checkpoint.' });
-    }
     this.engine = engine;
     this.config = config;
     this.#layouts = { text: textParameters(config), vision: visionParameters(config) };
@@ -113,31 +110,36 @@ export class VisionLanguageModel {
 
   /** Every tensor under its in-memory name, as float32; with an adapter, merged into the weights. */
   async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients' } = {}): Promise<Map<string, TensorData>> {
-    const deltas = options.merge === undefined ? undefined : await this.adapter(options.merge).deltas();
+    const merge = options.merge === undefined ? undefined : await this.#merger(options.merge);
     const out = new Map<string, TensorData>();
     for (const { part, store } of this.#parts()) {
       if (options.from === 'gradients' && !store.trainable) continue;
       const whole = await store.read(part.parameter, options.from ?? 'values');
       const perRow = sizeOf(part.shape) / part.shape[0]!;
       const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
-      const delta = deltas?.get(part.tensor.replace(/\.weight$/, ''));
-      if (delta !== undefined && part.tensor.endsWith('.weight')) for (let i = 0; i < data.length; i++) data[i]! += delta[i]!;
-      out.set(part.tensor, floatTensor(data, part.shape));
+      out.set(part.tensor, floatTensor(merge?.(part.tensor, data) ?? data, part.shape));
     }
     return out;
   }
 
   /** Adds an adapter to the weights for good (the adapter itself stays, and should be dropped or made anew). */
   async merge(adapter: string): Promise<void> {
-    const deltas = await this.adapter(adapter).deltas();
+    const merge = await this.#merger(adapter);
     for (const { part, store } of this.#parts()) {
-      const delta = part.tensor.endsWith('.weight') ? deltas.get(part.tensor.slice(0, -'.weight'.length)) : undefined;
-      if (delta === undefined) continue;
-      const whole = Float32Array.from(await store.read(part.parameter));
+      const whole = await store.read(part.parameter);
       const perRow = sizeOf(part.shape) / part.shape[0]!;
-      for (let i = 0; i < delta.length; i++) whole[part.row * perRow + i]! += delta[i]!;
-      store.write(part.parameter, whole);
+      const merged = merge(part.tensor, Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape))));
+      if (merged !== undefined) this.#write(store, part, merged);
     }
+  }
+
+  async #merger(name: string): Promise<(tensor: string, weight: Float32Array) => Float32Array | undefined> {
+    const adapter = this.adapter(name);
+    if (this.config.tieWordEmbeddings && adapter.targets.some((t) => t.name === 'lm_head')) {
+      throw new ModelError('unsupported', { argument: 'adapter', value: name, message: 'changes the head, which is also the embedding table of this model', remedy: 'Keep the adapter beside the weights, or leave lm_head out of targetModules.' });
+    }
+    const merge = await adapter.merger();
+    return (tensor, weight) => (tensor.endsWith('.weight') ? merge(tensor.slice(0, -'.weight'.length), weight) : undefined);
   }
 
   // ---- adapters
@@ -146,6 +148,7 @@ export class VisionLanguageModel {
   addAdapter(name: string, config: LoraConfig, seed: number): LoraAdapter {
     const adapter = this.#attach(name, config);
     adapter.initialise(seed);
+    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes((projection) => this.#projectionWeight(projection));
     return adapter;
   }
 
@@ -153,7 +156,28 @@ export class VisionLanguageModel {
   loadAdapter(name: string, adapter: Adapter): LoraAdapter {
     const own = this.#attach(name, adapter.config);
     own.write(adapter.weights);
+    if (adapter.baseWeights !== undefined) {
+      own.ready = this.#checkBase(name, adapter.baseWeights);
+      own.ready.catch(() => undefined);
+    }
     return own;
+  }
+
+  /** Rejects when the weights that an adapter was trained on are not those of this model. */
+  async #checkBase(name: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
+    for (const [module, theirs] of weights) {
+      const own = await this.#projectionWeight(module);
+      const differs = theirs.findIndex((w, i) => w !== own[i]);
+      if (theirs.length !== own.length || differs >= 0) {
+        throw new ModelError('invalid-adapter', { argument: `${name}: ${module}`, value: differs < 0 ? theirs.length : theirs[differs], message: 'was trained on other weights than those of this model', remedy: 'Load the base model that the adapter was trained on.' });
+      }
+    }
+  }
+
+  /** The weight of a projection by the name adapters know it by. */
+  async #projectionWeight(projection: string): Promise<ArrayLike<number>> {
+    const parameter = projection === 'lm_head' ? (this.config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head') : `${projection}.weight`;
+    return (this.text.has(parameter) ? this.text : this.vision).read(parameter);
   }
 
   #attach(name: string, config: LoraConfig): LoraAdapter {
@@ -180,7 +204,7 @@ export class VisionLanguageModel {
     const adapters = new Set(what.flatMap((w) => (typeof w === 'object' ? [w.adapter] : [])));
     for (const name of adapters) {
       const { config } = this.adapter(name);
-      if (config.loraDropout > 0) throw new ModelError('unsupported', { argument: 'lora.loraDropout', value: config.loraDropout, message: 'is not applied in training yet', remedy: 'Set it to 0.' });
+      if (config.loraDropout > 0 && config.useDora) throw new ModelError('unsupported', { argument: 'lora.loraDropout', value: config.loraDropout, message: 'is not computed together with DoRA', remedy: 'Set loraDropout to 0.' });
     }
     this.text.setTrainable(what.includes('text'));
     this.vision.setTrainable(what.includes('vision'));
@@ -202,12 +226,15 @@ export class VisionLanguageModel {
 
   /**
    * Forward and backward: adds d(sum dLogp * logp + dEntropy * entropy) to the gradients of what is trainable.
+   * @param options.dropoutKey What an adapter with dropout draws its random numbers from: another pair for every step.
    * @param dLogp dLoss / dlog-probability of each predicted token, in the order of `batch.places`.
    */
-  async accumulate(batch: PackedBatch, dLogp: ArrayLike<number>, options: ScoreOptions & { readonly dEntropy?: ArrayLike<number> } = {}): Promise<Scores> {
+  async accumulate(batch: PackedBatch, dLogp: ArrayLike<number>, options: ScoreOptions & { readonly dEntropy?: ArrayLike<number>; readonly dropoutKey?: readonly [number, number] } = {}): Promise<Scores> {
     if (this.trainableStores.length === 0) throw new ModelError('invalid-input', { argument: 'accumulate', value: 0, message: 'has nothing to train', remedy: 'Call setTrainable first.' });
     if (dLogp.length !== batch.targets.length) throw new ModelError('invalid-input', { argument: 'dLogp', value: dLogp.length, message: `should have ${batch.targets.length} entries`, remedy: 'Give one for every predicted token.' });
-    return this.#run(batch, options, dLogp, options.dEntropy);
+    const dropout = options.adapter === undefined ? 0 : this.adapter(options.adapter).config.loraDropout;
+    if (dropout > 0 && options.dropoutKey === undefined) throw new ModelError('invalid-input', { argument: 'dropoutKey', value: null, message: `is missing: the adapter drops ${dropout} of its inputs`, remedy: 'Give two numbers that are another pair for every step, such as [seed, step].' });
+    return this.#run(batch, options, dLogp, options.dEntropy, dropout > 0 ? options.dropoutKey : undefined);
   }
 
   /** One AdamW update of everything trainable; gradients are zero after. Returns the global norm of the (scaled) gradient before clipping. */
@@ -223,25 +250,32 @@ export class VisionLanguageModel {
     return Math.sqrt(names.reduce((s, n) => s + out[n]![0]!, 0)) * Math.abs(hyper.gradScale);
   }
 
-  /** Features of images through the (frozen) tower: for each image [cells, text width], in raster order of cells. */
+  /** Features of images through the (frozen) tower: for each image [cells, text width], in raster order of cells; the levels of DeepStack, if any, behind them. */
   async encodeImages(images: readonly { readonly gridThw: GridThw; readonly pixelValues: Float32Array }[], options: Pick<ScoreOptions, 'adapter'> = {}): Promise<(BatchImage & { readonly features: Float32Array })[]> {
     if (images.length === 0) return [];
     const { packed, rowOfCell } = packVision(this.config, images);
     const merge = this.config.vision.spatialMergeSize ** 2;
     const patches = roundUp(packed.cells, 16) * merge;
     const adapter = options.adapter === undefined ? undefined : this.adapter(options.adapter);
-    const { plan } = await this.#plan(`vision ${patches} ${options.adapter ?? ''}`, async () => {
+    const ready = await this.#plan(`vision ${patches} ${options.adapter ?? ''}`, async () => {
       const g = new Graph();
-      g.output('features', recordVision(this, g, patches, (p) => adapter?.factors(g, p)));
+      const { features, deep } = recordVision(this, g, patches, (p) => adapter?.factors(g, p));
+      [features, ...deep].forEach((t, k) => g.output(`features.${k}`, t));
       return { graph: g, shape: NO_SHAPE };
     });
-    const out = (await plan.run(visionInputs(packed, patches), ['features']))['features']!;
+    const { inputs, plan } = ready;
+    const names = Array.from({ length: 1 + this.config.vision.deepstackVisualIndexes.length }, (_, k) => `features.${k}`);
+    const data = Object.fromEntries(Object.entries(visionInputs(packed, patches)).filter(([name]) => inputs.has(name)));
+    const out = await plan.run(data, names);
     const width = this.config.vision.outHiddenSize;
     let cell = 0;
     return images.map(({ gridThw }) => {
       const n = cellsOf(this.config, gridThw);
-      const features = new Float32Array(n * width);
-      for (let i = 0; i < n; i++, cell++) features.set(out.subarray(rowOfCell[cell]! * width, (rowOfCell[cell]! + 1) * width), i * width);
+      const features = new Float32Array(names.length * n * width);
+      for (let i = 0; i < n; i++, cell++) {
+        const row = rowOfCell[cell]!;
+        names.forEach((name, k) => features.set(out[name]!.subarray(row * width, (row + 1) * width), (k * n + i) * width));
+      }
       return { gridThw, features };
     });
   }
@@ -272,7 +306,8 @@ export class VisionLanguageModel {
     this.#visionTable.storage.dispose();
   }
 
-  async #run(batch: PackedBatch, options: ScoreOptions, dLogp: ArrayLike<number> | undefined, dEntropy: ArrayLike<number> | undefined): Promise<Scores> {
+  async #run(batch: PackedBatch, options: ScoreOptions, dLogp: ArrayLike<number> | undefined, dEntropy: ArrayLike<number> | undefined, dropoutKey?: readonly [number, number]): Promise<Scores> {
+    if (options.adapter !== undefined) await this.adapter(options.adapter).ready;
     const most = batch.positions.reduce((a, b) => Math.max(a, b), 0);
     if (most >= this.#textTable.rows) throw new ModelError('invalid-input', { argument: 'batch.positions', value: most, message: `exceeds the ${this.#textTable.rows} positions of this model`, remedy: 'Create the model with a larger maxPositions.' });
     const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
@@ -295,6 +330,7 @@ export class VisionLanguageModel {
     };
     if (dLogp !== undefined) data['dLogp'] = seed(dLogp);
     if (dEntropy !== undefined) data['dEntropy'] = seed(dEntropy);
+    if (dropoutKey !== undefined) data['dropoutKey'] = Uint32Array.from(dropoutKey);
     const out = await plan.run(data, ['logp', 'entropy']);
     const cut = (name: string) => out[name]!.slice(0, batch.targets.length) as Float32Array | Float64Array;
     return { logp: cut('logp'), entropy: cut('entropy') };

@@ -55,29 +55,64 @@ export function textProjections(config: ModelConfig, i: number): readonly FusedP
   ];
 }
 
-/** The fused and plain projections of vision block `i`, and of the merger for i = depth. */
+/** The projections of vision block `i`: gate and up are fused where the feed-forward is gated (Qwen2.5-VL). */
 export function visionProjections(config: ModelConfig, i: number): readonly FusedProjection[] {
   const v = config.vision;
-  if (i === v.depth) {
-    const cell = v.hiddenSize * v.spatialMergeSize ** 2;
-    return [
-      { name: 'merger.0', inFeatures: cell, modules: [{ name: `${VISION}.merger.mlp.0`, outFeatures: cell }] },
-      { name: 'merger.2', inFeatures: cell, modules: [{ name: `${VISION}.merger.mlp.2`, outFeatures: v.outHiddenSize }] },
-    ];
-  }
   const block = `${VISION}.blocks.${i}`;
+  const plain = (name: string, module: string, inFeatures: number, outFeatures: number): FusedProjection => ({ name: `blocks.${i}.${name}`, inFeatures, modules: [{ name: `${block}.${module}`, outFeatures }] });
+  const [first, second] = config.modelType === 'qwen3_vl' ? ['mlp.linear_fc1', 'mlp.linear_fc2'] : ['mlp.fc1', 'mlp.fc2'];
   return [
-    { name: `blocks.${i}.qkv`, inFeatures: v.hiddenSize, modules: [{ name: `${block}.attn.qkv`, outFeatures: 3 * v.hiddenSize }] },
-    { name: `blocks.${i}.proj`, inFeatures: v.hiddenSize, modules: [{ name: `${block}.attn.proj`, outFeatures: v.hiddenSize }] },
-    {
-      name: `blocks.${i}.gate_up`,
-      inFeatures: v.hiddenSize,
-      modules: [
-        { name: `${block}.mlp.gate_proj`, outFeatures: v.intermediateSize },
-        { name: `${block}.mlp.up_proj`, outFeatures: v.intermediateSize },
-      ],
-    },
-    { name: `blocks.${i}.down`, inFeatures: v.intermediateSize, modules: [{ name: `${block}.mlp.down_proj`, outFeatures: v.hiddenSize }] },
+    plain('qkv', 'attn.qkv', v.hiddenSize, 3 * v.hiddenSize),
+    plain('proj', 'attn.proj', v.hiddenSize, v.hiddenSize),
+    ...(v.gatedMlp
+      ? [
+          {
+            name: `blocks.${i}.gate_up`,
+            inFeatures: v.hiddenSize,
+            modules: [
+              { name: `${block}.mlp.gate_proj`, outFeatures: v.intermediateSize },
+              { name: `${block}.mlp.up_proj`, outFeatures: v.intermediateSize },
+            ],
+          },
+          plain('down', 'mlp.down_proj', v.intermediateSize, v.hiddenSize),
+        ]
+      : [plain('up', first!, v.hiddenSize, v.intermediateSize), plain('down', second!, v.intermediateSize, v.hiddenSize)]),
+  ];
+}
+
+/** Mergers by parameter name: the one behind the tower, and those of DeepStack (Qwen3-VL). */
+export function mergerNames(config: ModelConfig): string[] {
+  return ['merger', ...config.vision.deepstackVisualIndexes.map((_, k) => `deepstack.${k}`)];
+}
+
+/** Where a merger lies in the checkpoint. */
+function mergerPath(name: string): string {
+  return name === 'merger' ? `${VISION}.merger` : `${VISION}.deepstack_merger_list.${name.slice('deepstack.'.length)}`;
+}
+
+/** The two projections of a merger. */
+export function mergerProjections(config: ModelConfig, name: string): readonly FusedProjection[] {
+  const v = config.vision;
+  const cell = v.hiddenSize * v.spatialMergeSize ** 2;
+  const [first, second] = config.modelType === 'qwen3_vl' ? ['linear_fc1', 'linear_fc2'] : ['mlp.0', 'mlp.2'];
+  return [
+    { name: `${name}.0`, inFeatures: cell, modules: [{ name: `${mergerPath(name)}.${first}`, outFeatures: cell }] },
+    { name: `${name}.2`, inFeatures: cell, modules: [{ name: `${mergerPath(name)}.${second}`, outFeatures: v.outHiddenSize }] },
+  ];
+}
+
+/** The head as a projection; adapters that name it apply to it. */
+export function headProjection(config: ModelConfig): FusedProjection {
+  return { name: 'lm_head', inFeatures: config.hiddenSize, modules: [{ name: 'lm_head', outFeatures: config.vocabSize }] };
+}
+
+/** Every projection that an adapter can be on. */
+export function allProjections(config: ModelConfig): readonly FusedProjection[] {
+  return [
+    ...Array.from({ length: config.numHiddenLayers }, (_, i) => textProjections(config, i)).flat(),
+    ...Array.from({ length: config.vision.depth }, (_, i) => visionProjections(config, i)).flat(),
+    ...mergerNames(config).flatMap((name) => mergerProjections(config, name)),
+    headProjection(config),
   ];
 }
 
@@ -88,6 +123,12 @@ class LayoutBuilder {
   tensor(parameter: string, tensor: string, shape: readonly number[]): void {
     this.specs.push({ name: parameter, shape });
     this.parts.push({ tensor, shape, parameter, row: 0 });
+  }
+
+  /** RMSNorm has a weight, LayerNorm a bias as well. */
+  norm(parameter: string, tensor: string, width: number, kind: 'rms' | 'layer'): void {
+    this.tensor(parameter, `${tensor}.weight`, [width]);
+    if (kind === 'layer') this.tensor(`${parameter}.bias`, `${tensor}.bias`, [width]);
   }
 
   projection(p: FusedProjection, bias: (module: string) => boolean): void {
@@ -112,6 +153,11 @@ export function textParameters(config: ModelConfig): ParameterLayout {
   for (let i = 0; i < numHiddenLayers; i++) {
     b.tensor(`layers.${i}.input_layernorm`, `${TEXT}.layers.${i}.input_layernorm.weight`, [hiddenSize]);
     b.tensor(`layers.${i}.post_attention_layernorm`, `${TEXT}.layers.${i}.post_attention_layernorm.weight`, [hiddenSize]);
+    if (config.qkNorm) {
+      const { headDim } = config;
+      b.specs.push({ name: `layers.${i}.qk_norm`, shape: [2 * headDim] });
+      for (const [row, name] of [[0, 'q_norm'], [headDim, 'k_norm']] as const) b.parts.push({ tensor: `${TEXT}.layers.${i}.self_attn.${name}.weight`, shape: [headDim], parameter: `layers.${i}.qk_norm`, row });
+    }
     for (const p of textProjections(config, i)) b.projection(p, (m) => config.attentionBias && /[qkv]_proj$/.test(m));
   }
   b.tensor('norm', `${TEXT}.norm.weight`, [hiddenSize]);
@@ -125,13 +171,19 @@ export function visionParameters(config: ModelConfig): ParameterLayout {
   const v = config.vision;
   b.specs.push({ name: 'patch_embed', shape: [v.hiddenSize, patchLength(config)] });
   b.parts.push({ tensor: `${VISION}.patch_embed.proj.weight`, shape: [v.hiddenSize, v.inChannels, v.temporalPatchSize, v.patchSize, v.patchSize], parameter: 'patch_embed', row: 0 });
+  if (v.patchEmbedBias) b.tensor('patch_embed.bias', `${VISION}.patch_embed.proj.bias`, [v.hiddenSize]);
+  if (v.numPositionEmbeddings > 0) b.tensor('pos_embed', `${VISION}.pos_embed.weight`, [v.numPositionEmbeddings, v.hiddenSize]);
   for (let i = 0; i < v.depth; i++) {
-    b.tensor(`blocks.${i}.norm1`, `${VISION}.blocks.${i}.norm1.weight`, [v.hiddenSize]);
-    b.tensor(`blocks.${i}.norm2`, `${VISION}.blocks.${i}.norm2.weight`, [v.hiddenSize]);
+    b.norm(`blocks.${i}.norm1`, `${VISION}.blocks.${i}.norm1`, v.hiddenSize, v.norm);
+    b.norm(`blocks.${i}.norm2`, `${VISION}.blocks.${i}.norm2`, v.hiddenSize, v.norm);
     for (const p of visionProjections(config, i)) b.projection(p, () => true);
   }
-  b.tensor('merger.ln_q', `${VISION}.merger.ln_q.weight`, [v.hiddenSize]);
-  for (const p of visionProjections(config, v.depth)) b.projection(p, () => true);
+  for (const name of mergerNames(config)) {
+    const path = `${mergerPath(name)}.${config.modelType === 'qwen3_vl' ? 'norm' : 'ln_q'}`;
+    // DeepStack norms whole cells, the last merger single patches.
+    b.norm(`${name}.ln_q`, path, name === 'merger' ? v.hiddenSize : v.hiddenSize * v.spatialMergeSize ** 2, v.norm);
+    for (const p of mergerProjections(config, name)) b.projection(p, () => true);
+  }
   return b;
 }
 

@@ -1,11 +1,11 @@
 /** @file Plans of a model, recorded once for each shape of a batch. */
-import { backward, embed, gatherRows, Graph, type IdIndex, idIndex, idIndexInputs, logSoftmax, matmul, type Plan, type PlanInputs, rmsNorm, type Tensor } from '@trimpi/runtime';
+import { backward, embed, gatherRows, Graph, type IdIndex, idIndex, idIndexInputs, logSoftmax, type Plan, type PlanInputs, type Tensor } from '@trimpi/runtime';
 import type { LoraAdapter } from '../lora/adapter.ts';
 import type { ModelConfig } from '../config.ts';
 import { type BatchImage, type PackedBatch, packVision } from './batch.ts';
 import type { VisionLanguageModel } from './model.ts';
 import { patchLength } from './parameters.ts';
-import { type Factors, type Observer, textTower, type VisionInputs, visionTower } from './towers.ts';
+import { type Factors, languageHead, type Observer, textTower, type VisionFeatures, type VisionInputs, visionTower } from './towers.ts';
 
 /** Sizes of a plan: a batch is padded to them. */
 export interface BatchShape {
@@ -49,14 +49,15 @@ export interface PlanOptions {
 export function recordBatch(model: VisionLanguageModel, shape: BatchShape, options: PlanOptions): Graph {
   const g = new Graph();
   const { config } = model;
-  const factors: Factors = (projection) => options.adapter?.factors(g, projection);
+  const dropoutKey = options.backward && (options.adapter?.config.loraDropout ?? 0) > 0 ? g.input('dropoutKey', [2], 'u32') : undefined;
+  const factors: Factors = (projection) => options.adapter?.factors(g, projection, dropoutKey);
   const parameter = (name: string) => model.parameter(g, name);
   const ids = g.input('ids', [shape.tokens], 'i32');
-  const features = visionFeatures(model, g, shape, factors, options.observe);
+  const visual = visualInputs(model, g, shape, factors, options.observe);
   const trainsTable = options.backward && model.text.trainable;
   const index: IdIndex | undefined = trainsTable ? idIndexInputs(g, 'idIndex', shape.tokens) : undefined;
   const embedded = embed(ids, parameter('embed_tokens'), {
-    ...(features === undefined ? {} : { features, source: g.input('source', [shape.tokens], 'i32'), featureTokens: g.input('featureTokens', [shape.cells], 'i32') }),
+    ...(visual === undefined ? {} : { features: visual.features, source: visual.source, featureTokens: visual.featureTokens }),
     ...(index === undefined ? {} : { ids: index }),
   });
   const x = textTower(
@@ -69,11 +70,12 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
       rotary: model.textRotary(g),
       queryRanges: g.input('queryRanges', [shape.tokens, 6], 'u32'),
       keyRanges: g.input('keyRanges', [shape.tokens, 2], 'u32'),
+      ...(visual === undefined ? {} : { deep: { ...visual, levels: visual.deep } }),
     },
     options.observe,
   );
   const gathered = gatherRows(x, g.input('predictors', [shape.targets], 'i32'), g.input('predictorInverse', [shape.tokens], 'i32'));
-  const logits = matmul(rmsNorm(gathered, parameter('norm'), config.rmsNormEps), parameter(config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head'), { transposeB: true });
+  const logits = languageHead(config, parameter, factors, gathered);
   if (options.logits === true) g.output('logits', logits);
   const { logp, entropy } = logSoftmax(logits, g.input('targets', [shape.targets], 'i32'), options.temperature);
   g.output('logp', logp);
@@ -86,20 +88,30 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
   return g;
 }
 
-/** The features of a batch's images: from the tower, or handed in. */
-function visionFeatures(model: VisionLanguageModel, g: Graph, shape: BatchShape, factors: Factors, observe?: Observer): Tensor | undefined {
+/** The features of a batch's images (from the tower, or handed in) and where they go: inputs `source` and `featureTokens`. */
+export function visualInputs(model: VisionLanguageModel, g: Graph, shape: BatchShape, factors: Factors, observe?: Observer): (VisionFeatures & { readonly source: Tensor; readonly featureTokens: Tensor }) | undefined {
   if (shape.vision === 'none') return undefined;
-  if (shape.vision === 'features') return g.input('features', [shape.cells, model.config.vision.outHiddenSize]);
-  return recordVision(model, g, shape.patches, factors, observe);
+  const given = (name: string) => g.input(name, [shape.cells, model.config.vision.outHiddenSize]);
+  const { features, deep } =
+    shape.vision === 'features'
+      ? { features: given('features'), deep: model.config.vision.deepstackVisualIndexes.map((_, k) => given(`deep.${k}`)) }
+      : recordVision(model, g, shape.patches, factors, observe);
+  return { features, deep, source: g.input('source', [shape.tokens], 'i32'), featureTokens: g.input('featureTokens', [shape.cells], 'i32') };
 }
 
-export function recordVision(model: VisionLanguageModel, g: Graph, patches: number, factors: Factors, observe?: Observer): Tensor {
+export function recordVision(model: VisionLanguageModel, g: Graph, patches: number, factors: Factors, observe?: Observer): VisionFeatures {
+  const corners = model.config.vision.numPositionEmbeddings === 0 ? undefined : {
+    ids: g.input('cornerIds', [4 * patches], 'i32'),
+    weights: g.input('cornerWeights', [patches, 4]),
+    ...(model.vision.trainable ? { index: idIndexInputs(g, 'cornerIndex', 4 * patches) } : {}),
+  };
   const inputs: VisionInputs = {
     pixelValues: g.input('pixelValues', [patches, patchLength(model.config)]),
     positions: g.input('patchPositions', [2, patches], 'i32'),
     rotary: model.visionRotary(g),
     window: { queries: g.input('windowQueries', [patches, 6], 'u32'), keys: g.input('windowKeys', [patches, 2], 'u32') },
     frame: { queries: g.input('frameQueries', [patches, 6], 'u32'), keys: g.input('frameKeys', [patches, 2], 'u32') },
+    ...(corners === undefined ? {} : { corners }),
   };
   return visionTower(model.config, (name) => model.parameter(g, `visual.${name}`), factors, inputs, observe);
 }
@@ -121,8 +133,8 @@ export function batchInputs(batch: PackedBatch, shape: BatchShape, graphInputs: 
   if (vision !== undefined) {
     inputs['source'] = padded(batch.source, new Int32Array(t).fill(-1));
     inputs['featureTokens'] = inverse(batch.source, shape.cells);
-    if (vision.features !== undefined) inputs['features'] = padded(vision.features, new Float32Array((shape.cells * vision.features.length) / vision.cells));
-    else Object.assign(inputs, visionInputs(vision, shape.patches));
+    vision.features?.forEach((level, k) => (inputs[k === 0 ? 'features' : `deep.${k - 1}`] = padded(level, new Float32Array((shape.cells * level.length) / vision.cells))));
+    if (vision.features === undefined) Object.assign(inputs, visionInputs(vision, shape.patches));
   }
   if (graphInputs.has('idIndex.order')) {
     const index = idIndex(inputs['ids']!, (token) => token >= batch.tokens || batch.source[token]! >= 0);
@@ -140,7 +152,14 @@ export function visionInputs(vision: NonNullable<PackedBatch['vision']>, patches
     for (let i = 0; i < vision.patches; i++) out.set(ranges.subarray(2 * i, 2 * i + 2), 6 * i);
     return out;
   };
+  const corners: Record<string, PlanInputs[string]> = {};
+  if (vision.corners !== undefined) {
+    const ids = padded(vision.corners.ids, new Int32Array(4 * patches));
+    const index = idIndex(ids, (i) => i >= vision.corners!.ids.length);
+    Object.assign(corners, { cornerIds: ids, cornerWeights: padded(vision.corners.weights, new Float32Array(4 * patches)) }, Object.fromEntries(Object.entries(index).map(([k, v]) => [`cornerIndex.${k}`, v])));
+  }
   return {
+    ...corners,
     pixelValues: padded(vision.pixelValues, new Float32Array(patches * length)),
     patchPositions: padAxes(vision.positions, 2, vision.patches, patches),
     windowQueries: queries(vision.windowRanges),
@@ -179,7 +198,7 @@ export interface ReadyPlan {
 
 /** Records the vision tower alone, for training it with other heads: [patches / merge^2, text width] in window order. */
 export function recordVisionTower(model: VisionLanguageModel, g: Graph, patches: number): Tensor {
-  return recordVision(model, g, patches, () => undefined);
+  return recordVision(model, g, patches, () => undefined).features;
 }
 
 /** The inputs of `recordVisionTower` for images that fill it exactly, and for each cell the row the tower puts it out at. */

@@ -1,6 +1,6 @@
 /** @file The two towers as plain functions over recorded tensors (arXiv 2502.13923; layer by layer as in transformers). */
-import { activate, attention, linear, type LoraFactors, matmul, rmsNorm, rope, swiglu, type Tensor } from '@trimpi/runtime';
-import type { ModelConfig } from '../config.ts';
+import { activate, add, attention, blendRows, embed, gatherRows, headNorm, type IdIndex, layerNorm, linear, type LoraFactors, matmul, rmsNorm, rope, swiglu, type Tensor } from '@trimpi/runtime';
+import type { ModelConfig, VisionActivation } from '../config.ts';
 
 /** Parameters by name, as tensors of the graph being recorded. */
 export type Parameters = (name: string) => Tensor;
@@ -16,6 +16,15 @@ export interface VisionInputs {
   /** u32 [P, 6] and [P, 2], of windows and of whole frames. */
   readonly window: Segments;
   readonly frame: Segments;
+  /** Only with a learned position table: the four entries around each patch, i32 [4 P] and f32 [P, 4]; and their index when the table is trained. */
+  readonly corners?: { readonly ids: Tensor; readonly weights: Tensor; readonly index?: IdIndex };
+}
+
+/** What the tower puts out, [P / merge^2, text width] each, in window order. */
+export interface VisionFeatures {
+  readonly features: Tensor;
+  /** One for each of the first text layers, which takes it up behind itself (Qwen3-VL's DeepStack). */
+  readonly deep: readonly Tensor[];
 }
 
 export interface Segments {
@@ -26,19 +35,28 @@ export interface Segments {
 /** Called with each intermediate result by name, for tests and inspection. */
 export type Observer = (name: string, value: Tensor) => void;
 
-/** Vision tower and merger: [P, patch length] to [P / merge^2, text width], in window order. */
-export function visionTower(config: ModelConfig, p: Parameters, f: Factors, inputs: VisionInputs, observe?: Observer): Tensor {
+const ACTIVATIONS = { silu: 'silu', quick_gelu: 'quickGelu', gelu_pytorch_tanh: 'geluTanh' } as const satisfies Record<VisionActivation, string>;
+
+/** Vision tower and mergers of Qwen2-VL, Qwen2.5-VL and Qwen3-VL: [P, patch length] to features in window order. */
+export function visionTower(config: ModelConfig, p: Parameters, f: Factors, inputs: VisionInputs, observe?: Observer): VisionFeatures {
   const v = config.vision;
   const half = v.headDim / 2;
   const axes = Array.from({ length: half }, (_, j) => (j < half / 2 ? 0 : 1));
-  let x = matmul(inputs.pixelValues, p('patch_embed'), { transposeB: true });
+  const norm = (x: Tensor, name: string) => (v.norm === 'rms' ? rmsNorm(x, p(name), VISION_EPS) : layerNorm(x, p(name), p(`${name}.bias`), VISION_EPS));
+  const positioned = inputs.corners === undefined ? undefined : blendRows(embed(inputs.corners.ids, p('pos_embed'), inputs.corners.index === undefined ? {} : { ids: inputs.corners.index }), inputs.corners.weights);
+  let x = matmul(inputs.pixelValues, p('patch_embed'), {
+    transposeB: true,
+    ...(v.patchEmbedBias ? { bias: p('patch_embed.bias') } : {}),
+    ...(positioned === undefined ? {} : { residual: positioned }),
+  });
   observe?.('vision.patch_embed', x);
+  const deep: Tensor[] = [];
   for (let i = 0; i < v.depth; i++) {
     const name = (part: string) => `blocks.${i}.${part}`;
     const project = (part: string, input: Tensor, residual?: Tensor) =>
       projection(input, p(`${name(part)}.weight`), p(`${name(part)}.bias`), f(name(part)), residual);
     const segments = v.windowSize === 0 || v.fullattBlockIndexes.includes(i) ? inputs.frame : inputs.window;
-    const qkv = rope(project('qkv', rmsNorm(x, p(name('norm1')), VISION_EPS)), inputs.positions, inputs.rotary, { heads: 2 * v.numHeads, headDim: v.headDim, axes });
+    const qkv = rope(project('qkv', norm(x, name('norm1'))), inputs.positions, inputs.rotary, { heads: 2 * v.numHeads, headDim: v.headDim, axes });
     const mixed = attention(qkv, qkv, qkv, {
       heads: v.numHeads,
       kvHeads: v.numHeads,
@@ -48,14 +66,23 @@ export function visionTower(config: ModelConfig, p: Parameters, f: Factors, inpu
       columns: [0, v.hiddenSize, 2 * v.hiddenSize],
     });
     x = project('proj', mixed, x);
-    x = project('down', swiglu(project('gate_up', rmsNorm(x, p(name('norm2')), VISION_EPS))), x);
+    const normed = norm(x, name('norm2'));
+    x = project('down', v.gatedMlp ? swiglu(project('gate_up', normed)) : activate(project('up', normed), ACTIVATIONS[v.hiddenAct]), x);
     observe?.(`vision.block.${i}`, x);
+    const level = v.deepstackVisualIndexes.indexOf(i);
+    if (level >= 0) deep[level] = merge(`deepstack.${level}`, x);
   }
-  const cell = v.hiddenSize * v.spatialMergeSize ** 2;
-  const normed = rmsNorm(x, p('merger.ln_q'), VISION_EPS);
-  const cells = x.graph.reshape(normed, [(x.shape[0] ?? 0) / v.spatialMergeSize ** 2, cell]);
-  const hidden = activate(projection(cells, p('merger.0.weight'), p('merger.0.bias'), f('merger.0')), 'gelu');
-  return projection(hidden, p('merger.2.weight'), p('merger.2.bias'), f('merger.2'));
+  return { features: merge('merger', x), deep };
+
+  /** Cells of merge x merge patches to one token each; DeepStack norms the cell, the last merger its patches. */
+  function merge(name: string, patches: Tensor): Tensor {
+    const toCells = (t: Tensor) => t.graph.reshape(t, [(patches.shape[0] ?? 0) / v.spatialMergeSize ** 2, v.hiddenSize * v.spatialMergeSize ** 2]);
+    const cells = name === 'merger' ? toCells(norm(patches, `${name}.ln_q`)) : norm(toCells(patches), `${name}.ln_q`);
+    const project = (part: string, input: Tensor) => projection(input, p(`${part}.weight`), p(`${part}.bias`), f(part));
+    const out = project(`${name}.2`, activate(project(`${name}.0`, cells), 'gelu'));
+    observe?.(`vision.${name}`, out);
+    return out;
+  }
 }
 
 /** Fixed in the architecture, whatever the file says of the text tower. */
@@ -69,6 +96,8 @@ export interface TextInputs {
   readonly rotary: Tensor;
   readonly queryRanges: Tensor;
   readonly keyRanges?: Tensor;
+  /** Features that text layer k takes up behind itself at the tokens of images: `source` i32 [T], `featureTokens` i32 [cells] as for `embed`. */
+  readonly deep?: { readonly levels: readonly Tensor[]; readonly source: Tensor; readonly featureTokens: Tensor };
   /** Turned q, k and v of layer i in; where keys and values are read from out (a cache that has taken them up). */
   readonly cache?: (layer: number, qkv: Tensor) => { readonly keys: Tensor; readonly kColumn: number; readonly vColumn: number } | undefined;
 }
@@ -85,11 +114,9 @@ export function textTower(config: ModelConfig, p: Parameters, f: Factors, inputs
     const name = (part: string) => `layers.${i}.${part}`;
     const weight = (part: string) => p(`${name(part)}.weight`);
     const normed = rmsNorm(x, p(name('input_layernorm')), rmsNormEps);
-    const qkv = rope(projection(normed, weight('qkv'), config.attentionBias ? p(`${name('qkv')}.bias`) : undefined, f(name('qkv'))), inputs.positions, inputs.rotary, {
-      heads: heads + kvHeads,
-      headDim,
-      axes,
-    });
+    const projected = projection(normed, weight('qkv'), config.attentionBias ? p(`${name('qkv')}.bias`) : undefined, f(name('qkv')));
+    const even = config.qkNorm ? headNorm(projected, p(name('qk_norm')), { heads: heads + kvHeads, queryHeads: heads, headDim, eps: rmsNormEps }) : projected;
+    const qkv = rope(even, inputs.positions, inputs.rotary, { heads: heads + kvHeads, headDim, axes });
     const cached = inputs.cache?.(i, qkv);
     const keys = cached?.keys ?? qkv;
     const mixed = attention(qkv, keys, keys, {
@@ -103,9 +130,16 @@ export function textTower(config: ModelConfig, p: Parameters, f: Factors, inputs
     x = projection(mixed, weight('o'), undefined, f(name('o')), x);
     const ff = swiglu(projection(rmsNorm(x, p(name('post_attention_layernorm')), rmsNormEps), weight('gate_up'), undefined, f(name('gate_up'))));
     x = projection(ff, weight('down'), undefined, f(name('down')), x);
+    const level = inputs.deep?.levels[i];
+    if (inputs.deep !== undefined && level !== undefined) x = add(x, gatherRows(level, inputs.deep.source, inputs.deep.featureTokens));
     observe?.(`text.layer.${i}`, x);
   }
   return x;
+}
+
+/** Logits of hidden states: the last norm and the head, which is the embedding table where the two are tied. */
+export function languageHead(config: ModelConfig, p: Parameters, f: Factors, x: Tensor): Tensor {
+  return projection(rmsNorm(x, p('norm'), config.rmsNormEps), p(config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head'), undefined, f('lm_head'));
 }
 
 /** Which axis (0 time, 1 height, 2 width) each rotary angle turns with: in runs (Qwen2, 2.5) or interleaved (Qwen3). */

@@ -1,0 +1,227 @@
+/** @file Qwen2-VL, Qwen3-VL, untied heads, paddings, videos and every kind of adapter against transformers and PEFT. */
+import { readFileSync } from 'node:fs';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { afterAll, describe, expect, it } from 'vitest';
+import {
+  adapterFiles, type BatchImage, type BatchRow, bytesSource, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, readAdapter,
+  SafetensorsFile, serializeSafetensors, VisionLanguageModel,
+} from '../src/index.ts';
+
+const device = await openDevice();
+const engine = new WebGpuEngine(device);
+afterAll(() => device.dispose());
+
+const FOLDER = new URL('./fixtures/variants/', import.meta.url);
+const bytes = (path: string) => new Uint8Array(readFileSync(new URL(path, FOLDER)));
+const json = (path: string): unknown => JSON.parse(readFileSync(new URL(path, FOLDER), 'utf8'));
+const open = (name: string) => SafetensorsFile.open(bytesSource(bytes(`${name}.safetensors`), name));
+
+async function modelOf(folder: string): Promise<VisionLanguageModel> {
+  const model = new VisionLanguageModel(engine, parseConfig(json(`${folder}/config.json`)));
+  await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': bytes(`${folder}/model.safetensors`) })));
+  return model;
+}
+
+/** The golden rows without their padding, predicting the labels that are not -100. `places` are row and column of each predictor. */
+async function caseOf(name: string, model: VisionLanguageModel) {
+  const file = await open(name);
+  const get = (key: string) => file.readFloat32(key);
+  const [ids, mask, positions, labels] = await Promise.all(['in.input_ids', 'in.attention_mask', 'in.position_ids', 'in.labels'].map(get)) as [Float32Array, Float32Array, Float32Array, Float32Array];
+  const [count, length] = file.tensors.get('in.input_ids')!.shape as unknown as [number, number];
+  const queue = async (grids: string, pixels: string): Promise<BatchImage[]> => {
+    if (!file.tensors.has(grids)) return [];
+    const flat = await get(grids);
+    const values = await get(pixels);
+    const width = file.tensors.get(pixels)!.shape[1]!;
+    let at = 0;
+    return Array.from({ length: flat.length / 3 }, (_, i) => {
+      const gridThw: GridThw = [flat[3 * i]!, flat[3 * i + 1]!, flat[3 * i + 2]!];
+      const n = gridThw[0] * gridThw[1] * gridThw[2] * width;
+      return { gridThw, pixelValues: values.subarray(at, (at += n)) };
+    });
+  };
+  const images = await queue('in.image_grid_thw', 'in.pixel_values');
+  const videos = await queue('in.video_grid_thw', 'in.pixel_values_videos');
+  const { imageTokenId, videoTokenId } = model.config;
+  const columns: number[][] = [];
+  const rows: BatchRow[] = Array.from({ length: count }, (_, r) => {
+    const own = Array.from({ length }, (_, i) => i).filter((i) => mask[r * length + i] !== 0);
+    columns.push(own);
+    const inputIds = own.map((i) => ids[r * length + i]!);
+    const seen: BatchImage[] = [];
+    for (let i = 0; i < inputIds.length; ) {
+      const from = inputIds[i] === imageTokenId ? images : inputIds[i] === videoTokenId ? videos : undefined;
+      if (from === undefined) i++;
+      else {
+        const image = from.shift()!;
+        seen.push(image);
+        i += (image.gridThw[0] * image.gridThw[1] * image.gridThw[2]) / 4;
+      }
+    }
+    return { sequence: { inputIds, positionIds: [0, 1, 2].flatMap((axis) => own.map((i) => positions[(axis * count + r) * length + i]!)), images: seen }, predict: own.map((i) => (labels[r * length + i]! >= 0 ? 1 : 0)) };
+  });
+  const batch = packBatch(model.config, rows);
+  return { get, file, rows, batch, length, vocab: model.config.vocabSize, places: batch.places.map(({ row, index }) => [row, columns[row]![index - 1]!] as const) };
+}
+
+function largest(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  let most = 0;
+  for (let i = 0; i < want.length; i++) most = Math.max(most, Math.abs(got[i]! - want[i]!));
+  return Number.isNaN(most) ? Infinity : most;
+}
+
+type Golden = Awaited<ReturnType<typeof caseOf>>;
+
+async function expectLogits({ batch, places, length, vocab }: Golden, golden: Float32Array, model: VisionLanguageModel, adapter?: string): Promise<void> {
+  const out = await model.inspect(batch, ['logits'], adapter === undefined ? {} : { adapter });
+  expect(places.length).toBeGreaterThan(10);
+  places.forEach(([r, column], i) => {
+    const at = (r * length + column) * vocab;
+    expect(largest(out['logits']!.subarray(i * vocab, (i + 1) * vocab), golden.subarray(at, at + vocab)), `logits ${r},${column}`).toBeLessThan(1e-3);
+  });
+}
+
+const CASES = [['qwen2_vl', 'qwen2_vl_case'], ['qwen3_vl', 'qwen3_vl_case'], ['qwen25_untied', 'qwen25_untied_case'], ['qwen25_untied', 'qwen25_left_pad'], ['qwen25_untied', 'qwen25_video']] as const;
+
+describe('golden forward of transformers', () => {
+  it.each(CASES)('%s, %s: logits', async (folder, name) => {
+    const model = await modelOf(folder);
+    const golden = await caseOf(name, model);
+    await expectLogits(golden, await golden.get('fw.logits'), model);
+    model.dispose();
+  });
+
+  it.each(CASES.slice(0, 4))('%s, %s: positions', async (folder, name) => {
+    const model = await modelOf(folder);
+    const { rows } = await caseOf(name, model);
+    for (const { sequence } of rows) {
+      const own = getRopeIndex(sequence.inputIds, sequence.images.map((i) => i.gridThw), model.config).positionIds;
+      expect(Array.from(own)).toEqual(Array.from(sequence.positionIds));
+    }
+    model.dispose();
+  });
+});
+
+describe.each(['qwen2_vl', 'qwen3_vl'])('%s', (folder) => {
+  it('gives the gradient of every weight', async () => {
+    const model = await modelOf(folder);
+    const { batch, file, get } = await caseOf(`${folder}_case`, model);
+    model.setTrainable('text', 'vision');
+    const n = batch.targets.length;
+    const { logp } = await model.accumulate(batch, new Float32Array(n).fill(-1 / n));
+    expect(Math.abs(-Array.from(logp).reduce((a, b) => a + b, 0) / n - (await get('fw.loss'))[0]!)).toBeLessThan(1e-4);
+    const gradients = await model.tensors({ from: 'gradients' });
+    const golden = [...file.tensors.keys()].filter((k) => k.startsWith('grad.') && k !== 'grad.lm_head.weight');
+    expect(golden.length).toBe(gradients.size);
+    for (const key of golden) {
+      const got = new Float32Array(gradients.get(key.slice('grad.'.length))!.data.slice().buffer);
+      const want = await get(key);
+      want.forEach((g, i) => expect(Math.abs(got[i]! - g), `${key}[${i}]`).toBeLessThan(1e-3 * (1 + Math.abs(g))));
+    }
+    model.dispose();
+  });
+
+  it('gives the same from features encoded before, and generates with the log-probabilities of the training pass', async () => {
+    const model = await modelOf(folder);
+    const { rows, batch } = await caseOf(`${folder}_case`, model);
+    const encoded = await Promise.all(rows.map(async (r) => ({ ...r, sequence: { ...r.sequence, images: await model.encodeImages(r.sequence.images as { gridThw: GridThw; pixelValues: Float32Array }[]) } })));
+    const [tower, features] = [await model.score(batch), await model.score(packBatch(model.config, encoded))];
+    expect(largest(features.logp, tower.logp)).toBeLessThan(1e-5);
+    const prompts = encoded.map((r) => r.sequence);
+    const completions = await generate(model, prompts, { maxNewTokens: 6, stopIds: [], seed: 4 });
+    const { logp } = await model.score(packBatch(model.config, prompts.map((sequence, i) => ({ sequence, completions: [completions[i]!.tokens] }))));
+    expect(largest(Float32Array.from(completions.flatMap((c) => [...c.logps])), logp)).toBeLessThan(1e-4);
+    model.dispose();
+  });
+
+  it('writes the checkpoint that it has read', async () => {
+    const model = await modelOf(folder);
+    const file = await SafetensorsFile.open(bytesSource(bytes(`${folder}/model.safetensors`), folder));
+    const { publishedKey } = await import('../src/index.ts');
+    const own = await SafetensorsFile.open(bytesSource(serializeSafetensors(new Map([...(await model.tensors())].map(([k, v]) => [publishedKey(k, model.config.modelType), v]))), 'own'));
+    expect([...own.tensors.keys()].sort()).toEqual([...file.tensors.keys()].filter((k) => k !== 'lm_head.weight').sort());
+    for (const [key, { shape }] of own.tensors) {
+      expect(shape).toEqual(file.tensors.get(key)!.shape);
+      expect(await own.readFloat32(key)).toEqual(await file.readFloat32(key));
+    }
+    model.dispose();
+  });
+});
+
+describe.each([['adapter_dora', 'qwen25_untied'], ['adapter_all_linear_rslora', 'qwen25_untied'], ['adapter_pattern', 'qwen25_untied'], ['adapter_qwen3', 'qwen3_vl'], ['adapter_head', 'qwen25_untied']] as const)('golden %s of PEFT', (name, folder) => {
+  const files = () => memoryFiles({ 'adapter_config.json': JSON.stringify(json(`${name}/adapter_config.json`)), 'adapter_model.safetensors': bytes(`${name}/adapter_model.safetensors`) });
+  const worn = async () => {
+    const model = await modelOf(folder);
+    const adapter = model.loadAdapter('a', await readAdapter(files(), model.config));
+    const golden = await caseOf(`${folder}_case`, model);
+    return { model, adapter, golden, file: await open(name) };
+  };
+
+  it('logits, loss and every gradient', async () => {
+    const { model, adapter, golden, file } = await worn();
+    await expectLogits(golden, await file.readFloat32('logits'), model, 'a');
+    model.setTrainable({ adapter: 'a' });
+    const n = golden.batch.targets.length;
+    const { logp } = await model.accumulate(golden.batch, new Float32Array(n).fill(-1 / n), { adapter: 'a' });
+    expect(Math.abs(-Array.from(logp).reduce((a, b) => a + b, 0) / n - (await file.readFloat32('loss'))[0]!)).toBeLessThan(1e-4);
+    let checked = 0;
+    for (const [module, parts] of await adapter.read('gradients')) {
+      for (const [suffix, got] of [['lora_A.weight', parts.loraA], ['lora_B.weight', parts.loraB], ['lora_magnitude_vector.weight', parts.magnitude]] as const) {
+        if (got === undefined) continue;
+        const key = [`grad.${module}.${suffix}`, `grad.${module}.${suffix.replace('vector.weight', 'vector')}`].find((k) => file.tensors.has(k))!;
+        (await file.readFloat32(key)).forEach((g, i) => expect(Math.abs(got[i]! - g), `${key}[${i}]`).toBeLessThan(1e-3 * (1 + Math.abs(g))));
+        checked++;
+      }
+    }
+    expect(checked).toBe([...file.tensors.keys()].filter((k) => k.startsWith('grad.')).length);
+    model.dispose();
+  });
+
+  it('merging gives what wearing gives', async () => {
+    const { model, golden } = await worn();
+    const before = await model.score(golden.batch, { adapter: 'a' });
+    await model.merge('a');
+    expect(largest((await model.score(golden.batch)).logp, before.logp)).toBeLessThan(1e-4);
+    model.dispose();
+  });
+
+  it('is written again as it was read', async () => {
+    const { model, adapter } = await worn();
+    const written = adapterFiles(await adapter.toAdapter());
+    const own = await SafetensorsFile.open(bytesSource(written['adapter_model.safetensors'], 'own'));
+    const theirs = await SafetensorsFile.open(bytesSource(bytes(`${name}/adapter_model.safetensors`), name));
+    const names = [...theirs.tensors.keys()].filter((k) => !k.includes('base_layer'));
+    expect([...own.tensors.keys()].sort()).toEqual(names.sort());
+    for (const key of names) expect(await own.readFloat32(key), key).toEqual(await theirs.readFloat32(key));
+    model.dispose();
+  });
+});
+
+describe('fresh adapters', () => {
+  it('DoRA begins with the row lengths of the weights, so that it changes nothing', async () => {
+    const model = await modelOf('qwen25_untied');
+    const { batch } = await caseOf('qwen25_untied_case', model);
+    const base = await model.score(batch);
+    model.addAdapter('d', loraConfig({ r: 2, useDora: true }), 1);
+    expect(largest((await model.score(batch, { adapter: 'd' })).logp, base.logp)).toBeLessThan(1e-5);
+    model.dispose();
+  });
+
+  it('dropout changes the training pass by its key, not scoring; without a key it is refused', async () => {
+    const model = await modelOf('qwen25_untied');
+    const { batch } = await caseOf('qwen25_untied_case', model);
+    const adapter = model.addAdapter('d', loraConfig({ r: 2, loraAlpha: 64, loraDropout: 0.5 }), 1);
+    const weights = await adapter.read();
+    for (const w of weights.values()) w.loraB.fill(0.05);
+    adapter.write(weights);
+    model.setTrainable({ adapter: 'd' });
+    const zero = new Float32Array(batch.targets.length);
+    const train = async (a: number, b: number) => (await model.accumulate(batch, zero, { adapter: 'd', dropoutKey: [a, b] })).logp;
+    const one = await train(1, 1);
+    expect(await train(1, 1)).toEqual(one);
+    expect(largest(await train(1, 2), one)).toBeGreaterThan(1e-3);
+    expect(largest((await model.score(batch, { adapter: 'd' })).logp, one)).toBeGreaterThan(1e-3);
+    await expect(model.accumulate(batch, zero, { adapter: 'd' })).rejects.toMatchObject({ code: 'invalid-input', argument: 'dropoutKey' });
+    model.dispose();
+  });
+});
