@@ -1,11 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { resolveConfig, run, type RunConfig } from '@trimpi/pipeline';
-import { folderStorage, tinyBase } from '@trimpi/pipeline/node';
-import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import { tinyBase } from '@trimpi/pipeline/node';
 import { UsageError } from './errors.ts';
-import { Progress } from './progress.ts';
-import { reportTable } from './table.ts';
+import { runPipeline } from './run-pipeline.ts';
 
 interface DemoOptions {
   readonly out: string;
@@ -16,32 +13,7 @@ interface DemoOptions {
 export async function demo(options: DemoOptions): Promise<void> {
   if (!/^\d+$/.test(options.seed)) throw new UsageError(`--seed is ${JSON.stringify(options.seed)}. Give a whole number from 0.`);
   const config = resolveConfig({ ...readConfig(options.config), seed: Number(options.seed) });
-  const storage = folderStorage(resolve(options.out));
-  const device = await openDevice();
-  const engine = new WebGpuEngine(device);
-  const adapterName = [device.adapter.vendor, device.adapter.description || device.adapter.architecture].filter((s) => s !== '').join(' ');
-  const stop = new AbortController();
-  const onSignal = () => {
-    if (stop.signal.aborted) process.exit(130);
-    console.error('\nStopping after this step; everything will be saved. (Once more: at once.)');
-    stop.abort();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  const progress = new Progress();
-  try {
-    console.log(`TriMPI demo: ${adapterName}${device.adapter.software ? ' (software)' : ''}, seed ${config.seed}, ${storage.name}`);
-    const report = await run({ config, engine, adapterName, base: tinyBase(), storage, onEvent: (e) => progress.show(e), signal: stop.signal });
-    progress.end();
-    console.log(`\n${reportTable(report)}\n`);
-    for (const f of report.findings) console.log(`- ${f}`);
-    console.log(`\n${report.seconds.toFixed(0)} s in all. Report: ${resolve(options.out, 'report.html')} and report.json; model: ${resolve(options.out, 'model')}`);
-  } finally {
-    progress.end();
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
-    engine.dispose();
-  }
+  await runPipeline({ title: 'demo', config, base: tinyBase(), out: options.out, json: false });
 }
 
 function readConfig(file: string | undefined): Partial<RunConfig> {

@@ -4,9 +4,11 @@ import { completionCommand } from './completion.ts';
 import { dataCommand } from './data/command.ts';
 import { demo } from './demo.ts';
 import { doctor } from './doctor.ts';
+import { evalCommand } from './eval/command.ts';
 import { examples } from './options.ts';
 import { modelCommands } from './model/command.ts';
 import { serveCommand } from './serve/command.ts';
+import { trainCommand } from './train/command.ts';
 
 export function createProgram(): Command {
   // `exitOverride` and the help settings pass to every command that is made with `.command()`.
@@ -25,6 +27,8 @@ export function createProgram(): Command {
     .addHelpText('after', examples('trimpi demo', 'trimpi demo --out runs/seed-2 --seed 2'))
     .action(demo);
 
+  trainCommand(program);
+  evalCommand(program);
   dataCommand(program);
   modelCommands(program);
   serveCommand(program);

@@ -31,6 +31,12 @@ describe('wrong command lines exit with 2 and say what is right', () => {
     [['generate', '--model', '.', '--promt', 'x'], '--promt', '--prompt'],
     [['generate', '--model', '.', '--prompt', 'x', '--top-p', '0'], '--top-p', 'from'],
     [['export', '--model', '.', '--adapter', '.', '--to', 'saftensors', '--out', out], '--to', 'Did you mean safetensors?'],
+    [['export', '--to', 'trl', '--model', '.', '--out', out], '--to trl', '--data'],
+    [['export', '--to', 'peft', '--data', '.', '--out', out], '--to peft', '--adapter'],
+    [['serve', '--model', '.', '--port', '70000'], '--port', '65535'],
+    [['serve', '--model', '.', '--adapter', 'a='], '--adapter', 'NAME=FOLDER'],
+    [['train'], 'settings file', '--defaults'],
+    [['eval', '.'], 'checkpoint', '--data'],
     [['completion', 'bsh'], 'bsh', 'Did you mean bash?'],
   ])('%j', async (args, named, right) => {
     const { code, stderr } = await trimpi(...args);

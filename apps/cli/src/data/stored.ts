@@ -1,8 +1,8 @@
 /** @file A dataset folder or an own policy folder, as examples whose images are read from disk when looked at. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodePng, type Example, formatResponse, ownExamples, type Part, type RgbImage } from '@trimpi/datasets';
-import { readExamples, readPolicyFolder } from '@trimpi/datasets/node';
+import { decodePng, type Example, formatResponse, ownExamples, type Part, type RgbImage, scoreClevrPolicy, type ScorerSpec, scoreGtaPolicy, type ToolCall, TOOLS } from '@trimpi/datasets';
+import { loadScorer, readExamples, readPolicyFolder } from '@trimpi/datasets/node';
 import { decodeImage } from '@trimpi/model/node';
 import { toRgb } from '@trimpi/model';
 import { UsageError } from '../errors.ts';
@@ -10,9 +10,29 @@ import { UsageError } from '../errors.ts';
 export interface StoredItem extends Example {
   /** What a contact sheet says under its images. */
   readonly caption: { readonly title: string; readonly lines: readonly string[] };
+  /** The answers that are right, as the dataset wrote them. */
+  readonly golds: readonly unknown[];
+  /** The rewards of a completion. */
+  readonly score: (completion: string) => StoredScore;
+}
+
+export interface StoredScore {
+  /** Whether it counts as right: the case, the tool with its version, or full marks by an own scorer. */
+  readonly correct: boolean;
+  /** The accuracy reward, 0 to 1. */
+  readonly accuracy: number;
+  /** The format reward. */
+  readonly format: 0 | 1;
+  /** GTAPolicy: the share of the arguments that is right. */
+  readonly arguments?: number;
 }
 
 export interface StoredDataset {
+  readonly kind: 'clevr-policy' | 'gta-policy' | 'own';
+  /** How an own policy is scored. */
+  readonly scorer?: ScorerSpec;
+  /** How many answers a policy has, by its id: cases, or tool names. Not known of an own policy. */
+  readonly outcomes: ReadonlyMap<string, number>;
   readonly examples: readonly StoredItem[];
   /** Tree pictures by policy id. */
   readonly trees: ReadonlyMap<string, string>;
@@ -26,7 +46,9 @@ export async function openStored(dir: string): Promise<StoredDataset> {
 }
 
 async function writtenDataset(dir: string): Promise<StoredDataset> {
-  const names = policyNames(dir);
+  const kind = kindOf(dir);
+  const listed = policiesOf(dir);
+  const names = new Map(listed.map(({ id, name }) => [id, name ?? id]));
   const policies = new Map<string, { text: string; parts: Part[] }>();
   const trees = new Map<string, string>();
   for (const file of readdirSync(join(dir, 'policies'))) {
@@ -41,7 +63,13 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
     if (policy === undefined) throw new UsageError(`${join(dir, 'examples.jsonl')}: policy ${policyId} has no file in policies/. Write the dataset again.`);
     const reasoning = typeof row['reasoning'] === 'string' ? row['reasoning'] : '';
     const policyName = names.get(policyId) ?? policyId;
+    const golds: readonly ToolCall[] = Array.isArray(row['golds']) ? (row['golds'] as ToolCall[]) : [];
     examples.push({
+      golds: kind === 'gta-policy' ? golds : [answer],
+      score: kind === 'gta-policy' ? (completion) => gtaScore(completion, golds) : (completion) => {
+        const { accuracy, format } = scoreClevrPolicy(completion, answer);
+        return { correct: accuracy === 1, accuracy, format };
+      },
       caption: captionOf(row, { query, answer, policyName, split }),
       id, query, answer, reasoning, policyId,
       split: split === 'test' ? 'test' : 'train',
@@ -54,7 +82,18 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
       },
     });
   }
-  return { examples, trees };
+  return { kind, examples, trees, outcomes: new Map(listed.map(({ id, outcomes }) => [id, outcomes ?? TOOL_NAMES])) };
+}
+
+function gtaScore(completion: string, golds: readonly ToolCall[]): StoredScore {
+  const { tool, accuracy, format, arguments: args } = scoreGtaPolicy(completion, golds);
+  return { correct: tool === 1, accuracy, format, arguments: args };
+}
+
+function kindOf(dir: string): 'clevr-policy' | 'gta-policy' {
+  const { kind } = JSON.parse(readFileSync(join(dir, 'manifest.json'), 'utf8')) as { kind?: unknown };
+  if (kind !== 'clevr-policy' && kind !== 'gta-policy') throw new UsageError(`${join(dir, 'manifest.json')} is of no kind that is known here (${String(kind)}). Write the dataset again with trimpi data.`);
+  return kind;
 }
 
 /** GTAPolicy's queries carry profile and history: the sheet shows the user's words, who asks and what was called. */
@@ -72,10 +111,11 @@ function captionOf(row: Readonly<Record<string, unknown>>, { query, answer, poli
 
 const shorten = (text: string): string => (text.length > 240 ? `${text.slice(0, 239)}\u2026` : text);
 
-function policyNames(dir: string): Map<string, string> {
-  const parsed = JSON.parse(readFileSync(join(dir, 'policies.json'), 'utf8')) as { policies?: { id: string; name?: string }[] };
-  return new Map((parsed.policies ?? []).map(({ id, name }) => [id, name ?? id]));
+function policiesOf(dir: string): { id: string; name?: string; outcomes?: number }[] {
+  return (JSON.parse(readFileSync(join(dir, 'policies.json'), 'utf8')) as { policies?: { id: string; name?: string; outcomes?: number }[] }).policies ?? [];
 }
+
+const TOOL_NAMES = TOOLS.reduce((sum, tool) => sum + Math.max(1, tool.versions), 0);
 
 /** A written policy: its Markdown images become `<image>` slots again. */
 function readPolicy(folder: string, file: string): { text: string; parts: Part[] } {
@@ -101,11 +141,18 @@ async function ownDataset(dir: string): Promise<StoredDataset> {
     const image = await decodeImage(readFileSync(join(dir, name)));
     loaded.set(name, { width: image.width, height: image.height, rgb: toRgb(image) });
   }
+  const scorer = await loadScorer(dir, policy);
+  const answers = new Map(policy.rows.map((row) => [row.id, row.answer]));
   const examples = ownExamples(policy, (name) => loaded.get(name) ?? readPng(join(dir, name))).map((example): StoredItem => {
     const { id, split, policyId, policyName, query, answer, reasoning, response, policyText } = example;
     const caption = { title: `${id} (${split})`, lines: [shorten(query), `-> ${shorten(answer)}`] };
     return {
       id, split, policyId, policyName, query, answer, reasoning, response, policyText, caption,
+      golds: [answers.get(id) ?? answer],
+      score: (completion) => {
+        const { accuracy, format } = scorer(completion, answers.get(id) ?? answer);
+        return { correct: accuracy === 1, accuracy, format };
+      },
       get images() {
         return example.images;
       },
@@ -114,7 +161,7 @@ async function ownDataset(dir: string): Promise<StoredDataset> {
       },
     };
   });
-  return { examples, trees: new Map() };
+  return { kind: 'own', scorer: policy.scorer, examples, trees: new Map(), outcomes: new Map() };
 }
 
 function readPng(path: string): RgbImage {

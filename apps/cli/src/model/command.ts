@@ -1,8 +1,10 @@
 /** @file `trimpi generate`, `chat` and `export`: a checkpoint folder at work. */
 import type { Command } from 'commander';
+import { UsageError } from '../errors.ts';
+import { exportForTrainer, type TrainerExport } from '../export/trainers.ts';
 import { collect, examples, integer, number, oneOf } from '../options.ts';
 import { chat } from './chat.ts';
-import { exportModel } from './export.ts';
+import { exportModel, type ExportOptions } from './export.ts';
 import { generateOnce } from './generate.ts';
 
 function sampling(command: Command): Command {
@@ -32,13 +34,27 @@ export function modelCommands(program: Command): void {
 
   program
     .command('export')
-    .description('merge an adapter into a checkpoint (safetensors), or write it as PEFT files')
-    .requiredOption('--model <dir>', 'checkpoint folder')
-    .requiredOption('--adapter <dir>', 'LoRA adapter folder (PEFT)')
+    .description('a merged checkpoint (safetensors), an adapter (peft), or data and rewards for other trainers (trl, verl)')
+    .option('--model <dir>', 'checkpoint folder, for safetensors and peft')
+    .option('--adapter <dir>', 'LoRA adapter folder (PEFT), for safetensors and peft')
+    .option('--data <dir>', 'a folder that trimpi data wrote, or your own policy folder, for trl and verl')
     .requiredOption('--out <dir>', 'folder to write; it is there whole or not at all')
-    .option('--to <format>', 'safetensors: the merged checkpoint; peft: the adapter alone, checked against the model', oneOf('safetensors', 'peft'), 'safetensors')
+    .option('--to <format>', 'safetensors: the merged checkpoint; peft: the adapter alone, checked against the model; trl, verl: Parquet files and reward.py', oneOf('safetensors', 'peft', 'trl', 'verl'), 'safetensors')
+    .option('--with-policy', 'put the policy into every prompt (trl, verl)')
     .option('--overwrite', 'replace a folder that is not empty')
     .option('--json', 'one JSON object instead of text')
-    .addHelpText('after', examples('trimpi export --model models/qwen --adapter runs/mine/adapter --to safetensors --out models/qwen-mine', 'trimpi export --model models/qwen --adapter runs/mine/adapter --to peft --out adapters/mine'))
-    .action(exportModel);
+    .addHelpText('after', examples('trimpi export --model models/qwen --adapter runs/mine/adapter --to safetensors --out models/qwen-mine', 'trimpi export --model models/qwen --adapter runs/mine/adapter --to peft --out adapters/mine', 'trimpi export --data data/clevr --to trl --out trl/clevr', 'trimpi export --data data/gta --to verl --out verl/gta'))
+    .action(exportAny);
+}
+
+type ExportAny = Omit<ExportOptions, 'model' | 'adapter' | 'to'> & Omit<TrainerExport, 'data' | 'to'> & { readonly model?: string; readonly adapter?: string; readonly data?: string; readonly to: ExportOptions['to'] | TrainerExport['to'] };
+
+async function exportAny({ model, adapter, data, to, ...options }: ExportAny): Promise<void> {
+  if (to === 'trl' || to === 'verl') {
+    if (data === undefined || model !== undefined || adapter !== undefined) throw new UsageError(`--to ${to} exports data. Give --data, and neither --model nor --adapter.`);
+    await exportForTrainer({ data, to, ...options });
+  } else {
+    if (model === undefined || adapter === undefined || data !== undefined || options.withPolicy !== undefined) throw new UsageError(`--to ${to} exports a model. Give --model and --adapter, and neither --data nor --with-policy.`);
+    await exportModel({ model, adapter, to, ...options });
+  }
 }

@@ -11,7 +11,7 @@ import { Progress } from '../progress.ts';
 import { requireFolder } from './load.ts';
 import { mergeInto } from './merge.ts';
 
-interface ExportOptions {
+export interface ExportOptions {
   readonly model: string;
   readonly adapter: string;
   readonly to: 'safetensors' | 'peft';

@@ -1,0 +1,163 @@
+/** @file `trimpi eval`: accuracy of a run or of a checkpoint, with intervals and baselines. */
+import { renameSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { proportion, type Proportion } from '@trimpi/eval';
+import { generate, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
+import { openStored, type StoredScore } from '../data/stored.ts';
+import { UsageError } from '../errors.ts';
+import { interruptible } from '../interrupt.ts';
+import { loadModel, requireFolder } from '../model/load.ts';
+import { examples, integer, oneOf } from '../options.ts';
+import { Progress } from '../progress.ts';
+import { chatQuestions, FORMAT_INSTRUCTION, type QuestionSet } from './questions.ts';
+import { isRunFolder, openRun } from './run-folder.ts';
+
+interface EvalOptions {
+  readonly adapter?: string;
+  readonly data?: string;
+  readonly split: 'train' | 'test';
+  readonly withPolicy?: boolean;
+  readonly system: string;
+  readonly limit?: number;
+  readonly batch: number;
+  readonly maxNewTokens?: number;
+  readonly completions?: string;
+  readonly json?: boolean;
+}
+
+export function evalCommand(program: Command): void {
+  program
+    .command('eval')
+    .description('accuracy on unseen questions, greedy, with 95 % intervals and the chance and majority baselines')
+    .argument('<model>', 'a folder of trimpi train or trimpi demo, or a checkpoint folder (with --data)')
+    .option('--adapter <dir>', 'LoRA adapter folder (PEFT), for a checkpoint')
+    .option('--data <dir>', 'a folder that trimpi data wrote, or your own policy folder, for a checkpoint')
+    .option('--split <split>', 'train or test', oneOf('train', 'test'), 'test')
+    .option('--with-policy', 'put the policy into every prompt: the in-context baseline')
+    .option('--system <text>', 'system message for a checkpoint; empty for none', FORMAT_INSTRUCTION)
+    .option('--limit <n>', 'only the first so many questions', integer(1))
+    .option('--batch <n>', 'questions at once', integer(1, 1024), 16)
+    .option('--max-new-tokens <n>', "length at which an answer ends (default: the run's, or 512)", integer(1, 32_768))
+    .option('--completions <file>', 'write every answer and its score, as JSONL')
+    .option('--json', 'one JSON object')
+    .addHelpText('after', examples('trimpi eval runs/demo', 'trimpi eval models/qwen --adapter runs/mine/adapter --data data/clevr', 'trimpi eval models/qwen --data data/gta --with-policy --limit 100 --completions answers.jsonl --json'))
+    .action(evaluateModel);
+}
+
+interface Asked extends QuestionSet {
+  readonly kind: string;
+  readonly model: VisionLanguageModel;
+  readonly adapter: string | undefined;
+  readonly stopIds: readonly number[];
+  readonly maxNewTokens: number;
+  decode(tokens: Int32Array): string;
+  dispose(): void;
+}
+
+export interface Evaluation extends Proportion {
+  readonly model: string;
+  readonly kind: string;
+  readonly policyInPrompt: boolean;
+  readonly chance: number | null;
+  readonly majority: number | null;
+  readonly format: Proportion;
+  /** The accuracy reward where it is more than right or wrong: mean with a 95 % interval by the normal approximation. */
+  readonly reward: { readonly mean: number; readonly low: number; readonly high: number };
+  /** GTAPolicy: mean share of right arguments. */
+  readonly arguments?: number;
+  readonly promptTokens: number;
+  readonly seconds: number;
+}
+
+async function evaluateModel(dir: string, options: EvalOptions): Promise<void> {
+  const { json = false, withPolicy = false, limit, batch, completions: file } = options;
+  requireFolder('<model>', dir);
+  const asked = await open(dir, options);
+  const progress = json ? undefined : new Progress();
+  try {
+    const questions = asked.questions.slice(0, limit);
+    if (questions.length === 0) throw new UsageError(`There are no ${options.split} questions. Write some with ${options.split === 'test' ? '--test-count' : '--count'}.`);
+    const started = performance.now();
+    const answers: { id: string; answer: string; completion: string; score: StoredScore; promptTokens: number }[] = [];
+    await interruptible(async (signal, check) => {
+      for (let i = 0; i < questions.length; i += batch) {
+        check();
+        const part = questions.slice(i, i + batch);
+        const prompts: TokenSequence[] = [];
+        for (const question of part) prompts.push(await question.prompt());
+        const { model, adapter, maxNewTokens, stopIds, decode } = asked;
+        const got = await generate(model, prompts, { maxNewTokens, stopIds, temperature: 0, seed: 0, signal, ...(adapter === undefined ? {} : { adapter }) });
+        check();
+        part.forEach(({ id, answer, score }, k) => {
+          const completion = decode(got[k]!.tokens);
+          answers.push({ id, answer, completion, score: score(completion), promptTokens: prompts[k]!.inputIds.length });
+        });
+        // Batches differ in length: buffers made for one are of no use to the next.
+        if (i % (8 * batch) === 0) model.setTrainable();
+        progress?.show({ type: 'progress', what: 'questions', done: answers.length, of: questions.length });
+      }
+    });
+    progress?.end();
+    const report = summary(dir, asked, answers, withPolicy, (performance.now() - started) / 1000);
+    if (file !== undefined) {
+      writeFileSync(`${file}.partial`, answers.map(({ id, answer, completion, score }) => `${JSON.stringify({ id, answer, completion, ...score })}\n`).join(''));
+      renameSync(`${file}.partial`, file);
+    }
+    console.log(json ? JSON.stringify(report) : inWords(report));
+  } finally {
+    progress?.end();
+    asked.dispose();
+  }
+}
+
+async function open(dir: string, { adapter, data, split, withPolicy = false, system, maxNewTokens }: EvalOptions): Promise<Asked> {
+  if (isRunFolder(dir)) {
+    if (data !== undefined || adapter !== undefined) throw new UsageError(`${dir} is a run with questions of its own. Leave ${data === undefined ? '--adapter' : '--data'} out, or give ${dir}/model as a checkpoint.`);
+    if (split !== 'test') throw new UsageError('--split train goes with --data; a run is evaluated on its unseen questions.');
+    const opened = await openRun(dir, withPolicy);
+    return { ...opened, kind: 'run', adapter: undefined, maxNewTokens: maxNewTokens ?? opened.maxNewTokens };
+  }
+  if (data === undefined) throw new UsageError(`${dir} is a checkpoint: say on what it is evaluated, as --data data/clevr.`);
+  const stored = await openStored(data);
+  const loaded = await loadModel(dir, adapter);
+  const { processor, model, stopIds, dispose } = loaded;
+  return {
+    ...chatQuestions(stored, split, processor, { withPolicy, system }),
+    kind: stored.kind, model, stopIds, dispose, adapter: loaded.adapter, maxNewTokens: maxNewTokens ?? 512,
+    decode: (tokens) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true }),
+  };
+}
+
+function summary(model: string, { kind, chance, majority }: Asked, answers: readonly { readonly score: StoredScore; readonly promptTokens: number }[], policyInPrompt: boolean, seconds: number): Evaluation {
+  const n = answers.length;
+  const mean = (of: (a: (typeof answers)[number]) => number) => answers.reduce((sum, a) => sum + of(a), 0) / n;
+  const reward = mean((a) => a.score.accuracy);
+  const half = n < 2 ? 1 : 1.959963984540054 * Math.sqrt(answers.reduce((sum, a) => sum + (a.score.accuracy - reward) ** 2, 0) / (n - 1) / n);
+  return {
+    model, kind, policyInPrompt,
+    ...proportion(answers.filter((a) => a.score.correct).length, n),
+    chance, majority,
+    format: proportion(answers.filter((a) => a.score.format === 1).length, n),
+    reward: { mean: reward, low: Math.max(0, reward - half), high: Math.min(1, reward + half) },
+    ...(answers[0]!.score.arguments === undefined ? {} : { arguments: mean((a) => a.score.arguments!) }),
+    promptTokens: mean((a) => a.promptTokens),
+    seconds,
+  };
+}
+
+function inWords(e: Evaluation): string {
+  const range = ({ low, high }: { readonly low: number; readonly high: number }) => `95 % interval ${percent(low)} to ${percent(high)}`;
+  return [
+    `${e.model}, ${e.n} questions, policy ${e.policyInPrompt ? 'in the prompt' : 'not in the prompt'}`,
+    `${e.kind === 'gta-policy' ? 'tool     ' : 'accuracy '} ${percent(e.accuracy)}  (${range(e)})`,
+    ...(e.arguments === undefined ? [] : [`arguments ${percent(e.arguments)}`, `overall   ${percent(e.reward.mean)}  (${range(e.reward)})`]),
+    `format    ${percent(e.format.accuracy)}  (${range(e.format)})`,
+    ...(e.chance === null ? [] : [`chance    ${percent(e.chance)}`]),
+    ...(e.majority === null ? [] : [`majority  ${percent(e.majority)}`]),
+    `${e.promptTokens.toFixed(1)} prompt tokens on average, ${e.seconds.toFixed(1)} s`,
+  ].join('\n');
+}
+
+function percent(x: number): string {
+  return `${(100 * x).toFixed(1)} %`;
+}

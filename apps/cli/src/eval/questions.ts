@@ -1,0 +1,58 @@
+/** @file What is asked in an evaluation: prompts of a model's own form, and how a completion is scored. */
+import type { ChatMessage, Processor, RawImage, TokenSequence } from '@trimpi/model';
+import { exampleParts, type Part } from '@trimpi/datasets';
+import { majorityAccuracy } from '@trimpi/eval';
+import type { StoredDataset, StoredItem, StoredScore } from '../data/stored.ts';
+import { batchImages } from '../model/answer.ts';
+
+export interface Question {
+  readonly id: string;
+  readonly policyId: string;
+  readonly answer: string;
+  prompt(): TokenSequence | Promise<TokenSequence>;
+  score(completion: string): StoredScore;
+}
+
+export interface QuestionSet {
+  readonly questions: readonly Question[];
+  /** Accuracy of guessing among the answers of each policy, and of the most frequent training answer; null when not known. */
+  readonly chance: number | null;
+  readonly majority: number | null;
+}
+
+/** What a model that was never trained on the form is told; the paper's wording is not known. */
+export const FORMAT_INSTRUCTION = 'Think first inside <think> and </think>, then give the final answer inside \\boxed{}.';
+
+/** Questions of a stored dataset for a chat model. */
+export function chatQuestions(data: StoredDataset, split: 'train' | 'test', processor: Processor, { withPolicy, system }: { readonly withPolicy: boolean; readonly system: string }): QuestionSet {
+  const asked = data.examples.filter((example) => example.split === split);
+  const label = (example: StoredItem): string => (data.kind === 'gta-policy' ? toolOf(example.answer) : example.answer);
+  const labelled = (example: StoredItem) => ({ policyId: example.policyId, answer: label(example) });
+  const train = data.examples.filter((example) => example.split === 'train');
+  const outcomes = asked.map((example) => data.outcomes.get(example.policyId));
+  return {
+    questions: asked.map((example) => ({
+      id: example.id,
+      policyId: example.policyId,
+      answer: example.answer,
+      prompt: () => chatPrompt(processor, exampleParts(example, { policy: withPolicy, response: false }), system),
+      score: example.score,
+    })),
+    chance: asked.length === 0 || outcomes.includes(undefined) ? null : outcomes.reduce<number>((sum, n) => sum + 1 / n!, 0) / asked.length,
+    majority: train.length === 0 || asked.length === 0 ? null : majorityAccuracy(train.map(labelled), asked.map(labelled)),
+  };
+}
+
+function toolOf(answer: string): string {
+  return (JSON.parse(answer) as { name: string }).name;
+}
+
+function chatPrompt(processor: Processor, parts: readonly Part[], system: string): TokenSequence {
+  const images: RawImage[] = parts.flatMap((part) => (part.type === 'image' ? [{ width: part.image.width, height: part.image.height, data: part.image.rgb, channels: 3 as const }] : []));
+  const messages: ChatMessage[] = [
+    ...(system === '' ? [] : [{ role: 'system', content: system }]),
+    { role: 'user', content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' as const })) },
+  ];
+  const row = processor.process({ messages, images, addGenerationPrompt: true });
+  return { inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) };
+}

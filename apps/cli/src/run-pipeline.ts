@@ -1,0 +1,51 @@
+/** @file A run of the pipeline with its progress on the terminal, for `demo` and `train`. */
+import { resolve } from 'node:path';
+import { run, type RunConfig } from '@trimpi/pipeline';
+import { folderStorage } from '@trimpi/pipeline/node';
+import type { ModelFiles } from '@trimpi/model';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { Progress } from './progress.ts';
+import { reportTable } from './table.ts';
+
+export interface PipelineRun {
+  /** The first word of the first line. */
+  readonly title: string;
+  readonly config: RunConfig;
+  readonly base: ModelFiles;
+  readonly out: string;
+  /** Events as lines of JSON, the report last. */
+  readonly json: boolean;
+}
+
+/** Ctrl-C stops after the step under way with everything saved; pressed twice, at once. */
+export async function runPipeline({ title, config, base, out, json }: PipelineRun): Promise<void> {
+  const storage = folderStorage(resolve(out));
+  const device = await openDevice();
+  const engine = new WebGpuEngine(device);
+  const adapterName = [device.adapter.vendor, device.adapter.description || device.adapter.architecture].filter((s) => s !== '').join(' ');
+  const stop = new AbortController();
+  const onSignal = () => {
+    if (stop.signal.aborted) process.exit(130);
+    console.error('\nStopping after this step; everything will be saved. (Once more: at once.)');
+    stop.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const progress = json ? undefined : new Progress();
+  try {
+    if (!json) console.log(`TriMPI ${title}: ${adapterName}${device.adapter.software ? ' (software)' : ''}, seed ${config.seed}, ${storage.name}`);
+    const report = await run({ config, engine, adapterName, base, storage, onEvent: (e) => (progress === undefined ? console.log(JSON.stringify(e)) : progress.show(e)), signal: stop.signal });
+    progress?.end();
+    if (json) console.log(JSON.stringify({ type: 'report', out: resolve(out), report }));
+    else {
+      console.log(`\n${reportTable(report)}\n`);
+      for (const f of report.findings) console.log(`- ${f}`);
+      console.log(`\n${report.seconds.toFixed(0)} s in all. Report: ${resolve(out, 'report.html')} and report.json; model: ${resolve(out, 'model')}`);
+    }
+  } finally {
+    progress?.end();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+    engine.dispose();
+  }
+}

@@ -1,0 +1,86 @@
+/** @file A settings file in YAML or JSON, checked against its defaults; every complaint has file, line and column. */
+import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify } from 'yaml';
+import { UsageError } from '../errors.ts';
+import { nearest } from '../options.ts';
+
+type Value = string | number | boolean | readonly Value[] | { readonly [key: string]: Value };
+export type Defaults = { readonly [key: string]: Value };
+
+export interface Settings<T extends Defaults> {
+  readonly values: T;
+  /** An error at the place of a setting (`rl.rollouts`), or at its nearest owner that the file has. */
+  fail(path: string, message: string): never;
+}
+
+/**
+ * Reads settings; what the file leaves out has its default, at every depth.
+ * @param file what errors call it.
+ * @param words what lists of words may hold, by setting.
+ * @throws UsageError `file:line:column: message` for broken syntax, an unknown or doubled setting, or a value of another type.
+ */
+export function parseSettings<T extends Defaults>(text: string, file: string, defaults: T, words: Readonly<Record<string, readonly string[]>> = {}): Settings<T> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
+  const where = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  const places = new Map<string, number>();
+  const complain = (offset: number, message: string): never => {
+    throw new UsageError(`${where(offset)}: ${message}`);
+  };
+  const [error] = document.errors;
+  if (error !== undefined) complain(error.pos[0], `${error.message.replace(/\.$/, '')}.`);
+
+  const read = (node: Node | null, given: Value, path: string): Value => {
+    const offset = node?.range?.[0] ?? 0;
+    places.set(path, offset);
+    const named = path === '' ? 'The file' : path;
+    if (typeof given === 'object' && !Array.isArray(given)) {
+      const owner = given as Defaults;
+      if (node === null || (isScalar(node) && node.value === null)) return owner;
+      if (!isMap(node)) return complain(offset, `${named} must hold settings: ${Object.keys(owner).join(', ')}.`);
+      const found: Record<string, Value> = {};
+      for (const { key, value } of node.items) {
+        const name = isScalar(key) ? String(key.value) : '';
+        const keyOffset = (key as Node | null)?.range?.[0] ?? offset;
+        if (!Object.hasOwn(owner, name)) {
+          const near = nearest(name, Object.keys(owner));
+          complain(keyOffset, `${path === '' ? '' : `${path}.`}${name} is no setting. ${near === undefined ? `There is ${Object.keys(owner).join(', ')}.` : `Did you mean ${near}?`}`);
+        }
+        const inner = path === '' ? name : `${path}.${name}`;
+        found[name] = read(value as Node | null, owner[name]!, inner);
+      }
+      return Object.fromEntries(Object.entries(owner).map(([name, fallback]) => [name, found[name] ?? fallback]));
+    }
+    if (Array.isArray(given)) {
+      if (!isSeq(node)) return complain(offset, `${named} must be a list, as ${JSON.stringify(given)}.`);
+      return node.items.map((item, i) => {
+        const value = read(item as Node | null, (given as readonly Value[])[0]!, `${path}[${i}]`);
+        const known = words[path];
+        if (typeof value !== 'string' || known === undefined || known.includes(value)) return value;
+        const near = nearest(value, known);
+        return complain((item as Node).range?.[0] ?? offset, `${path}[${i}] is ${value}. ${near === undefined ? `There is ${known.join(', ')}.` : `Did you mean ${near}?`}`);
+      });
+    }
+    const value: unknown = isScalar(node) ? node.value : undefined;
+    if (typeof value !== typeof given || (typeof value === 'number' && !Number.isFinite(value))) {
+      return complain(offset, `${named} must be a ${typeof given === 'number' ? 'number' : typeof given === 'boolean' ? 'true or false' : 'text'}, as ${JSON.stringify(given)}.`);
+    }
+    return value as Value;
+  };
+  const values = read(document.contents as Node | null, defaults, '') as T;
+  return {
+    values,
+    fail(path, message) {
+      let owner = path;
+      while (owner !== '' && !places.has(owner)) owner = owner.slice(0, Math.max(0, owner.lastIndexOf('.')));
+      throw new UsageError(`${where(places.get(owner) ?? 0)}: ${message}`);
+    },
+  };
+}
+
+/** All settings with their defaults, as a file to begin with. */
+export function defaultsAsYaml(defaults: Defaults): string {
+  return stringify(defaults, { flowCollectionPadding: true, collectionStyle: 'any' });
+}

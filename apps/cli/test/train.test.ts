@@ -1,0 +1,101 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { DEMO_CONFIG } from '@trimpi/pipeline';
+import { afterAll, describe, expect, it } from 'vitest';
+import { readTrainSettings } from '../src/train/command.ts';
+import { parseSettings } from '../src/train/settings.ts';
+import { scratch, trimpi } from './helpers.ts';
+
+const dir = scratch();
+afterAll(() => dir.remove());
+const file = (name: string, text: string): string => {
+  writeFileSync(dir.path(name), text);
+  return dir.path(name);
+};
+
+describe('settings', () => {
+  it('--defaults prints a file that reads back as the defaults', async () => {
+    const { code, stdout } = await trimpi('train', '--defaults');
+    expect(code).toBe(0);
+    expect(readTrainSettings(file('defaults.yaml', stdout))).toEqual({ out: 'runs/train', base: 'tiny', config: DEMO_CONFIG });
+    expect(readTrainSettings(file('empty.yaml', '# nothing\n')).config).toEqual(DEMO_CONFIG);
+  });
+
+  it('what a file leaves out has its default at every depth; JSON is read too', () => {
+    const want = { ...DEMO_CONFIG, seed: 9, rl: { ...DEMO_CONFIG.rl, steps: 3 } };
+    expect(readTrainSettings(file('a.yaml', 'seed: 4\nrl:\n  steps: 3\nout: x\n'), { seed: 9 })).toEqual({ out: 'x', base: 'tiny', config: want });
+    expect(readTrainSettings(file('a.json', '{"rl": {"steps": 3}, "seed": 9}')).config).toEqual(want);
+  });
+
+  it.each([
+    ['an unknown setting', 'seed: 1\nsteps: 3\n', ':2:1: steps is no setting'],
+    ['a misspelt one inside', 'rl:\n  rolouts: 4\n', ':2:3: rl.rolouts is no setting. Did you mean rollouts?'],
+    ['a wrong type', 'seed: 1\nrl:\n  steps: many\n', ':3:10: rl.steps must be a number'],
+    ['a value out of range', 'rl:\n  promptsPerStep: 4\n  rollouts: 5\n', ':3:13: rl.rollouts: is 5'],
+    ['a range of the outermost', '\nn: 9\n', ':2:4: n: is 9'],
+    ['a doubled setting', 'seed: 1\nseed: 2\n', ':2:1: Map keys must be unique'],
+    ['a wrong word of a list', 'arms: [grpo, poro-grpoo]\n', ':1:14: arms[1] is poro-grpoo. Did you mean poro-grpo?'],
+    ['no settings where some belong', 'rl: 3\n', ':1:5: rl must hold settings'],
+    ['a list', '- 1\n', ':1:1: The file must hold settings'],
+    ['broken YAML', 'rl: {steps: 3\n', ':2:1: '],
+    ['broken JSON', '{"seed": }', ':1:'],
+    ['not a number', 'seed: .nan\n', ':1:7: seed must be a number'],
+  ])('%s is refused with its line', async (_what, text, words) => {
+    const path = file('bad.yaml', text);
+    if (_what !== 'broken JSON') expect(() => readTrainSettings(path)).toThrow(`${path}${words}`);
+    const { code, stderr } = await trimpi('train', path);
+    expect(code).toBe(2);
+    expect(stderr.replaceAll('\n', '')).toMatch(/bad\.yaml:\d+:\d+: /);
+  });
+
+  it('a setting that the file does not have is complained about at its owner', () => {
+    const { fail } = parseSettings('a:\n  b: 1\n', 'f', { a: { b: 1, c: 2 } });
+    expect(() => fail('a.c', 'no')).toThrow('f:2:3: no');
+  });
+});
+
+describe('trimpi train', () => {
+  const SMALL = `out: ${dir.path('run')}
+policies: 2
+trainPerPolicy: 4
+reasonedPerPolicy: 2
+testSize: 4
+n: 1
+vmCpt: { steps: 2, batchSize: 2 }
+sft: { steps: 4, batchSize: 2 }
+rl: { steps: 2, promptsPerStep: 2, rollouts: 2, maxNewTokens: 8 }
+arms: [poro-grpo]
+saveSteps: 1
+`;
+
+  it('Ctrl-C saves, --resume goes on, and eval measures what the report says', async () => {
+    const path = file('small.yaml', SMALL);
+    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', main, 'train', path, '--json'], { cwd: fileURLToPath(new URL('..', import.meta.url)) });
+    let stdout = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString();
+      if (stdout.includes('"stage":"cot-sft","step":2')) child.kill('SIGINT');
+    });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    expect(await new Promise((done) => child.on('close', done)), stderr).toBe(130);
+    for (const line of stdout.trim().split('\n')) expect(JSON.parse(line)).toHaveProperty('type');
+    expect(existsSync(dir.path('run', 'run.json'))).toBe(true);
+
+    expect(await trimpi('train', path)).toMatchObject({ code: 2, stderr: expect.stringContaining('--resume') });
+    const resumed = await trimpi('train', path, '--resume', '--json');
+    expect(resumed.code, resumed.stderr).toBe(0);
+    const events = resumed.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(events.find((e) => e['type'] === 'stage')).toMatchObject({ stage: 'cot-sft' });
+    expect(events.at(-1)!['type']).toBe('report');
+    const report = JSON.parse(readFileSync(dir.path('run', 'report.json'), 'utf8')) as { chance: number; majority: number; inContext: object; stages: { accuracy: number; low: number; high: number; n: number }[] };
+
+    const evaluated = JSON.parse((await trimpi('eval', dir.path('run'), '--json')).stdout) as Record<string, unknown>;
+    const { accuracy, low, high, n } = report.stages.at(-1)!;
+    expect(evaluated).toMatchObject({ accuracy, low, high, n, chance: report.chance, majority: report.majority });
+    const settings = await trimpi('train', path, '--resume', '--seed', '3');
+    expect(settings).toMatchObject({ code: 2, stderr: expect.stringContaining('other settings') });
+  });
+});
