@@ -1,6 +1,6 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { generate, getRopeIndex, loraConfig, packBatch, type TokenSequence, type VisionLanguageModel } from '../src/index.ts';
+import { generate, getRopeIndex, loraConfig, packBatch, sharedPrefix, type TokenSequence, type VisionLanguageModel } from '../src/index.ts';
 import { goldenModel, openGolden } from './golden-cases.ts';
 
 const device = await openDevice();
@@ -100,6 +100,82 @@ describe('generation', () => {
     await expect(generate(model, [prompt], { ...options, topP: 0 })).rejects.toThrow(/topP/);
     await expect(generate(model, [prompt], { ...options, adapter: 'none' })).rejects.toThrow(/adapter/);
     await expect(generate(model, [{ ...prompt, images: [] }], options)).rejects.toThrow(/image tokens/);
+    model.dispose();
+  });
+
+  it('reads what prompts have in common once, with the same completions', async () => {
+    const model = await goldenModel(engine);
+    const head = await goldenPrompt(model);
+    const n = head.inputIds.length;
+    /** The golden prompt (two images), then other words. */
+    const longer = (words: readonly number[]): TokenSequence => {
+      const inputIds = [...Array.from(head.inputIds), ...words];
+      return { inputIds, positionIds: getRopeIndex(inputIds, head.images.map((i) => i.gridThw), model.config).positionIds, images: head.images };
+    };
+    const prompts = [longer([5, 9, 77]), longer([5, 300, 12, 8]), longer([40])];
+    expect(sharedPrefix(model.config, prompts)).toBe(n);
+    expect(sharedPrefix(model.config, prompts.slice(0, 2))).toBe(n + 1);
+    expect(sharedPrefix(model.config, [prompts[0]!, { ...prompts[1]!, images: prompts[1]!.images.map((i) => ({ ...i })) }])).toBeLessThan(n);
+    const options = { maxNewTokens: 10, stopIds: [17], seed: 3, promptOf: [0, 1, 2, 0, 1, 2] };
+    let read = { given: 0, computed: 0 };
+    const together = await generate(model, prompts, { ...options, onPrefill: (tokens) => (read = tokens) });
+    expect(read).toEqual({ given: 3 * n + 2 + 3, computed: n + 2 + 3 });
+    for (const p of [0, 1, 2]) {
+      const alone = await generate(model, [prompts[p]!], { ...options, promptOf: [0, 0], streams: [p, p + 3] });
+      expect(alone.map((c) => Array.from(c.tokens))).toEqual([together[p]!, together[p + 3]!].map((c) => Array.from(c.tokens)));
+    }
+    // The training pass with the same sharing: log-probabilities and gradients of the unshared one.
+    const rows = prompts.map((sequence, p) => ({ sequence, completions: [together[p]!.tokens, together[p + 3]!.tokens] }));
+    model.addAdapter('a', loraConfig({ r: 2 }), 5);
+    model.setTrainable({ adapter: 'a' });
+    const gradients: ArrayLike<number>[] = [];
+    for (const prefix of [0, n]) {
+      const batch = packBatch(model.config, rows, { prefix });
+      expect(batch.tokens).toBe(prefix === 0 ? packBatch(model.config, rows).tokens : packBatch(model.config, rows).tokens - 2 * n);
+      const { logp } = await model.accumulate(batch, new Float32Array(batch.targets.length).fill(0.1), { adapter: 'a' });
+      const sampled = rows.flatMap((_, p) => [...together[p]!.logps, ...together[p + 3]!.logps]);
+      sampled.forEach((l, i) => expect(Math.abs(l - logp[i]!)).toBeLessThan(1e-4));
+      gradients.push(await model.adapter('a').store.storage('gradients').read());
+      await model.step({ learningRate: 0, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0, maxNorm: 0, step: 1, gradScale: 1 });
+    }
+    Array.from(gradients[0]!).forEach((g, i) => expect(Math.abs(g - gradients[1]![i]!)).toBeLessThan(1e-4 * (1 + Math.abs(g))));
+    expect(Array.from(gradients[0]!).some((g) => Math.abs(g) > 1e-3)).toBe(true);
+    model.dispose();
+  });
+
+  it('refills the rows of finished completions: the same tokens as all at once, however few rows', async () => {
+    const model = await goldenModel(engine);
+    const text = (ids: number[]): TokenSequence => ({ inputIds: ids, positionIds: getRopeIndex(ids, [], model.config).positionIds, images: [] });
+    const prompts = [text([5, 9, 77, 300]), text([8]), text([100, 4, 17, 22, 90, 41])];
+    const promptOf = Array.from({ length: 21 }, (_, i) => i % 3);
+    const stopIds = Array.from({ length: 60 }, (_, i) => i * 7);
+    const options = { maxNewTokens: 11, stopIds, seed: 8, promptOf };
+    const all = await generate(model, prompts, options);
+    const few = await generate(model, prompts, { ...options, maxRows: 8, lookEvery: 3 });
+    expect(few.map((c) => Array.from(c.tokens))).toEqual(all.map((c) => Array.from(c.tokens)));
+    few.forEach((c, i) => c.logps.forEach((l, j) => expect(Math.abs(l - all[i]!.logps[j]!)).toBeLessThan(1e-5)));
+    expect(new Set(all.map((c) => c.tokens.length)).size).toBeGreaterThan(3);
+    model.dispose();
+  });
+
+  it('stops at strings, streams what is there, and stops on abort', async () => {
+    const model = await goldenModel(engine);
+    const ids = [5, 9, 77, 300];
+    const prompt: TokenSequence = { inputIds: ids, positionIds: getRopeIndex(ids, [], model.config).positionIds, images: [] };
+    const options = { maxNewTokens: 20, stopIds: [], seed: 21, promptOf: [0, 0, 0] };
+    const free = await generate(model, [prompt], options);
+    const decode = (tokens: Int32Array) => Array.from(tokens, (t) => `<${t}>`).join('');
+    const word = `${free[1]!.tokens[4]!}><${free[1]!.tokens[5]!}`;
+    const seen: number[][] = [];
+    const stopped = await generate(model, [prompt], { ...options, stop: { strings: [word], decode }, lookEvery: 2, onProgress: (c) => seen.push(c.map((x) => x.tokens.length)) });
+    expect(stopped[1]!.finish).toBe('stop');
+    expect(Array.from(stopped[1]!.tokens)).toEqual(Array.from(free[1]!.tokens.slice(0, 6)));
+    expect(stopped[1]!.logps.length).toBe(6);
+    expect(Array.from(stopped[0]!.tokens)).toEqual(Array.from(free[0]!.tokens));
+    expect(seen.slice(0, 4)).toEqual([[2, 2, 2], [4, 4, 4], [6, 6, 6], [8, 6, 8]]);
+    const stop = new AbortController();
+    const aborted = await generate(model, [prompt], { ...options, signal: stop.signal, lookEvery: 4, onProgress: (c) => c[0]!.tokens.length >= 8 && stop.abort() });
+    expect(aborted.map((c) => c.tokens.length)).toEqual([8, 8, 8]);
     model.dispose();
   });
 });

@@ -1,11 +1,12 @@
 /**
- * @file Sampling many completions at once. Every distinct prompt is read once, however many completions it gets; keys
+ * @file Sampling many completions at once. Every distinct prompt is read once, however many completions it gets, and what all
+ * prompts begin with (a policy) once for all of them; keys
  * and values stay in a cache on the device, and so does everything a decoding step needs (see `decodeInputs`), so that
  * steps are submitted one after the other without waiting for the host.
  */
-import { decodeAdvance, type DecodeBuffers, decodeInputs, embed, gatherRows, Graph, type Plan, sample, type SampleAttributes, scatterRowsInto, STATE, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
+import { decodeAdvance, type DecodeBuffers, decodeInputs, embed, Graph, type HostArray, type Plan, sample, type SampleAttributes, scatterRowsInto, STATE, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
-import { packBatch, type TokenSequence } from '../vl/batch.ts';
+import { packBatch, sharedPrefix, type TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
 import { batchInputs, type BatchShape, roundUp, shapeOf, visualInputs } from '../vl/plans.ts';
 import { languageHead, textTower } from '../vl/towers.ts';
@@ -16,16 +17,24 @@ export interface GenerateOptions extends Partial<SampleAttributes> {
   readonly maxNewTokens: number;
   /** Tokens after which a completion ends; they stay at its end. */
   readonly stopIds: readonly number[];
+  /** Ends a completion with the token that completes one of these strings in its text. */
+  readonly stop?: { readonly strings: readonly string[]; readonly decode: (tokens: Int32Array) => string };
   /** Completions are a function of weights, prompts, `seed` and `streams`. */
   readonly seed: number;
   /** For each completion which prompt it continues. Default: one for each prompt. */
   readonly promptOf?: readonly number[];
   /** For each completion the stream of random numbers it draws from. Default: its index. */
   readonly streams?: readonly number[];
+  /** Completions that are sampled at once; when one ends, the next takes its place. Default: all of them. */
+  readonly maxRows?: number;
   /** Stops between steps; what was sampled so far is returned. */
   readonly signal?: AbortSignal;
-  /** Called every few steps with the completions so far. */
+  /** Called after every `lookEvery` steps with the completions so far, for streaming. */
   readonly onProgress?: (completions: readonly Completion[]) => void;
+  /** Steps between two looks at what has ended. Default 8. */
+  readonly lookEvery?: number;
+  /** Called once the prompts are read: tokens of all prompts, and how many of them were computed (common beginnings once). */
+  readonly onPrefill?: (tokens: { readonly given: number; readonly computed: number }) => void;
 }
 
 export interface Completion {
@@ -35,73 +44,112 @@ export interface Completion {
   readonly logps: Float32Array;
   /** Entropy of the distribution each token was drawn from, nats. */
   readonly entropies: Float32Array;
-  /** `stop`: ended with a stop token; `length`: reached maxNewTokens (or was interrupted). */
+  /** `stop`: ended with a stop token or string; `length`: reached maxNewTokens (or was interrupted). */
   readonly finish: 'stop' | 'length';
 }
 
-/** Steps submitted between two looks at which completions have ended. */
-const STEPS_PER_LOOK = 8;
+/** Shorter common beginnings are read with each prompt. */
+const SHORTEST_SHARED = 8;
 
+/** Samples completions of prompts. Throws ModelError `invalid-input` for options out of range. */
 export async function generate(model: VisionLanguageModel, prompts: readonly TokenSequence[], options: GenerateOptions): Promise<Completion[]> {
   const promptOf = options.promptOf ?? prompts.map((_, i) => i);
   check(prompts, promptOf, options);
   if (options.adapter !== undefined) await model.adapter(options.adapter).ready;
-  const batch = packBatch(model.config, prompts.map((sequence) => ({ sequence, predict: [] })));
-  const shape = { ...shapeOf(batch, model.config.vision.spatialMergeSize), targets: roundUp(prompts.length, 8) };
-  const rows = Math.ceil(promptOf.length / 8) * 8;
+  const common = sharedPrefix(model.config, prompts);
+  const prefix = common >= SHORTEST_SHARED ? common : 0;
+  // All of a prompt but its last token, which is the first one that decoding takes in.
+  const heads = prompts.map((p) => withoutLast(p));
+  const packed = heads.map((sequence, prompt) => ({ sequence, prompt })).filter(({ sequence }) => sequence.inputIds.length > 0);
+  const batch = packed.length === 0 ? undefined : packBatch(model.config, packed.map(({ sequence }) => ({ sequence, predict: [] })), { prefix });
+  const shape = batch === undefined ? NOTHING_TO_READ : { ...shapeOf(batch, model.config.vision.spatialMergeSize), targets: 0 };
+  const rows = Math.ceil(Math.min(options.maxRows ?? promptOf.length, promptOf.length) / 8) * 8;
   const session = await sessionFor(model, shape, rows, options);
 
-  const lasts = new Int32Array(shape.targets).fill(-1);
-  const state = new Int32Array(rows * STATE_WIDTH);
-  const starts: number[] = [];
-  let at = 0;
-  prompts.forEach((p, i) => {
-    starts.push(at);
-    at += p.inputIds.length;
-    lasts[i] = at - 1;
+  const lengths = heads.map((h) => h.inputIds.length);
+  let at = prefix;
+  const starts = lengths.map((n) => {
+    const start = at;
+    at += Math.max(0, n - prefix);
+    return start;
   });
-  const ofRow = new Int32Array(rows).fill(0);
-  for (let r = 0; r < rows; r++) {
-    const prompt = promptOf[r];
-    if (prompt === undefined) {
-      state[r * STATE_WIDTH + STATE.finished] = 1;
-      continue;
-    }
-    const sequence = prompts[prompt]!;
-    const fields = {
-      promptLow: starts[prompt]!,
-      promptHigh: starts[prompt]! + sequence.inputIds.length,
-      nextPosition: Array.from(sequence.positionIds).reduce((a, b) => Math.max(a, b), 0) + 1,
-      base: shape.tokens + r * options.maxNewTokens,
-      stream: options.streams?.[r] ?? r,
+  /** The state in which a row begins completion `index`. */
+  const begin = (row: number, index: number): Int32Array => {
+    const prompt = prompts[promptOf[index]!]!;
+    const n = prompt.inputIds.length;
+    const fields: Record<keyof typeof STATE, number> = {
+      token: prompt.inputIds[n - 1]!,
+      count: 0,
+      finished: 0,
+      sharedLow: 0,
+      sharedHigh: prefix,
+      promptLow: starts[promptOf[index]!]!,
+      promptHigh: starts[promptOf[index]!]! + n - 1 - prefix,
+      nextPosition: Math.max(...[0, 1, 2].map((axis) => prompt.positionIds[axis * n + n - 1]!)) + 1,
+      base: shape.tokens + row * options.maxNewTokens,
+      stream: options.streams?.[index] ?? index,
     };
-    for (const [key, value] of Object.entries(fields)) state[r * STATE_WIDTH + STATE[key as keyof typeof fields]] = value;
-    ofRow[r] = prompt;
-  }
-  session.state.write(state);
-  const key = Uint32Array.of(options.seed >>> 0, Math.floor(options.seed / 4294967296) >>> 0);
-  const inverse = new Int32Array(shape.tokens);
-  await session.prefill.run({
-    ...batchInputs(batch, shape, session.prefillInputs),
-    cacheRows: Int32Array.from({ length: shape.tokens }, (_, i) => (i < batch.tokens ? i : -1)),
-    predictors: lasts,
-    predictorInverse: inverse,
-    ofRow,
-    ofRowInverse: new Int32Array(shape.targets),
-    key,
+    const out = new Int32Array(STATE_WIDTH);
+    for (const [key, value] of Object.entries(fields)) out[STATE[key as keyof typeof STATE]] = value;
+    return out;
+  };
+
+  /** Completion of each row, and the next one that has no row yet. */
+  const ofRow = Array.from({ length: rows }, (_, r) => (r < promptOf.length ? r : -1));
+  let waiting = Math.min(rows, promptOf.length);
+  /** The step after which the completion of a row is as long as it may become. */
+  const fullAt = ofRow.map(() => options.maxNewTokens);
+  const initial = new Int32Array(rows * STATE_WIDTH);
+  ofRow.forEach((index, r) => {
+    if (index >= 0) initial.set(begin(r, index), r * STATE_WIDTH);
+    else initial[r * STATE_WIDTH + STATE.finished] = 1;
   });
-  let first = true;
-  for (let step = 1; step < options.maxNewTokens; step++) {
-    await session.decode.run(first ? { key } : {});
-    first = false;
-    if (step % STEPS_PER_LOOK === 0) {
-      if (options.onProgress !== undefined) options.onProgress(await collect(session, promptOf, options));
-      if (options.signal?.aborted === true) break;
-      const now = await session.state.read();
-      if (promptOf.every((_, r) => now[r * STATE_WIDTH + STATE.finished] === 1)) break;
-    }
+  session.state.write(initial);
+  if (batch !== undefined) {
+    await session.prefill.run({ ...batchInputs(batch, shape, session.prefillInputs), cacheRows: Int32Array.from({ length: shape.tokens }, (_, i) => (i < batch.tokens ? i : -1)) });
   }
-  return collect(session, promptOf, options);
+  options.onPrefill?.({ given: lengths.reduce((a, b) => a + b, 0), computed: batch?.tokens ?? 0 });
+
+  const key = Uint32Array.of(options.seed >>> 0, Math.floor(options.seed / 4294967296) >>> 0);
+  const done: Completion[] = Array.from({ length: promptOf.length }, (_, i) => ({ prompt: promptOf[i]!, tokens: new Int32Array(0), logps: new Float32Array(0), entropies: new Float32Array(0), finish: 'length' }));
+  const look = options.lookEvery ?? 8;
+  for (let running = true, step = 1; running; step++) {
+    await session.decode.run(step === 1 ? { key } : {});
+    if (step % look !== 0 && !fullAt.includes(step)) continue;
+    const state = await session.state.read();
+    const field = (row: number, name: keyof typeof STATE) => state[row * STATE_WIDTH + STATE[name]]!;
+    const active = ofRow.flatMap((index, row) => (index >= 0 ? [{ row, index }] : []));
+    const streams = options.onProgress !== undefined || options.stop !== undefined || options.signal?.aborted === true;
+    if (!streams && active.every(({ row }) => field(row, 'finished') === 0)) continue;
+    const [history, trace] = [await session.history.read(), await session.trace.read()];
+    running = false;
+    for (const { row, index } of active) {
+      const completion = completionOf(row, field(row, 'count'), promptOf[index]!, history, trace, options);
+      done[index] = completion;
+      if (field(row, 'finished') === 0 && completion.finish !== 'stop') {
+        running = true;
+        continue;
+      }
+      ofRow[row] = -1;
+      if (waiting < promptOf.length) {
+        ofRow[row] = waiting;
+        fullAt[row] = step + options.maxNewTokens;
+        session.state.write(begin(row, waiting++), row * STATE_WIDTH);
+        running = true;
+      } else if (field(row, 'finished') === 0) session.state.write(Int32Array.of(1), row * STATE_WIDTH + STATE.finished);
+    }
+    options.onProgress?.([...done]);
+    if (options.signal?.aborted === true) break;
+  }
+  return done;
+}
+
+const NOTHING_TO_READ: BatchShape = { tokens: 0, targets: 0, vision: 'none', patches: 0, cells: 0 };
+
+function withoutLast({ inputIds, positionIds, images }: TokenSequence): TokenSequence {
+  const n = inputIds.length;
+  const cut = (values: ArrayLike<number>, from: number) => Array.from({ length: n - 1 }, (_, i) => values[from + i]!);
+  return { inputIds: cut(inputIds, 0), positionIds: [0, 1, 2].flatMap((axis) => cut(positionIds, axis * n)), images };
 }
 
 function check(prompts: readonly TokenSequence[], promptOf: readonly number[], options: GenerateOptions): void {
@@ -117,6 +165,12 @@ function check(prompts: readonly TokenSequence[], promptOf: readonly number[], o
   if (!(topP > 0 && topP <= 1)) bad('topP', topP, 'must be above 0 and at most 1', 'Use 1 to keep all tokens.');
   if (!Number.isInteger(topK) || topK < 0) bad('topK', topK, 'must be a whole number from 0', 'Use 0 to keep all tokens.');
   if (!(minP >= 0 && minP < 1)) bad('minP', minP, 'must be at least 0 and below 1', 'Use 0 to keep all tokens.');
+  prompts.forEach((p, i) => {
+    if (p.inputIds.length === 0) bad(`prompts[${i}].inputIds`, 0, 'is empty', 'A prompt needs at least one token.');
+  });
+  for (const [name, value] of [['maxRows', options.maxRows], ['lookEvery', options.lookEvery]] as const) {
+    if (value !== undefined && (!Number.isInteger(value) || value < 1)) bad(name, value, 'must be a positive integer', 'Leave it out for the default.');
+  }
   if (options.streams !== undefined && options.streams.length !== promptOf.length) bad('streams', options.streams.length, `should have ${promptOf.length} entries`, 'Give one for each completion.');
 }
 
@@ -130,14 +184,25 @@ interface Session {
   readonly trace: Storage;
 }
 
-async function collect(session: Session, promptOf: readonly number[], { maxNewTokens, stopIds }: GenerateOptions): Promise<Completion[]> {
-  const [state, history, trace] = [await session.state.read(), await session.history.read(), await session.trace.read()];
-  return promptOf.map((prompt, r) => {
-    const n = state[r * STATE_WIDTH + STATE.count]!;
-    const tokens = Int32Array.from(history.subarray(r * maxNewTokens, r * maxNewTokens + n));
-    const of = (part: number) => Float32Array.from({ length: n }, (_, i) => trace[(r * maxNewTokens + i) * 2 + part]!);
-    return { prompt, tokens, logps: of(0), entropies: of(1), finish: n > 0 && stopIds.includes(tokens[n - 1]!) ? 'stop' : 'length' };
-  });
+/** What row `row` holds after `n` tokens, cut where a stop string is complete. */
+function completionOf(row: number, n: number, prompt: number, history: HostArray, trace: HostArray, { maxNewTokens, stopIds, stop }: GenerateOptions): Completion {
+  const all = Int32Array.from(history.subarray(row * maxNewTokens, row * maxNewTokens + n));
+  const end = stop === undefined ? undefined : stopAt(all, stop);
+  const tokens = end === undefined ? all : all.slice(0, end);
+  const of = (part: number) => Float32Array.from(tokens, (_, i) => trace[(row * maxNewTokens + i) * 2 + part]!);
+  return { prompt, tokens, logps: of(0), entropies: of(1), finish: end !== undefined || (tokens.length > 0 && stopIds.includes(tokens[tokens.length - 1]!)) ? 'stop' : 'length' };
+}
+
+/** The fewest tokens whose text holds one of the strings. */
+function stopAt(tokens: Int32Array, { strings, decode }: NonNullable<GenerateOptions['stop']>): number | undefined {
+  const holds = (n: number) => {
+    const text = decode(tokens.subarray(0, n));
+    return strings.some((s) => text.includes(s));
+  };
+  if (!holds(tokens.length)) return undefined;
+  let n = tokens.length;
+  while (n > 1 && holds(n - 1)) n--;
+  return n;
 }
 
 const SESSIONS = new WeakMap<VisionLanguageModel, Map<string, Promise<Session>>>();
@@ -196,11 +261,12 @@ async function makeSession(
   };
 
   const p = new Graph();
-  {
+  if (shape.tokens > 0) {
     const g = p;
     const visual = visualInputs(model, g, shape, factors(g));
     const embedded = embed(g.input('ids', [shape.tokens], 'i32'), model.parameter(g, 'embed_tokens'), visual === undefined ? {} : { features: visual.features, source: visual.source });
-    const x = textTower(config, (name) => model.parameter(g, name), factors(g), {
+    // What comes of the last layer is not needed, so the plan leaves it out: only keys and values count.
+    textTower(config, (name) => model.parameter(g, name), factors(g), {
       embedded,
       positions: g.input('positions', [3, shape.tokens], 'i32'),
       rotary: model.textRotary(g),
@@ -208,10 +274,6 @@ async function makeSession(
       ...(visual === undefined ? {} : { deep: { ...visual, levels: visual.deep } }),
       cache: cacheWith(g, g.input('cacheRows', [shape.tokens], 'i32'), false),
     });
-    const last = gatherRows(x, g.input('predictors', [shape.targets], 'i32'), g.input('predictorInverse', [shape.tokens], 'i32'));
-    const logits = gatherRows(head(g, last), g.input('ofRow', [rows], 'i32'), g.input('ofRowInverse', [shape.targets], 'i32'));
-    const { counters } = decodeInputs(g, g.view(state, 0, [rows, STATE_WIDTH]), attributes);
-    decodeAdvance(sample(logits, counters, g.input('key', [2], 'u32'), sampling), buffers(g), attributes);
   }
 
   const d = new Graph();

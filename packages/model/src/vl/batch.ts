@@ -74,8 +74,13 @@ export interface PackedVision {
   readonly frameRanges: Uint32Array;
 }
 
+export interface PackOptions {
+  /** How many tokens (with their images) all sequences begin with alike; they are laid down, and read, once. See `sharedPrefix`. */
+  readonly prefix?: number;
+}
+
 /** Lays rows out one behind the other. Throws `invalid-input` for image tokens without images or the other way round. */
-export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): PackedBatch {
+export function packBatch(config: ModelConfig, rows: readonly BatchRow[], { prefix = 0 }: PackOptions = {}): PackedBatch {
   if (rows.length === 0) throw new ModelError('invalid-input', { argument: 'rows', value: 0, message: 'is empty', remedy: 'Give at least one row.' });
   const ids: number[] = [];
   const positions: [number[], number[], number[]] = [[], [], []];
@@ -86,7 +91,28 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
   const targets: number[] = [];
   const places: TargetPlace[] = [];
   const images: BatchImage[] = [];
+  const isVisual = (id: number | undefined) => id === config.imageTokenId || id === config.videoTokenId;
   let cells = 0;
+  let nextCell = 0;
+  const takeImages = (own: readonly BatchImage[]) => {
+    for (const image of own) {
+      images.push(image);
+      cells += cellsOf(config, image.gridThw);
+    }
+  };
+  // A completion may hold an image token that the model made up: it is text, as it was when it was sampled.
+  const push = (id: number, at: readonly [number, number, number], ranges: readonly number[], keys: readonly [number, number], sampled = false) => {
+    ids.push(id);
+    for (let axis = 0; axis < 3; axis++) positions[axis]!.push(at[axis]!);
+    queryRanges.push(...ranges);
+    keyRanges.push(...keys);
+    cellOfToken.push(isVisual(id) && !sampled ? nextCell++ : -1);
+  };
+
+  // Every later token sees the prefix, so its keys are read up to the end of the batch, which is known only then.
+  const prefixImages = imagesIn(config, rows[0]!.sequence, prefix);
+  takeImages(rows[0]!.sequence.images.slice(0, prefixImages));
+  for (let i = 0; i < prefix; i++) push(rows[0]!.sequence.inputIds[i]!, positionOf(rows[0]!.sequence, i), [0, i + 1, 0, 0, 0, 0], [i, 0]);
 
   rows.forEach((row, r) => {
     const { sequence } = row;
@@ -95,44 +121,36 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
     if (n === 0) throw new ModelError('invalid-input', { argument: `rows[${r}].sequence.inputIds`, value: 0, message: 'is empty', remedy: 'A row needs at least one token.' });
     // With completions the last token of the prompt opens every one of them, so it does not belong to the shared part.
     const shared = completions.length > 0 ? n - 1 : n;
+    if (prefix > shared) throw new ModelError('invalid-input', { argument: 'prefix', value: prefix, message: `is longer than row ${r}`, remedy: 'Compute it with sharedPrefix.' });
+    // Token i of the row stands at offset + i of the batch, but for the prefix.
     const start = ids.length;
-    const end = start + shared + completions.reduce((s, c) => s + c.length, 0);
+    const offset = start - prefix;
+    const end = offset + shared + completions.reduce((s, c) => s + c.length, 0);
+    const seen = prefix > 0 ? [0, prefix] : [];
+    const padded = (ranges: readonly number[]) => [...ranges, 0, 0, 0, 0].slice(0, 6);
     const cellsBefore = cells;
-    for (const image of sequence.images) {
-      images.push(image);
-      cells += cellsOf(config, image.gridThw);
-    }
-    let nextCell = cellsBefore;
-    // A completion may hold an image token that the model made up: it is text, as it was when it was sampled.
-    const push = (id: number, at: readonly [number, number, number], ranges: readonly number[], keys: readonly [number, number], sampled = false) => {
-      ids.push(id);
-      for (let axis = 0; axis < 3; axis++) positions[axis]!.push(at[axis]!);
-      queryRanges.push(...ranges);
-      keyRanges.push(...keys);
-      cellOfToken.push((id === config.imageTokenId || id === config.videoTokenId) && !sampled ? nextCell++ : -1);
-    };
-    const position = (i: number): [number, number, number] => [sequence.positionIds[i]!, sequence.positionIds[n + i]!, sequence.positionIds[2 * n + i]!];
+    takeImages(sequence.images.slice(prefixImages));
     for (let i = 0; i < shared; i++) {
-      push(sequence.inputIds[i]!, position(i), [start, start + i + 1, 0, 0, 0, 0], [start + i, end]);
-      const wanted = row.predict === undefined ? completions.length === 0 : (row.predict[i] ?? 0) !== 0;
+      if (i >= prefix) push(sequence.inputIds[i]!, positionOf(sequence, i), padded([...seen, start, offset + i + 1]), [offset + i, end]);
+      const wanted = (i >= prefix || r === 0) && (row.predict === undefined ? completions.length === 0 : (row.predict[i] ?? 0) !== 0);
       if (i > 0 && wanted) {
-        predictors.push(start + i - 1);
+        predictors.push(i - 1 < prefix ? i - 1 : offset + i - 1);
         targets.push(sequence.inputIds[i]!);
         places.push({ row: r, completion: -1, index: i });
       }
     }
     if (completions.length > 0) {
-      if (sequence.inputIds[n - 1] === config.imageTokenId || sequence.inputIds[n - 1] === config.videoTokenId) {
+      if (isVisual(sequence.inputIds[n - 1])) {
         throw new ModelError('invalid-input', { argument: `rows[${r}].sequence`, value: n, message: 'ends with an image', remedy: 'End a prompt with text (the opening of the answer).' });
       }
-      const last = position(n - 1);
+      const last = positionOf(sequence, n - 1);
       const next = Math.max(...last) + 1;
       completions.forEach((completion, c) => {
         const begin = ids.length;
         for (let i = 0; i < completion.length; i++) {
           const at = next + i - 1;
           // Token i of this run predicts completion[i]; the first is the prompt's last token, the last one is not fed in.
-          push(i === 0 ? sequence.inputIds[n - 1]! : completion[i - 1]!, i === 0 ? last : [at, at, at], [start, start + shared, begin, begin + i + 1, 0, 0], [begin + i, begin + completion.length], true);
+          push(i === 0 ? sequence.inputIds[n - 1]! : completion[i - 1]!, i === 0 ? last : [at, at, at], padded([...seen, start, offset + shared, begin, begin + i + 1]), [begin + i, begin + completion.length], true);
           predictors.push(begin + i);
           targets.push(completion[i]!);
           places.push({ row: r, completion: c, index: i });
@@ -143,11 +161,12 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
       throw new ModelError('invalid-input', {
         argument: `rows[${r}].sequence`,
         value: nextCell - cellsBefore,
-        message: `has that many image tokens for ${cells - cellsBefore} cells of ${sequence.images.length} images`,
+        message: `has that many image tokens for ${cells - cellsBefore} cells of ${sequence.images.length - prefixImages} images`,
         remedy: 'Encode prompt and images with one processor.',
       });
     }
   });
+  for (let i = 0; i < prefix; i++) keyRanges[2 * i + 1] = ids.length;
 
   const vision = cells === 0 ? undefined : packVision(config, images);
   const rowOfCell = vision?.rowOfCell;
@@ -163,6 +182,43 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[]): Packe
     places,
     vision: vision?.packed,
   };
+}
+
+function positionOf({ inputIds, positionIds }: TokenSequence, i: number): [number, number, number] {
+  const n = inputIds.length;
+  return [positionIds[i]!, positionIds[n + i]!, positionIds[2 * n + i]!];
+}
+
+/** How many images the first `length` tokens of a sequence hold. */
+function imagesIn(config: ModelConfig, sequence: TokenSequence, length: number): number {
+  let tokens = 0;
+  for (let i = 0; i < length; i++) if (sequence.inputIds[i] === config.imageTokenId || sequence.inputIds[i] === config.videoTokenId) tokens++;
+  let images = 0;
+  while (tokens > 0) tokens -= cellsOf(config, sequence.images[images++]!.gridThw);
+  return images;
+}
+
+/**
+ * The longest common beginning of sequences: tokens, positions and images (the same objects) alike, at least one token
+ * short of each, and not ending inside an image. Reading it once gives the same as reading it for every sequence.
+ */
+export function sharedPrefix(config: ModelConfig, sequences: readonly TokenSequence[]): number {
+  const [first, ...rest] = sequences;
+  if (first === undefined || rest.length === 0) return 0;
+  const common = Math.min(...sequences.map((s) => s.inputIds.length)) - 1;
+  let end = 0;
+  let image = 0;
+  let cellsLeft = 0;
+  for (let i = 0; i < common; i++) {
+    const at = positionOf(first, i);
+    const opens = cellsLeft === 0 && (first.inputIds[i] === config.imageTokenId || first.inputIds[i] === config.videoTokenId);
+    const same = rest.every((s) => s.inputIds[i] === first.inputIds[i] && positionOf(s, i).every((p, axis) => p === at[axis]) && (!opens || (s.images[image] === first.images[image] && first.images[image] !== undefined)));
+    if (!same) break;
+    if (opens) cellsLeft = cellsOf(config, first.images[image++]!.gridThw);
+    if (cellsLeft > 0) cellsLeft--;
+    if (cellsLeft === 0) end = i + 1;
+  }
+  return end;
 }
 
 /** Tokens that an image takes. */

@@ -4,19 +4,19 @@ import type { DecodeAttributes, SampleAttributes } from './types.ts';
 
 /** Columns of a row of the decoding state (i32 [R, STATE_WIDTH]). */
 export const STATE = {
-  /** The token last sampled: the next input. */
+  /** The next input: the token last sampled, at first the last one of the prompt. */
   token: 0,
   /** How many tokens were sampled. */
   count: 1,
   finished: 2,
-  /** Key ranges of the prompt in the cache: a shared prefix, then the rest. */
+  /** Key ranges of the prompt in the cache: a shared prefix, then the rest but its last token. */
   sharedLow: 3,
   sharedHigh: 4,
   promptLow: 5,
   promptHigh: 6,
   /** Position (all axes) of the first sampled token. */
   nextPosition: 7,
-  /** Cache row of the first sampled token. */
+  /** Cache row of the prompt's last token; those of sampled tokens follow. */
   base: 8,
   /** Which stream of random numbers this row draws from. */
   stream: 9,

@@ -1,7 +1,8 @@
 /** @file The float64 engine: the same operations written as plain loops from their formulas. Slow and exact; tests compare with it, and whole models run on it. */
 import type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
-import type { Graph } from '../graph.ts';
+import type { Graph, Node } from '../graph.ts';
+import { liveNodes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, type DType, sizeOf, type Tensor } from '../tensor.ts';
 import { REFERENCE, type ReferenceKernel } from './kernels.ts';
@@ -54,11 +55,13 @@ export class ReferenceEngine implements Engine {
 class ReferencePlan implements Plan {
   readonly dispatches: number;
   readonly #graph: Graph;
+  readonly #nodes: readonly Node[];
   readonly #values = new Map<number, Float64Array>();
 
   constructor(graph: Graph) {
     this.#graph = graph;
-    this.dispatches = graph.nodes.length;
+    this.#nodes = liveNodes(graph);
+    this.dispatches = this.#nodes.length;
     for (const t of graph.inputs.values()) this.#values.set(t.id, new Float64Array(sizeOf(t.shape)));
   }
 
@@ -78,7 +81,7 @@ class ReferencePlan implements Plan {
       if (v === undefined) this.#values.set(t.id, (v = new Float64Array(sizeOf(t.shape))));
       return v;
     };
-    for (const node of this.#graph.nodes) {
+    for (const node of this.#nodes) {
       (REFERENCE[node.op] as ReferenceKernel<OpName>)(node, node.inputs.map(locate), node.outputs.map(locate));
     }
     const out: PlanOutputs = {};
@@ -92,7 +95,7 @@ class ReferencePlan implements Plan {
 
   memory(): PlanMemory {
     const inputs = [...this.#graph.inputs.values()].reduce((n, t) => n + sizeOf(t.shape) * 8, 0);
-    const intermediates = this.#graph.nodes.flatMap((n) => n.outputs).reduce((n, t) => n + (t.kind === 'intermediate' ? sizeOf(t.shape) * 8 : 0), 0);
+    const intermediates = this.#nodes.flatMap((n) => n.outputs).reduce((n, t) => n + (t.kind === 'intermediate' ? sizeOf(t.shape) * 8 : 0), 0);
     return { intermediates, inputs, overhead: 0, total: intermediates + inputs };
   }
 

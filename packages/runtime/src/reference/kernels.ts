@@ -449,8 +449,8 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
       const n = s[STATE.count]!;
       ids![i] = s[STATE.token]!;
       for (let axis = 0; axis < 3; axis++) positions![axis * rows + i] = s[STATE.nextPosition]! + n - 1;
-      ranges!.set([s[STATE.sharedLow]!, s[STATE.sharedHigh]!, s[STATE.promptLow]!, s[STATE.promptHigh]!, s[STATE.base]!, s[STATE.base]! + n], i * 6);
-      cacheRows![i] = s[STATE.finished] === 0 ? s[STATE.base]! + n - 1 : -1;
+      ranges!.set([s[STATE.sharedLow]!, s[STATE.sharedHigh]!, s[STATE.promptLow]!, s[STATE.promptHigh]!, s[STATE.base]!, s[STATE.base]! + n + 1], i * 6);
+      cacheRows![i] = s[STATE.finished] === 0 ? s[STATE.base]! + n : -1;
       counters!.set([s[STATE.stream]!, n], i * 2);
     }
   },

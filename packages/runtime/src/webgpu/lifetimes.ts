@@ -1,4 +1,4 @@
-import type { Graph } from '../graph.ts';
+import type { Node } from '../graph.ts';
 import { sizeOf, type Tensor } from '../tensor.ts';
 
 /** Where an intermediate lives: which slot of the plan's memory. */
@@ -10,19 +10,19 @@ export interface Placement {
 
 /**
  * Gives intermediates whose lifetimes do not overlap the same memory. Walks the nodes in order; an output takes the
- * smallest free slot that holds it, else the largest free one grows, else a new slot begins. Outputs of the graph are
- * kept to its end.
+ * smallest free slot that holds it, else the largest free one grows, else a new slot begins. `outputs` are kept to the
+ * end.
  */
-export function placeIntermediates(graph: Graph): Placement {
+export function placeIntermediates(nodes: readonly Node[], outputs: Iterable<Tensor>): Placement {
   const lastUse = new Map<number, number>();
-  graph.nodes.forEach((node, i) => {
+  nodes.forEach((node, i) => {
     for (const t of [...node.inputs, ...node.outputs]) if (t.kind === 'intermediate') lastUse.set(t.id, i);
   });
-  for (const t of graph.outputs.values()) lastUse.set(t.id, Infinity);
+  for (const t of outputs) lastUse.set(t.id, Infinity);
   const slots: number[] = [];
   const free = new Set<number>();
   const slotOf = new Map<number, number>();
-  graph.nodes.forEach((node, i) => {
+  nodes.forEach((node, i) => {
     for (const t of node.outputs) {
       if (t.kind === 'intermediate' && !slotOf.has(t.id)) slotOf.set(t.id, claim(slots, free, bytesOf(t)));
     }

@@ -1,6 +1,7 @@
 import type { HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph, Node } from '../graph.ts';
+import { liveNodes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, sizeOf, type Tensor } from '../tensor.ts';
 import { fromBytes, toBytes } from './bytes.ts';
@@ -35,7 +36,8 @@ interface Step {
 export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan> {
   engine.check();
   const launches: Launch[] = [];
-  for (const node of graph.nodes) {
+  const nodes = liveNodes(graph);
+  for (const node of nodes) {
     checkNode(engine, node);
     launches.push(...(KERNELS[node.op] as Kernel<OpName>)(node, engine.context));
   }
@@ -47,7 +49,7 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
     owned.push(b);
     return b;
   };
-  const { slotOf, slots } = placeIntermediates(graph);
+  const { slotOf, slots } = placeIntermediates(nodes, graph.outputs.values());
   const slotBuffers = slots.map((size, i) => make(`intermediate ${i}`, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST));
   const inputBuffers = new Map<number, GPUBuffer>();
   for (const t of graph.inputs.values()) {

@@ -121,8 +121,8 @@ export const decodeInputsKernel: Kernel<'decodeInputs'> = (node) => {
   ranges[r + 2u] = u32(state[at + ${STATE.promptLow}u]);
   ranges[r + 3u] = u32(state[at + ${STATE.promptHigh}u]);
   ranges[r + 4u] = u32(base);
-  ranges[r + 5u] = u32(base + n);
-  cacheRows[gid.x] = select(base + n - 1, -1, state[at + ${STATE.finished}u] != 0);
+  ranges[r + 5u] = u32(base + n + 1);
+  cacheRows[gid.x] = select(base + n, -1, state[at + ${STATE.finished}u] != 0);
   counters[gid.x] = vec2<u32>(u32(state[at + ${STATE.stream}u]), u32(n));`,
     }),
   ];
