@@ -71,6 +71,18 @@ export class PromptWriter {
     return this.#prompt(example, image, policyInPrompt).sequence();
   }
 
+  /** An image and a question, behind any policy text. */
+  ask(image: BatchImage, query: string, policyText?: string): TokenSequence {
+    const row = new RowBuilder(this.#model.config, this.#codec);
+    if (policyText !== undefined) row.text(policyText);
+    return row.image(image).text(query).sequence();
+  }
+
+  /** Token ids of words. */
+  ids(text: string): number[] {
+    return this.#codec.encode(text);
+  }
+
   /** Eq. 2: policy, image, query, reasoning and answer; every token but the visual ones is a target. */
   vmCptRow({ example, image }: RunItem): SupervisedRow {
     const row = this.#prompt(example, image, true).text(example.response, 1).end(1);

@@ -4,3 +4,12 @@ export { makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scor
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
 export { run, type RunEvent, type RunOptions, type StageName } from './run.ts';
 export { memoryStorage, type RunStorage } from './storage.ts';
+
+export { type ReproduceEvent, type ReproduceOptions, reproduceRows } from './reproduce/reproduce.ts';
+export { type Baselines, type Ordering, type ReproduceResults, type RowResult, type RowSummary, summariseRows, testOrderings } from './reproduce/results.ts';
+export { resultsMarkdown } from './reproduce/markdown.ts';
+export { ALGORITHMS, PAPER, rlOf, ROWS, type RowName, rowTitle, type Start, STARTS } from './reproduce/rows.ts';
+export { type ReproduceSettings, type Scale, scaleSettings } from './reproduce/settings.ts';
+export type { Algorithm } from './train/reinforce.ts';
+export { type Measured, type SuiteReport } from './evaluation/suite.ts';
+export { canonicalPromptTokens } from './evaluation/canonical.ts';

@@ -2,10 +2,31 @@
 import { fileURLToPath } from 'node:url';
 import type { ModelFiles } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { folderStorage } from './node/folder-storage.ts';
+import { type ReproduceOptions, reproduceRows } from './reproduce/reproduce.ts';
+import type { ReproduceResults } from './reproduce/results.ts';
 
-export { folderStorage } from './node/folder-storage.ts';
+export { folderStorage };
 
 /** The files of the tiny base that is shipped with this package (found from `src` and from `dist` alike). */
 export function tinyBase(): ModelFiles {
   return folderFiles(fileURLToPath(new URL('../assets/tiny-base', import.meta.url)));
+}
+
+/** What `reproduce` takes; engine and base are the default adapter and the shipped base unless given. */
+export interface ReproduceInFolderOptions extends Omit<ReproduceOptions, 'engine' | 'adapterName' | 'base' | 'storage'>, Partial<Pick<ReproduceOptions, 'engine' | 'adapterName' | 'base'>> {
+  readonly dir: string;
+}
+
+/** Makes the paper's table in a folder, row by row, and goes on where it stopped. */
+export async function reproduce({ dir, engine, adapterName, base, ...options }: ReproduceInFolderOptions): Promise<ReproduceResults> {
+  const place = { ...options, base: base ?? tinyBase(), storage: folderStorage(dir) };
+  if (engine !== undefined) return reproduceRows({ ...place, engine, adapterName: adapterName ?? engine.name });
+  const device = await openDevice();
+  try {
+    return await reproduceRows({ ...place, engine: new WebGpuEngine(device), adapterName: adapterName ?? device.adapter.description });
+  } finally {
+    device.dispose();
+  }
 }

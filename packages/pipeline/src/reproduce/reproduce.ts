@@ -1,0 +1,278 @@
+/**
+ * @file The paper's table: every row of every seed is a file of its own, so that the whole can be made in pieces. What
+ * rows share (VM-CPT, SFT) is trained once for each seed; every RL row samples the same number of rollouts.
+ */
+import { majorityAccuracy, type RlReport } from '@trimpi/eval';
+import { shortcutBaselines } from '@trimpi/datasets';
+import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
+import type { Engine } from '@trimpi/runtime';
+import { WordCodec } from '../base/words.ts';
+import { makeRunData, PromptWriter, type RunData } from '../data.ts';
+import { PipelineError } from '../errors.ts';
+import { canonicalPromptTokens } from '../evaluation/canonical.ts';
+import { makeSuiteData, measureSuite, type SuiteData } from '../evaluation/suite.ts';
+import { checkedStorage, type RunStorage } from '../storage.ts';
+import { interrupt, type TrainContext } from '../train/context.ts';
+import { rlReport, trainRl } from '../train/reinforce.ts';
+import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
+import { loadWeights, saveWeights } from '../weights.ts';
+import { resultsMarkdown } from './markdown.ts';
+import { type Baselines, type ReproduceResults, type RowResult, summariseRows, testOrderings } from './results.ts';
+import { rlOf, ROWS, type RowName, rowTitle, type Start } from './rows.ts';
+import { type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
+
+export type ReproduceEvent =
+  | { readonly type: 'note'; readonly text: string }
+  /** A row begins; `secondsLeft` is a guess from the rows done so far. */
+  | { readonly type: 'row'; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
+  | { readonly type: 'step'; readonly stage: string; readonly step: number; readonly steps: number; readonly value: string }
+  | { readonly type: 'result'; readonly n: number; readonly seed: number; readonly row: RowName; readonly accuracy: number };
+
+export interface ReproduceOptions {
+  readonly scale: Scale;
+  /** Depths of the policies' trees. */
+  readonly n: number | readonly number[];
+  readonly seeds: readonly number[];
+  /** Default: all. */
+  readonly rows?: readonly RowName[];
+  readonly engine: Engine;
+  readonly adapterName: string;
+  readonly base: ModelFiles;
+  readonly storage: RunStorage;
+  /** Over the settings of the scale. */
+  readonly settings?: Partial<ReproduceSettings>;
+  readonly onEvent?: (event: ReproduceEvent) => void;
+  /** Stops after the current step, with everything saved; the promise rejects with `interrupted`. */
+  readonly signal?: AbortSignal;
+}
+
+/** Makes the rows that are missing, and the table of all that are there (`results.json`, `results.md`). */
+export async function reproduceRows(options: ReproduceOptions): Promise<ReproduceResults> {
+  return new Reproduction(options).execute();
+}
+
+/** One seed at one depth, with its data and the model. */
+interface Place {
+  readonly n: number;
+  readonly seed: number;
+  readonly settings: ReproduceSettings;
+  readonly storage: RunStorage;
+  readonly data: RunData;
+  readonly suite: SuiteData;
+}
+
+class Reproduction {
+  readonly #o: ReproduceOptions;
+  readonly #storage: RunStorage;
+  readonly #emit: (event: ReproduceEvent) => void;
+  readonly #rows: readonly RowName[];
+  readonly #depths: readonly number[];
+  readonly #results: RowResult[] = [];
+  readonly #baselines: Baselines[] = [];
+  #model!: VisionLanguageModel;
+  #writer!: PromptWriter;
+  #tokenizer!: Tokenizer;
+
+  constructor(options: ReproduceOptions) {
+    this.#o = options;
+    this.#storage = checkedStorage(options.storage);
+    this.#emit = options.onEvent ?? (() => undefined);
+    this.#depths = typeof options.n === 'number' ? [options.n] : options.n;
+    const unknown = (options.rows ?? []).find((r) => !ROWS.includes(r));
+    if (unknown !== undefined) throw new PipelineError('invalid-option', 'rows', `holds ${unknown}.`, `Known: ${ROWS.join(', ')}.`);
+    this.#rows = ROWS.filter((r) => options.rows === undefined || options.rows.includes(r));
+    const check = (name: string, values: readonly number[], low: number, high: number) => {
+      const bad = values.find((v) => !Number.isInteger(v) || v < low || v > high);
+      if (values.length === 0 || bad !== undefined) throw new PipelineError('invalid-option', name, values.length === 0 ? 'is empty.' : `holds ${bad}.`, `Give whole numbers from ${low} to ${high}.`);
+    };
+    check('n', this.#depths, 1, 4);
+    check('seeds', options.seeds, 0, 2 ** 32 - 1);
+  }
+
+  async execute(): Promise<ReproduceResults> {
+    const { base, engine, seeds } = this.#o;
+    await this.#checkSettings();
+    const places = this.#depths.flatMap((n) => seeds.map((seed) => ({ n, seed })));
+    for (const { n, seed } of places) for (const row of ROWS) await this.#load(n, seed, row);
+    this.#tokenizer = await Tokenizer.load(base);
+    this.#model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json'))));
+    try {
+      this.#writer = new PromptWriter(this.#model, new WordCodec(this.#tokenizer));
+      for (const { n, seed } of places) {
+        const missing = this.#rows.filter((row) => this.#find(n, seed, row) === undefined);
+        const baselines = await readJson<Baselines>(this.#storage, `${folder(n, seed)}/baselines.json`);
+        if (baselines !== null) this.#baselines.push(baselines);
+        if (missing.length === 0) continue;
+        const place = await this.#place(n, seed, baselines === null);
+        for (const row of missing) {
+          await this.#row(place, row);
+          await this.#write();
+        }
+      }
+      return await this.#write();
+    } finally {
+      this.#model.dispose();
+    }
+  }
+
+  // ---- rows
+
+  async #row(place: Place, row: RowName): Promise<void> {
+    const { n, seed, settings, storage } = place;
+    this.#emit({ type: 'row', n, seed, row, title: rowTitle(row), ...this.#progress() });
+    const begin = performance.now();
+    let rl: RlReport | undefined;
+    let trainSeconds = 0;
+    const arm = rlOf(row);
+    if (row === 'in-context') await this.#loadBase();
+    else if (arm === undefined) trainSeconds = await this.#start(place, row as Start);
+    else {
+      await this.#start(place, arm.start);
+      await loadWeights(storage, `${arm.start}.safetensors`, this.#model);
+      const trained = await trainRl(this.#context(place, row), { stage: row, title: rowTitle(row), algorithm: arm.algorithm, settings: settings.rl });
+      rl = rlReport(trained.metrics);
+      trainSeconds = trained.seconds;
+    }
+    const trainedAt = performance.now();
+    const suite = await measureSuite({
+      model: this.#model, writer: this.#writer, maxNewTokens: settings.rl.maxNewTokens,
+      check: async () => {
+        if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
+      },
+    }, place.data, place.suite);
+    const result: RowResult = { row, n, seed, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
+    await this.#storage.write(rowFile(n, seed, row), JSON.stringify(result));
+    this.#results.push(result);
+    this.#emit({ type: 'result', n, seed, row, accuracy: (row === 'in-context' ? suite.policyInContext : suite.accuracy).accuracy });
+  }
+
+  /** The weights that RL starts from, trained unless they are there; the model holds them then. Returns the seconds it took. */
+  async #start(place: Place, start: Start): Promise<number> {
+    if (await loadWeights(place.storage, `${start}.safetensors`, this.#model)) return 0;
+    let seconds = 0;
+    const train = async (stage: string, kind: SupervisedKind) => {
+      const settings = { 'vm-cpt': place.settings.vmCpt, 'cot-sft': place.settings.sft, 'direct-sft': place.settings.directSft }[kind];
+      seconds += (await trainSupervised(this.#context(place, stage), { stage, title: stage, kind, settings })).seconds;
+      await saveWeights(place.storage, `${stage}.safetensors`, this.#model);
+    };
+    if (start === 'vm-cpt+cot-sft') {
+      if (!(await loadWeights(place.storage, 'vm-cpt.safetensors', this.#model))) {
+        await this.#loadBase();
+        await train('vm-cpt', 'vm-cpt');
+      }
+    } else await this.#loadBase();
+    await train(start, start === 'direct-sft' ? 'direct-sft' : 'cot-sft');
+    return seconds;
+  }
+
+  #context({ data, storage, seed, settings }: Place, stage: string): TrainContext {
+    return {
+      model: this.#model, data, writer: this.#writer, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
+      onBegin: (step) => step > 0 && this.#emit({ type: 'note', text: `${stage} goes on after step ${step}` }),
+      onStep: ({ step, steps, value }) => this.#emit({ type: 'step', stage, step, steps, value }),
+      onNote: (text) => this.#emit({ type: 'note', text }),
+    };
+  }
+
+  async #loadBase(): Promise<void> {
+    await this.#model.load(await openCheckpoint(this.#o.base));
+  }
+
+  async #place(n: number, seed: number, baselines: boolean): Promise<Place> {
+    const settings = this.#settings(n);
+    await this.#loadBase();
+    this.#emit({ type: 'note', text: `N=${n}, seed ${seed}: drawing the data` });
+    const data = await makeRunData(this.#model, { ...settings, n, seed });
+    const suite = await makeSuiteData(this.#model, data, settings.suiteSize);
+    if (baselines) {
+      const { policies } = data.dataset;
+      const examples = (items: RunData['test']) => items.map((t) => t.example);
+      const { chance, objectCount, histogram } = shortcutBaselines(policies, examples(data.train), examples(data.test));
+      const [t, h, w] = data.test[0]!.image.gridThw;
+      const found: Baselines = {
+        n, seed, chance, majority: majorityAccuracy(examples(data.train), examples(data.test)), objectCount, histogram,
+        canonical: canonicalPromptTokens(this.#tokenizer, data.dataset, (t * h * w) / this.#model.config.vision.spatialMergeSize ** 2 + 2),
+      };
+      await this.#storage.write(`${folder(n, seed)}/baselines.json`, JSON.stringify(found));
+      this.#baselines.push(found);
+    }
+    return { n, seed, settings, storage: inFolder(this.#storage, folder(n, seed)), data, suite };
+  }
+
+  // ---- files
+
+  #settings(n: number): ReproduceSettings {
+    return { ...scaleSettings(this.#o.scale, n), ...this.#o.settings };
+  }
+
+  /** Rows of different settings must not meet in one table. */
+  async #checkSettings(): Promise<void> {
+    for (const n of this.#depths) {
+      const settings = JSON.stringify(this.#settings(n));
+      const file = `n${n}/settings.json`;
+      const before = await this.#storage.read(file);
+      if (before === null) await this.#storage.write(file, settings);
+      else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale, or another folder.');
+    }
+  }
+
+  async #load(n: number, seed: number, row: RowName): Promise<void> {
+    const result = await readJson<RowResult>(this.#storage, rowFile(n, seed, row));
+    if (result !== null) this.#results.push(result);
+  }
+
+  #find(n: number, seed: number, row: RowName): RowResult | undefined {
+    return this.#results.find((r) => r.n === n && r.seed === seed && r.row === row);
+  }
+
+  #missing(): { readonly n: number; readonly seed: number; readonly row: RowName }[] {
+    return this.#depths.flatMap((n) => this.#o.seeds.flatMap((seed) => this.#rows.filter((row) => this.#find(n, seed, row) === undefined).map((row) => ({ n, seed, row }))));
+  }
+
+  #progress(): { readonly done: number; readonly of: number; readonly secondsLeft: number | null } {
+    const of = this.#depths.length * this.#o.seeds.length * this.#rows.length;
+    const missing = this.#missing();
+    const cost = (rows: readonly RowResult[]) => (rows.length === 0 ? undefined : rows.reduce((s, r) => s + r.trainSeconds + r.evaluationSeconds, 0) / rows.length);
+    // Rows with RL and rows without cost differently.
+    const [rl, plain] = [cost(this.#results.filter((r) => r.rl !== undefined)), cost(this.#results.filter((r) => r.rl === undefined))];
+    const left = missing.map(({ row }) => (rlOf(row) === undefined ? plain : rl));
+    return { done: of - missing.length, of, secondsLeft: left.includes(undefined) ? null : left.reduce<number>((s, x) => s + x!, 0) };
+  }
+
+  async #write(): Promise<ReproduceResults> {
+    const results: ReproduceResults = {
+      scale: this.#o.scale,
+      adapter: this.#o.adapterName,
+      baselines: this.#baselines,
+      rows: summariseRows(this.#results),
+      orderings: testOrderings(this.#results),
+      missing: this.#missing().map(({ n, seed, row }) => `${row} (N=${n}, seed ${seed})`),
+      settings: Object.fromEntries(this.#depths.map((n) => [`N=${n}`, this.#settings(n)])),
+    };
+    await this.#storage.write('results.json', `${JSON.stringify(results, null, 2)}\n`);
+    await this.#storage.write('results.md', resultsMarkdown(results));
+    return results;
+  }
+}
+
+function folder(n: number, seed: number): string {
+  return `n${n}/seed-${seed}`;
+}
+
+function rowFile(n: number, seed: number, row: RowName): string {
+  return `${folder(n, seed)}/${row}.json`;
+}
+
+function inFolder(storage: RunStorage, name: string): RunStorage {
+  return { name: `${storage.name}/${name}`, read: (file) => storage.read(`${name}/${file}`), write: (file, data) => storage.write(`${name}/${file}`, data) };
+}
+
+async function readJson<T>(storage: RunStorage, file: string): Promise<T | null> {
+  const bytes = await storage.read(file);
+  if (bytes === null) return null;
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes)) as T;
+  } catch (cause) {
+    throw new PipelineError('invalid-checkpoint', `${storage.name}/${file}`, 'cannot be read.', 'Delete it to make this row again.', { cause });
+  }
+}

@@ -1,0 +1,175 @@
+/** @file From single rows to the table: means over seeds, paired tests, and the paper's orderings. */
+import { type MeanInterval, meanInterval, pairedTest, type PairedTest, type RlReport, type Verdict, verdict } from '@trimpi/eval';
+import type { SuiteReport } from '../evaluation/suite.ts';
+import { PAPER, ROWS, type RowName, rowTitle } from './rows.ts';
+
+/** One row of one seed, as its file holds it. */
+export interface RowResult {
+  readonly row: RowName;
+  readonly n: number;
+  readonly seed: number;
+  readonly suite: SuiteReport;
+  readonly rl?: RlReport;
+  /** Seconds of this row's own training and evaluation. */
+  readonly trainSeconds: number;
+  readonly evaluationSeconds: number;
+}
+
+export interface Baselines {
+  readonly n: number;
+  readonly seed: number;
+  readonly chance: number;
+  readonly majority: number;
+  readonly objectCount: number;
+  readonly histogram: number;
+  /** Prompt tokens if the policies were in the paper's prose. */
+  readonly canonical: { readonly withPolicy: number; readonly withoutPolicy: number };
+}
+
+export interface RowSummary {
+  readonly n: number;
+  readonly row: RowName;
+  readonly title: string;
+  readonly seeds: readonly number[];
+  /** The figure of the table: without the policy in the prompt, but for the base in context. */
+  readonly accuracy: MeanInterval;
+  readonly policyInContext: number;
+  readonly overrideAll: number;
+  readonly overridePart: number;
+  readonly referral: number;
+  readonly branchingError: number;
+  readonly existence: number;
+  readonly otherPolicies: number;
+  /** Over the seeds that have such questions; null when none has. */
+  readonly unseenCells: number | null;
+  readonly promptTokens: number;
+  readonly prefillMs: number;
+  readonly rl?: { readonly groupsWithAdvantage: number; readonly accuracyFree: number; readonly accuracyPolicy: number | null; readonly rollouts: number; readonly time: Readonly<Record<string, number>> };
+  readonly trainSeconds: number;
+  /** The paper's figures in per cent, by its depth N. */
+  readonly paper: Readonly<Partial<Record<4 | 6, number>>> | null;
+}
+
+export interface Ordering {
+  readonly n: number;
+  readonly claim: string;
+  readonly test: PairedTest | null;
+  readonly verdict: Verdict;
+}
+
+export interface ReproduceResults {
+  readonly scale: string;
+  readonly adapter: string;
+  readonly baselines: readonly Baselines[];
+  readonly rows: readonly RowSummary[];
+  readonly orderings: readonly Ordering[];
+  /** Rows that were asked for and are not there yet. */
+  readonly missing: readonly string[];
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Outcomes that the table's figure counts. */
+function headline(r: RowResult): readonly boolean[] {
+  return (r.row === 'in-context' ? r.suite.policyInContext : r.suite.accuracy).correct;
+}
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+const share = (x: readonly boolean[]) => x.filter(Boolean).length / x.length;
+
+export function summariseRows(results: readonly RowResult[]): RowSummary[] {
+  const out: RowSummary[] = [];
+  for (const n of [...new Set(results.map((r) => r.n))].toSorted((a, b) => a - b)) {
+    for (const row of ROWS) {
+      const own = results.filter((r) => r.n === n && r.row === row).toSorted((a, b) => a.seed - b.seed);
+      if (own.length === 0) continue;
+      const of = (get: (s: SuiteReport) => number) => mean(own.map((r) => get(r.suite)));
+      const unseen = own.flatMap((r) => (r.suite.unseenCells === null ? [] : [r.suite.unseenCells.accuracy]));
+      const rl = own.flatMap((r) => (r.rl === undefined ? [] : [r.rl]));
+      const policy = rl.flatMap((r) => (r.accuracyPolicy === undefined ? [] : [r.accuracyPolicy]));
+      out.push({
+        n, row, title: rowTitle(row), seeds: own.map((r) => r.seed),
+        accuracy: meanInterval(own.map((r) => share(headline(r)))),
+        policyInContext: of((s) => s.policyInContext.accuracy),
+        overrideAll: of((s) => s.override.all.accuracy),
+        overridePart: of((s) => s.override.part.accuracy),
+        referral: of((s) => s.referral),
+        branchingError: of((s) => s.branchingError),
+        existence: of((s) => s.forgetting.existence.accuracy),
+        otherPolicies: of((s) => s.forgetting.otherPolicies.accuracy),
+        unseenCells: unseen.length === 0 ? null : mean(unseen),
+        promptTokens: of((s) => (row === 'in-context' ? s.promptTokensWithPolicy : s.promptTokens)),
+        prefillMs: of((s) => (row === 'in-context' ? s.prefillMsWithPolicy : s.prefillMs)),
+        ...(rl.length === 0 ? {} : {
+          rl: {
+            groupsWithAdvantage: mean(rl.map((r) => r.groupsWithAdvantage)),
+            accuracyFree: mean(rl.map((r) => r.accuracyFree)),
+            accuracyPolicy: policy.length === 0 ? null : mean(policy),
+            rollouts: mean(rl.map((r) => r.rollouts)),
+            time: Object.fromEntries(Object.keys(rl[0]!.time).map((k) => [k, mean(rl.map((r) => r.time[k] ?? 0))])),
+          },
+        }),
+        trainSeconds: mean(own.map((r) => r.trainSeconds)),
+        paper: PAPER[row] ?? null,
+      });
+    }
+  }
+  return out;
+}
+
+/** A claim of the paper: b is above a on the same questions. */
+interface Claim {
+  readonly claim: string;
+  readonly a: readonly [RowName, (r: RowResult) => readonly boolean[]];
+  readonly b: readonly [RowName, (r: RowResult) => readonly boolean[]];
+}
+
+const above = (a: RowName, b: RowName, claim = `${rowTitle(a)} < ${rowTitle(b)}`): Claim => ({ claim, a: [a, headline], b: [b, headline] });
+const TRIMPI = 'vm-cpt+cot-sft';
+
+const CLAIMS: readonly Claim[] = [
+  above('direct-sft', 'cot-sft'),
+  above('cot-sft', TRIMPI),
+  above('cot-sft', 'cot-sft+grpo'),
+  above('cot-sft+grpo', `${TRIMPI}+grpo`),
+  above('cot-sft+dapo', `${TRIMPI}+dapo`),
+  above(`${TRIMPI}+grpo`, `${TRIMPI}+poro-grpo`),
+  above(`${TRIMPI}+dapo`, `${TRIMPI}+poro-dapo`),
+  above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (the paper at N=6; not at N=4)'),
+  above(`${TRIMPI}+poro-grpo`, `${TRIMPI}+poro-dapo`, 'DAPO over GRPO with PolicyRollout (the paper at N=6; not at N=4)'),
+  { claim: 'Putting the policy back lowers a model that internalised it (TriMPI with PoRo-GRPO)', a: [`${TRIMPI}+poro-grpo`, (r) => r.suite.policyInContext.correct], b: [`${TRIMPI}+poro-grpo`, (r) => r.suite.accuracy.correct] },
+  { claim: 'PolicyRollout follows an overriding policy better than GRPO', a: ['cot-sft+grpo', (r) => r.suite.override.all.correct], b: [`${TRIMPI}+poro-grpo`, (r) => r.suite.override.all.correct] },
+];
+
+export function testOrderings(results: readonly RowResult[]): Ordering[] {
+  const out: Ordering[] = [];
+  const depths = [...new Set(results.map((r) => r.n))].toSorted((x, y) => x - y);
+  const find = (n: number, row: RowName, seed: number) => results.find((r) => r.n === n && r.row === row && r.seed === seed);
+  const seedsOf = (n: number) => [...new Set(results.filter((r) => r.n === n).map((r) => r.seed))];
+  for (const n of depths) {
+    for (const { claim, a, b } of CLAIMS) {
+      const pairs = seedsOf(n).flatMap((seed) => {
+        const [x, y] = [find(n, a[0], seed), find(n, b[0], seed)];
+        return x === undefined || y === undefined ? [] : [[a[1](x), b[1](y)] as const];
+      });
+      if (pairs.length === 0) continue;
+      const test = pairedTest(pairs.map((p) => p[0]), pairs.map((p) => p[1]));
+      out.push({ n, claim, test, verdict: verdict(test) });
+    }
+  }
+  // The gap between PolicyRollout and GRPO, seed by seed, from one depth to the next.
+  depths.slice(1).forEach((n, i) => {
+    const shallow = depths[i]!;
+    const gap = (depth: number, seed: number) => {
+      const [x, y] = [find(depth, `${TRIMPI}+grpo`, seed), find(depth, `${TRIMPI}+poro-grpo`, seed)];
+      return x === undefined || y === undefined ? undefined : y.suite.accuracy.accuracy - x.suite.accuracy.accuracy;
+    };
+    const growth = seedsOf(n).flatMap((seed) => {
+      const [x, y] = [gap(shallow, seed), gap(n, seed)];
+      return x === undefined || y === undefined ? [] : [y - x];
+    });
+    if (growth.length === 0) return;
+    const { low, high, mean: by } = meanInterval(growth);
+    out.push({ n, claim: `The gap between PoRo-GRPO and GRPO grows from N=${shallow} to N=${n} (here by ${(100 * by).toFixed(1)} points)`, test: null, verdict: low > 0 ? 'reproduced' : high < 0 ? 'not reproduced' : 'not significant' });
+  });
+  return out;
+}

@@ -1,0 +1,141 @@
+import { clevrOverride } from '@trimpi/datasets';
+import { type SuiteReport } from '../src/index.ts';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { afterAll, describe, expect, it } from 'vitest';
+import { memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsMarkdown, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
+import { randomBase } from './random-base.ts';
+
+const device = await openDevice();
+const engine = new WebGpuEngine(device);
+const base = await randomBase(engine);
+afterAll(() => device.dispose());
+
+const settings = {
+  policies: 2, trainPerPolicy: 6, reasonedPerPolicy: 2, testSize: 8, suiteSize: 4, saveSteps: 2,
+  vmCpt: { steps: 2, batchSize: 2, learningRate: 1e-3 },
+  sft: { steps: 2, batchSize: 2, learningRate: 3e-3, r: 4, loraAlpha: 8 },
+  directSft: { steps: 2, batchSize: 2, learningRate: 3e-3, r: 4, loraAlpha: 8 },
+  rl: { steps: 2, learningRate: 1e-3, promptsPerStep: 2, rollouts: 4, temperature: 1, maxNewTokens: 8 },
+};
+const rows: RowName[] = ['in-context', 'cot-sft', 'vm-cpt+cot-sft', 'cot-sft+grpo', 'vm-cpt+cot-sft+grpo', 'vm-cpt+cot-sft+poro-grpo', 'vm-cpt+cot-sft+poro-dapo'];
+type Storage = ReturnType<typeof memoryStorage>;
+const go = (storage: Storage, more: Partial<ReproduceOptions> = {}) => reproduceRows({ scale: 'tiny', n: 2, seeds: [1, 2], rows, engine, adapterName: 'test', base, storage, settings, ...more });
+const timeless = (storage: Storage) =>
+  [...storage.files].filter(([f]) => /\/[^/]*(in-context|sft|po)\.json$/.test(f)).map(([f, data]) => {
+    const r = JSON.parse(new TextDecoder().decode(data)) as RowResult;
+    return [f, { ...r, trainSeconds: 0, evaluationSeconds: 0, suite: { ...r.suite, prefillMs: 0, prefillMsWithPolicy: 0 }, rl: r.rl === undefined ? 0 : { ...r.rl, time: 0 } }] as const;
+  }).sort((a, b) => (a[0] < b[0] ? -1 : 1));
+
+const straight = memoryStorage();
+const events: ReproduceEvent[] = [];
+const results = await go(straight, { onEvent: (e) => events.push(e) });
+
+describe('reproduce', () => {
+  it('makes every row of every seed, what rows share once, and a table', () => {
+    expect(results.missing).toEqual([]);
+    expect(results.rows.map((r) => r.row)).toEqual(ROWS.filter((r) => rows.includes(r)));
+    for (const row of results.rows) {
+      expect(row.seeds).toEqual([1, 2]);
+      expect(row.accuracy.n).toBe(2);
+    }
+    // Every stage once a seed, whichever rows need it.
+    const begun = events.flatMap((e) => (e.type === 'step' && e.step === 1 ? [e.stage] : []));
+    for (const stage of ['vm-cpt', 'cot-sft', 'vm-cpt+cot-sft', 'cot-sft+grpo', 'vm-cpt+cot-sft+poro-grpo']) expect(begun.filter((s) => s === stage), stage).toHaveLength(2);
+    const arms = results.rows.filter((r) => r.rl !== undefined);
+    expect(arms.map((r) => r.rl!.rollouts)).toEqual(arms.map(() => 16));
+    expect(arms.find((r) => r.row.includes('poro'))!.rl!.accuracyPolicy).not.toBeNull();
+    expect(results.baselines.map((b) => b.seed)).toEqual([1, 2]);
+    expect(results.baselines[0]!.chance).toBe(0.25);
+    const markdown = new TextDecoder().decode(straight.files.get('results.md'));
+    for (const row of results.rows) expect(markdown).toContain(`| ${row.title} |`);
+    expect(markdown).toContain('Chance 25.0');
+    expect(results.orderings.map((o) => o.claim)).toContain('VM-CPT + CoT SFT + GRPO < VM-CPT + CoT SFT + PoRo-GRPO');
+    expect(events.find((e) => e.type === 'row')).toMatchObject({ done: 0, of: 14, secondsLeft: null });
+    expect(events.filter((e) => e.type === 'row').at(-1)).toMatchObject({ done: 13, secondsLeft: expect.any(Number) });
+  });
+
+  it('stopped in the middle of a stage and in an evaluation, it goes on and ends the same', async () => {
+    const storage = memoryStorage();
+    for (const when of [(e: ReproduceEvent) => e.type === 'step' && e.stage === 'cot-sft+grpo' && e.step === 1, (e: ReproduceEvent) => e.type === 'step' && e.stage === 'vm-cpt+cot-sft+poro-grpo' && e.step === 2]) {
+      const stop = new AbortController();
+      await expect(go(storage, { signal: stop.signal, onEvent: (e) => when(e) && stop.abort() })).rejects.toMatchObject({ code: 'interrupted' });
+    }
+    const again: ReproduceEvent[] = [];
+    await go(storage, { onEvent: (e) => again.push(e) });
+    expect(again.some((e) => e.type === 'note' && e.text === 'vm-cpt+cot-sft+poro-grpo goes on after step 2')).toBe(true);
+    expect(timeless(storage)).toHaveLength(14);
+    expect(timeless(storage)).toEqual(timeless(straight));
+    // All there: nothing is trained again.
+    const idle: ReproduceEvent[] = [];
+    const same = await go(storage, { onEvent: (e) => idle.push(e) });
+    expect(idle).toEqual([]);
+    expect(same.rows.map((r) => r.accuracy.mean)).toEqual(results.rows.map((r) => r.accuracy.mean));
+  });
+
+  it('refuses what it does not know, and another table in the same folder', async () => {
+    await expect(async () => go(memoryStorage(), { rows: ['grpo' as RowName] })).rejects.toThrow(/rows: holds grpo/);
+    await expect(async () => go(memoryStorage(), { seeds: [] })).rejects.toThrow(/seeds: is empty/);
+    await expect(async () => go(memoryStorage(), { n: 7 })).rejects.toThrow(/n: holds 7/);
+    await expect(go(straight, { settings: { ...settings, testSize: 9 } })).rejects.toMatchObject({ code: 'invalid-option' });
+    expect(() => scaleSettings('full', 2)).toThrow(/has not been run/);
+  });
+
+  it('the overriding policies are those of the run, under their names', () => {
+    const data = runDataset({ ...settings, n: 2, seed: 1 });
+    const { config } = data;
+    const override = clevrOverride({ ...config, n: config.depths, test: 4, train: 0, reasoned: 0, crop: config.crop }, { kind: 'part' });
+    expect(override.base.policies.map((p) => p.text)).toEqual(data.policies.map((p) => p.text));
+    expect(override.policies.map((p) => p.name)).toEqual(data.policies.map((p) => p.name));
+  });
+});
+
+describe('the table', () => {
+  const measured = (right: number, n = 20) => ({ accuracy: right / n, low: 0, high: 1, n, correct: Array.from({ length: n }, (_, i) => i < right) });
+  const result = (row: RowName, seed: number, right: number, n = 2): RowResult => {
+    const suite: SuiteReport = {
+      accuracy: measured(right), policyInContext: measured(10), override: { all: { ...measured(5), stubborn: 0 }, part: { ...measured(5), stubborn: 0 } }, branchingError: 1, branchingErrorRate: 0, referral: 5,
+      forgetting: { existence: measured(15), otherPolicies: measured(12) }, unseenCells: seed === 1 ? { accuracy: 0.5, low: 0, high: 1, n: 2 } : null, promptTokens: 38, promptTokensWithPolicy: 60, prefillMs: 1, prefillMsWithPolicy: 2,
+    };
+    return { row, n, seed, suite, trainSeconds: 60, evaluationSeconds: 10 };
+  };
+  const some = [result('in-context', 1, 0), result('cot-sft', 1, 2), result('cot-sft', 2, 4), result('cot-sft+grpo', 1, 2), result('cot-sft+grpo', 2, 5), result('cot-sft+dapo', 1, 12), result('cot-sft+dapo', 2, 14)];
+
+  it('summarises by seed; the base counts with the policy in its prompt', () => {
+    const summary = summariseRows(some);
+    expect(summary.map((s) => s.row)).toEqual(['in-context', 'cot-sft', 'cot-sft+grpo', 'cot-sft+dapo']);
+    [10, 3, 3.5, 13].forEach((right, i) => expect(summary[i]!.accuracy.mean).toBeCloseTo(right / 20, 12));
+    expect(summary[1]!.unseenCells).toBe(0.5);
+    expect(summary[2]!.paper).toEqual({ 4: 98.25, 6: 47.05 });
+    expect(summary[0]!.promptTokens).toBe(60);
+  });
+
+  it('says of each ordering: reproduced, not, or not significant', () => {
+    const orderings = testOrderings(some);
+    expect(orderings.find((o) => o.claim === 'CoT SFT < CoT SFT + GRPO')).toMatchObject({ verdict: 'not significant', test: { seeds: { better: 1, worse: 0, equal: 1 } } });
+    expect(orderings.find((o) => o.claim.startsWith('DAPO over GRPO after CoT SFT'))).toMatchObject({ verdict: 'reproduced' });
+    expect(testOrderings([result('cot-sft', 1, 15), result('cot-sft+grpo', 1, 3)])).toMatchObject([{ verdict: 'not reproduced' }]);
+  });
+
+  it('the gap between PolicyRollout and GRPO from one depth to the next', () => {
+    const gaps = (a: readonly number[], n: number) => a.flatMap((gap, i) => [result('vm-cpt+cot-sft+grpo', i, 4, n), result('vm-cpt+cot-sft+poro-grpo', i, 4 + gap, n)]);
+    const verdictOf = (x: readonly number[], y: readonly number[]) => testOrderings([...gaps(x, 2), ...gaps(y, 3)]).find((o) => o.claim.startsWith('The gap'))!.verdict;
+    expect(verdictOf([1, 2, 1], [9, 10, 10])).toBe('reproduced');
+    expect(verdictOf([9, 10, 10], [1, 2, 1])).toBe('not reproduced');
+    expect(verdictOf([1, 9, 1], [2, 2, 12])).toBe('not significant');
+    expect(verdictOf([1], [9])).toBe('not significant');
+  });
+
+  it('is Markdown with the paper beside', () => {
+    const text = resultsMarkdown({ scale: 'tiny', adapter: 'x', baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} });
+    expect(text).toMatch(/\| CoT SFT \+ GRPO \| 17\.5 \| 0\.0 to [\d.]+ \| 2 \|.*\| 98\.3 \| 47\.0 \|/);
+    expect(text).toContain('Not there yet: cot-sft (N=2, seed 9).');
+  });
+
+  it('rows and what they start from', () => {
+    expect(ROWS).toHaveLength(16);
+    expect(rlOf('vm-cpt+cot-sft+poro-dapo')).toEqual({ start: 'vm-cpt+cot-sft', algorithm: 'poro-dapo' });
+    expect(rlOf('cot-sft')).toBeUndefined();
+    expect(rowTitle('vm-cpt+cot-sft+poro-grpo')).toBe('VM-CPT + CoT SFT + PoRo-GRPO');
+    for (const row of Object.keys(PAPER)) expect(ROWS).toContain(row);
+  });
+});
