@@ -108,6 +108,18 @@ describe('a step of RL', () => {
     expect(metrics[0]!['rewards/overlong/mean']).toBe(-1);
   });
 
+  it('reports the weighted reward, and each reward as it is', async () => {
+    const two = (rollouts: readonly Rollout[]) => ({ low: lowTokens(rollouts).low, half: rollouts.map((_, i) => (i % 2 === 0 ? 0.5 : null)) });
+    const m = (await train({ reward: two, policyAware: 4, objective: poroGrpo({ beta: 0, rewardWeights: { low: 0.9, half: 0.2 } }) }, 1)).metrics[0]!;
+    expect(m['rewards/half/mean']).toBe(0.5);
+    expect(m.reward).toBeCloseTo(0.9 * m['rewards/low/mean']! + 0.2 * 0.25, 12);
+    expect(m.reward).toBeCloseTo((m['reward/free']! + m['reward/policy']!) / 2, 12);
+    expect(m['rollout/policy_gain']).toBeCloseTo(m['reward/policy']! - m['reward/free']!, 12);
+    const positional = (await train({ reward: two, policyAware: 4, objective: poroGrpo({ beta: 0, rewardWeights: [0.9, 0.2] }) }, 1)).metrics[0]!;
+    expect(positional.reward).toBe(m.reward);
+    expect(m['reward_std']).toBeGreaterThan(0);
+  });
+
   it('says where its time went', async () => {
     const { metrics } = await train({}, 1);
     const m = metrics[0]!;

@@ -54,26 +54,27 @@ export async function makeSuiteData(model: VisionLanguageModel, data: RunData, s
   return { override: { all: await override('all'), part: await override('part') }, other: { dataset, items: await encodeExamples(model, size, (i) => dataset.example('test', i)) } };
 }
 
-export async function measureSuite(context: AnswerContext, data: RunData, suite: SuiteData): Promise<SuiteReport> {
+/** @param policyInPrompt which answers branching, referral and unseen cells are taken from: those with the policy in the prompt, or (as deployed) without. */
+export async function measureSuite(context: AnswerContext, data: RunData, suite: SuiteData, policyInPrompt: boolean): Promise<SuiteReport> {
   const { model, writer } = context;
   const { test } = data;
   const deployed = await measureAccuracy(context, test, false);
   const aware = await measureAccuracy(context, test, true);
-  const correct = deployed.outcomes.map((o) => o.correct);
+  const counted = policyInPrompt ? aware : deployed;
   const trees = new Map(data.dataset.policies.map((p) => [p.id, p.tree]));
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   return {
-    accuracy: { ...deployed.proportion, correct },
+    accuracy: { ...deployed.proportion, correct: deployed.outcomes.map((o) => o.correct) },
     policyInContext: { ...aware.proportion, correct: aware.outcomes.map((o) => o.correct) },
     override: { all: await measureOverride(context, suite.override.all), part: await measureOverride(context, suite.override.part) },
-    branchingError: deployed.branchingError,
-    branchingErrorRate: mean(deployed.outcomes.map((o, i) => branchingErrorRate(o.completion, trees.get(test[i]!.example.policyId)!))),
-    referral: mean(deployed.outcomes.map((o, i) => compactReferral(o.completion, trees.get(test[i]!.example.policyId)!).score)),
+    branchingError: counted.branchingError,
+    branchingErrorRate: mean(counted.outcomes.map((o, i) => branchingErrorRate(o.completion, trees.get(test[i]!.example.policyId)!))),
+    referral: mean(counted.outcomes.map((o, i) => compactReferral(o.completion, trees.get(test[i]!.example.policyId)!).score)),
     forgetting: {
       existence: await measureExistence(model, writer, suite.other.items),
       otherPolicies: await measured(context, suite.other.items.map((item) => ({ prompt: writer.prompt(item, true), score: (c) => scoreItem(item, c).accuracy === 1 }))),
     },
-    unseenCells: sliceAccuracy(correct, unseenCells(data.reasoned.map((r) => r.example), test.map((t) => t.example))),
+    unseenCells: sliceAccuracy(counted.outcomes.map((o) => o.correct), unseenCells(data.reasoned.map((r) => r.example), test.map((t) => t.example))),
     promptTokens: deployed.promptTokens,
     promptTokensWithPolicy: aware.promptTokens,
     prefillMs: deployed.prefillMs,

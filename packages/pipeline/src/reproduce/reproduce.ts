@@ -139,7 +139,7 @@ class Reproduction {
       check: async () => {
         if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
       },
-    }, place.data, place.suite);
+    }, place.data, place.suite, row === 'in-context');
     const result: RowResult = { row, n, seed, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
     await this.#storage.write(rowFile(n, seed, row), JSON.stringify(result));
     this.#results.push(result);

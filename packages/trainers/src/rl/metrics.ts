@@ -1,7 +1,8 @@
+import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
 /** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths, entropy, and how far sampler and trainer agree. */
-export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, reason }: Collected): Record<string, number> {
+export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
   const out: Record<string, number> = { reward: 0, ...metrics };
   for (const [name, values] of Object.entries(rewards)) {
     for (const origin of ['free', 'policy'] as const) {
@@ -9,6 +10,13 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
       if (own.length > 0) out[`rewards/${name}/${origin}`] = own.reduce((a, b) => a + b, 0) / own.length;
     }
   }
+  // The driver's `reward` counts every reward once; the objective's weights are what is learnt from.
+  const weighted = rollouts.map((_, i) => Object.entries(rewards).reduce((sum, [name, values], k) => sum + weightOf(rewardWeights, name, k) * (values[i] ?? 0), 0));
+  for (const [key, own] of [['reward', weighted], ...(['free', 'policy'] as const).map((origin) => [`reward/${origin}`, weighted.filter((_, i) => rollouts[i]!.origin === origin)] as const)] as const) {
+    if (own.length > 0) out[key] = own.reduce((a, b) => a + b, 0) / own.length;
+  }
+  if (out['reward/policy'] !== undefined) out['rollout/policy_gain'] = out['reward/policy'] - out['reward/free']!;
+  if (weighted.length > 1) out['reward_std'] = Math.sqrt(weighted.reduce((s, r) => s + (r - out['reward']!) ** 2, 0) / (weighted.length - 1));
   const alive = new Set(groupOf.filter((_, i) => batch !== undefined && batch.advantages[i] !== 0));
   out['frac_groups_with_advantage'] = prompts === 0 ? 0 : alive.size / prompts;
   out['sampling/complete'] = reason === 'complete' ? 1 : 0;
@@ -18,4 +26,11 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
   const entropies = rollouts.flatMap((r) => Array.from(r.completion.entropies));
   out['entropy'] = entropies.reduce((a, b) => a + b, 0) / Math.max(1, entropies.length);
   return out;
+}
+
+function weightOf(weights: RewardWeights | undefined, name: string, index: number): number {
+  if (weights === undefined) return 1;
+  // Past its end stands the overlong penalty, which counts once.
+  if (Array.isArray(weights)) return (weights as readonly number[])[index] ?? 1;
+  return (weights as Readonly<Record<string, number>>)[name] ?? 1;
 }
