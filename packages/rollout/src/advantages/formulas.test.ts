@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   type AdvantageInput, aspoAdvantages, gdpo, groupNorm, groupPolicyGradient, hdpoChannels, hgpoAdvantages, leaveOneOut, objective, optimalLengthBaseline, optimalTokenBaseline, passAtK, reinforce,
-  reinforcePlusPlusAdvantage, reinforcePlusPlusTokens, remaxAdvantage, riskPoAdvantages, teacherReweight, tokenSum, toolPoAdvantages, xrpoAdvantages, type GroupNormOptions, type LeaveOneOutOptions, type RewardWeights,
+  reinforcePlusPlusAdvantage, reinforcePlusPlusTokens, remaxAdvantage, riskPoAdvantages, RolloutError, teacherReweight, tokenSum, toolPoAdvantages, xrpoAdvantages, type GroupNormOptions, type LeaveOneOutOptions, type RewardWeights,
 } from '../index.ts';
 import type { AdvantagePart } from './part.ts';
 import { tokenMoments } from './whiten.ts';
@@ -170,7 +170,7 @@ describe('whitening over tokens', () => {
     expect(tokenMoments([5, 7], [0, 1], [0, 1], 0, 0)).toEqual({ mean: 7, inverseSd: 1e4 });
     expect(tokenMoments([5, 7], [0, 0], [0, 1], 0, 0)).toEqual({ mean: 0, inverseSd: 1 });
     expect(tokenMoments([0.1, 0.1, 9], [3, 4, 0], [0, 1, 2], 0).mean).toBe(0.1);
-    expect(tokenMoments([NaN, 1, 3], [0, 1, 1], [0, 1, 2], 0).mean).toBe(2);
+    expect(tokenMoments([NaN, 1, 3], [0, 1, 1], [0, 1, 2], 0)).toEqual({ mean: 2, inverseSd: 1 / Math.sqrt(2 + 1e-8) });
     expect(tokenMoments([4, 4], [1, 1], [0, 1], 2).mean).toBe(2);
     expect(tokenMoments([1, 3, 9], [1, 1, 1], [0, 1], 0).mean).toBe(2);
   });
@@ -230,6 +230,11 @@ describe('advantages of tokens', () => {
     close(reinforcePlusPlusTokens({ ...base, rewards: [2, null, 2] }), base.mask.map(() => 0));
     close(reinforcePlusPlusTokens({ ...base, rewards: [2, null, null], mask: [1, 0, 0, 1, 1, 1, 0, 0, 0] }), base.mask.map(() => 0));
     close(reinforcePlusPlusTokens({ ...base, rewards: [2, null, null], mask: [1, 0, 0, 1, 1, 1, 0, 0, 0] }, { countEpsilon: 1e-8 }), base.mask.map(() => 0));
+    expect(Array.from(reinforcePlusPlusTokens({ rewards: [0.1, 0.1, 0.1], groupIds: [0, 0, 0], mask: [1, 1, 1], shape: [3, 1] }))).toEqual([0, 0, 0]);
+    expect(Array.from(reinforcePlusPlusTokens({ rewards: [0], groupIds: [0], mask: [1], shape: [1, 1] }, { countEpsilon: 1e-8 }))).toEqual([0]);
+    const tiny = reinforcePlusPlusTokens({ rewards: [2 ** -600, -(2 ** -600)], groupIds: [0, 1], mask: [1, 1], shape: [2, 1] });
+    expect(Math.abs(tiny[0] as number)).toBeLessThan(1e-100);
+    expect(() => reinforcePlusPlusTokens({ ...base, mask: undefined as never })).toThrow(RolloutError);
     const trace = reinforcePlusPlusTokens({ ...base, rewards: [2, null, 2] }, { countEpsilon: 1e-2 });
     expect(trace[0]).toBeCloseTo((2 - 6 / 3.01) / Math.sqrt(((3 * (2 - 6 / 3.01) ** 2) / 3.01) * 1.5 + 1e-8), 10);
     const unit = 2 ** 900;
@@ -256,6 +261,7 @@ describe('advantages of tokens', () => {
     const weighted = optimalTokenBaseline({ ...input, rewards: rewardsHere.map((r) => [r, r]), rewardWeights: [0.5, 1.5] });
     close(weighted, expectedOut.map((a) => 2 * a));
     for (const name of ['oldLogps', 'sumPiSquared'] as const) expect(() => optimalTokenBaseline({ ...input, [name]: [1] })).toThrow(name);
+    for (const name of ['oldLogps', 'sumPiSquared'] as const) expect(() => optimalTokenBaseline({ ...input, [name]: undefined })).toThrow(RolloutError);
     expect(() => optimalTokenBaseline({ ...input, shape: [3, 5] })).toThrow(/shape/);
   });
   it('RLSD, bounded on either side of 1', () => {
@@ -284,6 +290,7 @@ describe('several channels', () => {
     const efficiency = [1, 1 / 2, 1 / 4];
     const of = (e: number): number => (e - mean(efficiency)) / (sd(efficiency) + 0.1);
     close(tool?.advantages as Float64Array, [of(1), 0, of(1 / 2), of(1 / 4), 0, 0]);
+    for (const wrong of [{ correct: undefined }, { toolCalls: undefined }]) expect(() => hdpoChannels({ ...input, ...wrong } as never)).toThrow(RolloutError);
     for (const wrong of [{ correct: [1] }, { toolCalls: [1] }]) expect(() => hdpoChannels({ ...input, ...wrong })).toThrow(Object.keys(wrong)[0] as string);
   });
   it('ToolPO', () => {
@@ -391,6 +398,15 @@ describe('HGPO', () => {
     expect(hgpoAdvantages([[{ state: 's', reward: unit }], [{ state: 's', reward: 3 * unit }]], { normalize: false })[0]?.[0]).toBe(-unit);
     const tiny = 2 ** -600;
     expect(hgpoAdvantages([[{ state: 's', reward: tiny }], [{ state: 's', reward: 3 * tiny }]])[0]?.[0]).toBeCloseTo(0, 12);
+  });
+  it('lets a step in the middle of its group say nothing', () => {
+    // Three returns at s: 0, 1 and 2; from there two at t after s: 1 and 0. The middle one of s has only the second group.
+    const three = ['s0', 's1', 's2'].map(steps);
+    close(hgpoAdvantages(three, { normalize: false }).map((a) => a[0] as number), [-1, 0, 1]);
+    const nested = ['a0 s0', 'b0 s1', 'b0 s0', 'c0 s2', 'd0 s2'].map(steps);
+    // At s: 0, 1, 0, 2, 2 with mean 1; after b: 1 and 0. b's first has 0 in the wide group and 0.5 in the narrow one.
+    expect(hgpoAdvantages(nested, { gamma: 0, history: 1, alpha: 1, normalize: false })[1]?.[1]).toBeCloseTo(0.5, 12);
+    expect(hgpoAdvantages(nested, { gamma: 0, history: 1, alpha: 1, normalize: false })[2]?.[1]).toBeCloseTo((2 * -1 + 3 * -0.5) / 5, 12);
   });
   it('refuses what is no step', () => {
     for (const [name, options] of [['gamma', { gamma: -0.1 }], ['gamma', { gamma: 1.1 }], ['history', { history: -1 }], ['alpha', { alpha: NaN }]] as const) expect(() => hgpoAdvantages(rollouts, options)).toThrow(name);

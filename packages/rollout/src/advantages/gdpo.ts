@@ -27,7 +27,7 @@ export function gdpo({ epsilon = 1e-4, over = 'sequences' }: GdpoOptions = {}): 
           const m = moments(column, rows);
           for (const i of rows) {
             const r = column[i] as number;
-            if (r === r && m.count > 1) out[i] = (out[i] as number) + (weights[k] as number) * standardise(r, m, epsilon);
+            if (r === r) out[i] = (out[i] as number) + (weights[k] as number) * standardise(r, m, epsilon);
           }
         }
       });
@@ -38,7 +38,7 @@ export function gdpo({ epsilon = 1e-4, over = 'sequences' }: GdpoOptions = {}): 
         return;
       }
       const m = moments(out, scored);
-      for (const i of scored) out[i] = m.count === 1 ? 0 : standardise(out[i] as number, m, epsilon);
+      for (const i of scored) out[i] = standardise(out[i] as number, m, epsilon);
     },
   };
 }

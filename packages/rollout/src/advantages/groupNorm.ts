@@ -48,7 +48,6 @@ export function groupNorm({ scale = 'group', epsilon = 1e-4, singleton = 'zero' 
             const difference = toFinite(r - m.mean);
             if (scale === 'group') out[i] = difference / (1 + epsilon);
             else out[i] = batch === undefined ? difference : toFinite((difference * batch.scale) / (batch.sd + epsilon * batch.scale));
-            if (batch?.equal === true) out[i] = 0;
           } else if (scale === 'group') out[i] = toFinite(standardise(r, m, epsilon));
           else if (batch === undefined) out[i] = centre(r, m);
           else out[i] = batch.equal ? 0 : toFinite((centre(r, m) * batch.scale) / (batch.sd + epsilon * batch.scale));

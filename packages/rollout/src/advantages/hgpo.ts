@@ -54,7 +54,6 @@ export function hgpoAdvantages(rollouts: readonly (readonly HgpoStep[])[], optio
     });
     for (const group of groups.values()) {
       const m = moments(values, group, 0);
-      if (m.count <= 1 || m.equal) continue;
       for (const n of group) {
         const centred = (values[n] as number) * m.scale - m.mean;
         const a = normalize ? centred / (m.sd + 1e-6 * m.scale) : centred / m.scale;

@@ -25,7 +25,7 @@ export function optimalLengthBaseline(): AdvantagePart {
           weighted += (lengths?.[i] as number) * (r * m.scale);
           tokens += lengths?.[i] as number;
         }
-        if (tokens === 0 && m.count > 1 && !m.equal) {
+        if (tokens === 0 && !m.equal) {
           throw new RolloutError('invalid-argument', 'lengths', 0, 'a group has no active token', 'Leave groups without tokens out of the batch.');
         }
         for (const i of rows) {

@@ -70,9 +70,9 @@ export function optimalTokenBaseline(input: TokenAdvantageInput & { readonly old
   });
   const out = new Float64Array(rows * columns);
   for (const group of groups) {
-    const members = Array.from(group).filter((i) => !Number.isNaN(rewards[i]) && (positions[i] as number[]).length > 0);
+    const members = Array.from(group).filter((i) => !Number.isNaN(rewards[i]));
     const lengths = members.map((i) => (positions[i] as number[]).length).sort((a, b) => b - a);
-    const second = lengths.length > 1 ? (lengths[1] as number) : 0;
+    const second = lengths[1] ?? 0;
     const variances = members.map((i) => {
       let w = 0;
       return (positions[i] as number[]).map((k) => (w += 1 - 2 * Math.exp(input.oldLogps[k] as number) + (input.sumPiSquared[k] as number)));
@@ -86,7 +86,7 @@ export function optimalTokenBaseline(input: TokenAdvantageInput & { readonly old
           numerator += (rewards[j] as number) * w;
           denominator += w;
         });
-        const baseline = members.length === 1 || t >= second ? 0 : numerator / denominator;
+        const baseline = t < second ? numerator / denominator : 0;
         out[k] = (rewards[i] as number) - baseline;
       });
     });

@@ -41,10 +41,9 @@ export function riskPoAdvantages(scores: ArrayLike<number>, state: RiskPoState |
   const own = { low: quantile(scores, alpha), high: quantile(scores, beta) };
   const q = state === undefined || quantileRate === 0 ? own : state;
   const advantages = Float64Array.from(scores, (s) => {
-    const range = (Math.max(s - q.low, 0) - Math.max(s - q.high, 0) + q.low - q.high) / (beta - alpha);
+    const range = (Math.min(Math.max(s, q.low), q.high) - q.high) / (beta - alpha);
     const tail = -Math.max(q.low - s, 0) / alpha;
-    // At and above the upper quantile it is 0; rounding may leave a trace above.
-    return Math.min((omega * tail + range) / (1 + omega), 0);
+    return (omega * tail + range) / (1 + omega);
   });
   if (normalize && scores.length > 1) {
     const m = moments(advantages, everyRow(advantages.length));

@@ -27,7 +27,6 @@ export function hdpoChannels(input: HdpoInput, { accuracyWeight = 1, toolWeight 
   const tool = new Float64Array(context.count);
   for (const rows of context.groups) {
     const m = moments(efficiency, rows);
-    if (m.count < 2) continue;
     for (const i of rows) if (!Number.isNaN(efficiency[i])) tool[i] = standardise(efficiency[i] as number, m, epsilon);
   }
   return [
@@ -94,7 +93,6 @@ export function aspoAdvantages(input: AspoInput, { delta = -2, k = 0.7 }: { delt
   const out = Float64Array.from(input.advantages);
   for (const group of groups) {
     const rows = group.filter((i) => Boolean(input.eligible[i]));
-    if (rows.length === 0) continue;
     let position = 0;
     let length = 0;
     for (const i of rows) {

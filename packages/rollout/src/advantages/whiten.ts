@@ -27,8 +27,8 @@ export function tokenMoments(values: ArrayLike<number>, lengths: ArrayLike<numbe
     const x = values[i] as number;
     tokens += length;
     sum += length * x;
-    if (x < min) min = x;
-    if (x > max) max = x;
+    min = Math.min(min, x);
+    max = Math.max(max, x);
   }
   if (tokens <= ddof) return { mean: tokens === 0 ? 0 : min, inverseSd: 1 };
   const mean = epsilon === 0 && min === max ? min : sum / (tokens + epsilon);

@@ -6,6 +6,8 @@
  * values near the ends of the range are scaled by a power of two (which is exact) before they are squared.
  */
 
+import { toFinite } from './saturate.ts';
+
 /** Moments of some values: `equal` when all are the same number, `sd` the sample standard deviation (divisor n − ddof). */
 export interface Moments {
   readonly count: number;
@@ -32,8 +34,8 @@ export function moments(values: ArrayLike<number>, indices: ArrayLike<number>, d
     const x = values[indices[k] as number] as number;
     if (x !== x) continue;
     count++;
-    if (x < min) min = x;
-    if (x > max) max = x;
+    min = Math.min(min, x);
+    max = Math.max(max, x);
   }
   if (count === 0) return { count, mean: NaN, sd: NaN, equal: true, scale: 1 };
   if (min === max) return { count, mean: min, sd: count > ddof ? 0 : NaN, equal: true, scale: 1 };
@@ -63,5 +65,5 @@ export function standardise(x: number, m: Moments, epsilon: number): number {
 export function centre(x: number, m: Moments): number {
   if (m.equal) return 0;
   const difference = (x * m.scale - m.mean) / m.scale;
-  return difference > Number.MAX_VALUE ? Number.MAX_VALUE : difference < -Number.MAX_VALUE ? -Number.MAX_VALUE : difference;
+  return toFinite(difference);
 }

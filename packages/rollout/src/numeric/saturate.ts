@@ -12,15 +12,15 @@ export const MAX_EXPONENT = 700;
 
 /** x cut to [-LIMIT, LIMIT]; finite for every x that is not NaN. */
 export function saturate(x: number): number {
-  return x > LIMIT ? LIMIT : x < -LIMIT ? -LIMIT : x;
+  return Math.min(Math.max(x, -LIMIT), LIMIT);
 }
 
 /** exp(x) that never overflows. */
 export function safeExp(x: number): number {
-  return Math.exp(x > MAX_EXPONENT ? MAX_EXPONENT : x);
+  return Math.exp(Math.min(x, MAX_EXPONENT));
 }
 
 /** x cut to the range of finite doubles. */
 export function toFinite(x: number): number {
-  return x > Number.MAX_VALUE ? Number.MAX_VALUE : x < -Number.MAX_VALUE ? -Number.MAX_VALUE : x;
+  return Math.min(Math.max(x, -Number.MAX_VALUE), Number.MAX_VALUE);
 }

@@ -47,7 +47,7 @@ export function rolloutMetrics(input: AdvantageInput & { readonly advantages?: A
   if (free !== undefined && policy !== undefined) metrics['rollout/policy_gain'] = policy - free;
   const rescued = groups.filter((rows) => {
     const own = rows.filter((i) => origin[i] === 0);
-    return own.length > 0 && own.length < rows.length && moments(rewards, own).equal && !moments(rewards, rows).equal;
+    return own.length > 0 && moments(rewards, own).equal && !moments(rewards, rows).equal;
   });
   metrics['frac_groups_rescued'] = rescued.length / groups.length;
   return metrics;

@@ -69,6 +69,13 @@ describe('the baseline', () => {
     for (const baseline of ['separate', 'free-only'] as const) expect(() => poro(base, { baseline }).advantages({ ...input, origin: undefined })).toThrow(/origin/);
     expect(() => poro(base, { baseline: 'free-only' }).advantages({ ...input, origin: [1, 1, 1, 1, 0, 0, 1, 1] })).toThrow(/policy-free/);
   });
+  it('of the policy-free half, over the batch, in its own scale', () => {
+    const unit = 2 ** 900;
+    const a = poro(grpo({ scaleRewards: 'batch' }), { baseline: 'free-only' }).advantages({ rewards: [unit, unit, 3 * unit, unit], groupIds: [0, 0, 0, 0], origin: [0, 0, 1, 1] });
+    [0, 0, 2, 0].forEach((x, i) => expect(a[i]).toBeCloseTo(x, 12));
+    const tiny = poro(objective({ ...grpo().parts, advantage: groupNorm({ scale: 'batch', epsilon: 2 ** -600 }) }), { baseline: 'free-only' }).advantages({ rewards: [1, 1, 3, 1].map((r) => r * 2 ** -600), groupIds: [0, 0, 0, 0], origin: [0, 0, 1, 1] });
+    [0, 0, 1, 0].forEach((x, i) => expect(tiny[i]).toBeCloseTo(x, 12));
+  });
   it('leaves a group of policy-free rollouts to the base', () => {
     const verl = fromVerl({});
     const alone = { rewards: [3, 1, 2], groupIds: [0, 1, 1], origin: [0, 0, 0] as const };
@@ -148,5 +155,9 @@ describe('the gap between sampler and model', () => {
     expect(effectiveSampleSize([0, Math.log(3)])).toBeCloseTo(16 / 20, 12);
     expect(effectiveSampleSize([1000, 1000 + Math.log(3)])).toBeCloseTo(16 / 20, 12);
     expect(effectiveSampleSize([-5, -5, -5])).toBe(1);
+    // Three rows: unlike for two, the weights and their inverses differ.
+    const three = policyGap(readBatch({ logps: [0, 0, 0], oldLogps: [-1, -2, -4], behaviorLogps: [0, 0, 0], advantages: [1, 1, 1], mask: [1, 1, 1], shape: [3, 1], origin: [1, 1, 1] }));
+    const ws = [1, 2, 4].map((g) => Math.exp(-g));
+    expect(three['policy_gap/ess']).toBeCloseTo(ws.reduce((s, w) => s + w, 0) ** 2 / (3 * ws.reduce((s, w) => s + w * w, 0)), 12);
   });
 });

@@ -70,7 +70,13 @@ describe('klPenalty', () => {
   it('names its metric and its need', () => {
     expect(klPenalty(1)).toMatchObject({ name: 'kl(k3)', needs: ['refLogps'], metric: 'kl' });
     expect(klPenalty(1, { estimator: 'k2' })).toMatchObject({ name: 'kl(k2)' });
-    expect(klPenalty(1, { k2Gradient: true }).fusedK3).toBeUndefined();
+    for (const options of [{ k2Gradient: true }, { float32: true }, { estimator: 'k1' }] as const) expect(klPenalty(1, options).fusedK3).toBeUndefined();
+    // Where the single pass may compute it: anywhere, or inside both clamps (k3 is at most 10 from −10 to log 11).
+    expect(klPenalty(0.5).fusedK3).toEqual({ beta: 0.5, least: -Infinity, most: Infinity });
+    expect(klPenalty(0.5, { clampEveryEstimator: true }).fusedK3).toBeDefined();
+    expect(klPenalty(0.5, { logRatioClamp: 20, valueClamp: 10 }).fusedK3).toEqual({ beta: 0.5, least: -10, most: Math.log1p(10) });
+    expect(klPenalty(0.5, { logRatioClamp: 2 }).fusedK3).toEqual({ beta: 0.5, least: -2, most: 2 });
+    expect(klPenalty(0.5, { valueClamp: 10 }).fusedK3).toEqual({ beta: 0.5, least: -10, most: Math.log1p(10) });
     expect(biasCorrectedKl(1, 'token')).toMatchObject({ needs: ['refLogps', 'oldLogps'], metric: 'kl' });
   });
   it('stays finite, and keeps its sign, for gaps beyond exp', () => {

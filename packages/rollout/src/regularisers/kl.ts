@@ -1,6 +1,6 @@
 import type { TokenView } from '../batch/view.ts';
-import { RolloutError, checkChoice, checkNumber } from '../error.ts';
-import { LIMIT, MAX_EXPONENT } from '../numeric/saturate.ts';
+import { checkChoice, checkNumber } from '../error.ts';
+import { LIMIT, MAX_EXPONENT, safeExp, saturate } from '../numeric/saturate.ts';
 import { sequenceLogRatio } from '../surrogates/logRatio.ts';
 import type { RowScratch } from '../surrogates/surrogate.ts';
 import type { FusedK3 } from '../surrogates/fusedClip.ts';
@@ -31,21 +31,16 @@ export function klEstimate(logp: number, refLogp: number, options: KlOptions, ou
   const l = round(logp);
   const ref = round(refLogp);
   const raw = round(l - ref);
-  const difference = raw > LIMIT ? LIMIT : raw < -LIMIT ? -LIMIT : raw;
+  const difference = saturate(raw);
   let value: number;
   let slope: number;
   if (estimator === 'k3') {
     const bound = options.logRatioClamp ?? Infinity;
-    let d = -difference;
-    let stopped = false;
-    if (d > bound || d < -bound) {
-      d = d > 0 ? bound : -bound;
-      stopped = true;
-    }
-    const ratio = round(Math.exp(d > MAX_EXPONENT ? MAX_EXPONENT : d));
+    const d = Math.min(Math.max(-difference, -bound), bound);
+    const ratio = round(safeExp(d));
     // expm1 keeps k3 at least 0 for a tiny gap; the libraries' exp(d) − d − 1 agrees to 1e-16.
-    value = options.float32 === true ? round(round(ratio - d) - 1) : d > -1e-3 && d < 1e-3 ? smallK3(d) : ratio - d - 1;
-    slope = stopped ? 0 : round(1 - ratio);
+    value = options.float32 === true ? round(round(ratio - d) - 1) : k3Of(d, ratio);
+    slope = d === -difference ? round(1 - ratio) : 0;
   } else if (estimator === 'k2') {
     value = round(0.5 * round(difference * difference));
     slope = difference;
@@ -57,17 +52,15 @@ export function klEstimate(logp: number, refLogp: number, options: KlOptions, ou
     slope = 1;
   }
   const bound = estimator === 'k3' || clampEveryEstimator ? (options.valueClamp ?? LIMIT) : LIMIT;
-  if (value > bound || value < -bound) {
-    value = value > 0 ? bound : -bound;
-    if (options.valueClamp !== undefined) slope = 0;
-  }
-  out[0] = value;
-  out[1] = k2Gradient ? difference : slope > LIMIT ? LIMIT : slope < -LIMIT ? -LIMIT : slope;
+  const cut = Math.min(Math.max(value, -bound), bound);
+  if (cut !== value && options.valueClamp !== undefined) slope = 0;
+  out[0] = cut;
+  out[1] = k2Gradient ? difference : saturate(slope);
 }
 
-/** exp(d) − d − 1 near 0, without cancellation: d²/2 + d³/6 + d⁴/24 + d⁵/120. */
-function smallK3(d: number): number {
-  return d * d * (0.5 + d * (1 / 6 + d * (1 / 24 + d / 120)));
+/** ratio − d − 1 with ratio = exp(d); near 0 without cancellation, as d²/2 + d³/6 + d⁴/24 + d⁵/120. */
+function k3Of(d: number, ratio: number): number {
+  return Math.abs(d) < 1e-3 ? d * d * (0.5 + d * (1 / 6 + d * (1 / 24 + d / 120))) : ratio - d - 1;
 }
 
 function identity(x: number): number {
@@ -84,8 +77,7 @@ function identity(x: number): number {
 export function klPenalty(beta: number, options: KlOptions = {}): Regulariser {
   checkNumber('beta', beta, 0);
   checkChoice('estimator', options.estimator ?? 'k3', ['k1', 'abs', 'k2', 'k3'] as const);
-  const plain =
-    (options.estimator ?? 'k3') === 'k3' && options.k2Gradient !== true && options.float32 !== true && options.clampEveryEstimator !== true;
+  const plain = (options.estimator ?? 'k3') === 'k3' && options.k2Gradient !== true && options.float32 !== true;
   return {
     name: `kl(${options.estimator ?? 'k3'})`,
     needs: ['refLogps'],
@@ -106,18 +98,11 @@ function k3Row(view: TokenView, i: number, scratch: RowScratch, beta: number, to
   let sum = 0;
   for (let k = view.offsets[i] as number, t = 0; k < end; k++, t++) {
     if (!mask[k]) continue;
-    let d = (refs[k] as number) - (logps[k] as number);
-    let flat = false;
-    if (d > top) {
-      d = top;
-      flat = stops;
-    } else if (d < bottom) {
-      d = bottom;
-      flat = true;
-    }
+    const raw = (refs[k] as number) - (logps[k] as number);
+    const d = Math.min(Math.max(raw, bottom), top);
     const ratio = Math.exp(d);
-    let value = d > -1e-3 && d < 1e-3 ? smallK3(d) : ratio - d - 1;
-    let slope = flat ? 0 : 1 - ratio;
+    let value = k3Of(d, ratio);
+    let slope = stops && d !== raw ? 0 : 1 - ratio;
     if (value > bound) {
       value = bound;
       slope = bound === LIMIT ? -LIMIT : 0;
@@ -160,8 +145,7 @@ export function biasCorrectedKl(beta: number, level: 'token' | 'sequence'): Regu
     metric: 'kl',
     row(view, i, scratch) {
       const { logps, mask, offsets } = view;
-      const refs = view.refLogps;
-      if (refs === undefined) throw new RolloutError('missing-need', 'refLogps', refs, 'the KL needs it', 'Pass refLogps.');
+      const refs = view.refLogps as ArrayLike<number>;
       const { loss, grad, old } = scratch;
       const start = offsets[i] as number;
       const end = offsets[i + 1] as number;
@@ -172,13 +156,13 @@ export function biasCorrectedKl(beta: number, level: 'token' | 'sequence'): Regu
       for (let k = start, t = 0; k < end; k++, t++) {
         if (!mask[k]) continue;
         const x = level === 'sequence' ? z : (logps[k] as number) - (old[k] as number);
-        const r = Math.exp(Math.min(x, MAX_EXPONENT));
+        const r = safeExp(x);
         klEstimate(logps[k] as number, refs[k] as number, {}, pair);
         const value = Math.min((pair[0] as number) * r, LIMIT);
         sum += value;
         loss[t] = (loss[t] as number) + beta * value;
         const own = level === 'token' ? value : 0;
-        grad[t] = (grad[t] as number) + beta * Math.max(-LIMIT, Math.min(LIMIT, (pair[1] as number) * r + own));
+        grad[t] = (grad[t] as number) + beta * saturate((pair[1] as number) * r + own);
       }
       if (level === 'sequence') {
         for (let k = start, t = 0; k < end; k++, t++) if (mask[k]) grad[t] = (grad[t] as number) + (beta * sum) / count;

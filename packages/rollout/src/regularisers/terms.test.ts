@@ -39,7 +39,11 @@ describe('LLDS', () => {
   it('with weights of positions', () => {
     const weight = 0.2 / (2 * 3);
     near(run({ tokenWeight: (row, position) => 1 + row + 10 * position }), weight * (1 + 0.5 * 21), at({ 0: -weight, 2: -21 * weight }));
+    // Row 2 with a total fall of 0.5: its second token alone, at position 1.
+    const fallen = { logps: [...input.logps.slice(0, 8), -2, -2.5, ...input.logps.slice(10)] };
+    near(run({ tokenWeight: (row, position) => 1 + row + 10 * position }, fallen), weight * (1 + 0.5 * 21) + 0.05 * 0.5 * 13, at({ 0: -weight, 2: -21 * weight, 9: -0.05 * 13 }));
     expect(() => run({ tokenWeight: () => -1 })).toThrow(/tokenWeight/);
+    expect([llds().needs, llds({ gate: 'turn' }).needs]).toEqual([[], ['turns']]);
   });
   it('where nothing falls, or all cancels, there is nothing', () => {
     near(run({}, { logps: input.oldLogps }), 0, at({}));

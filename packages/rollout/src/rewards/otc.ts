@@ -12,7 +12,7 @@ export function otcReward(calls: number, least: number, c = 1): number {
   checkNumber('calls', calls, 0);
   checkNumber('least', least, 0);
   checkNumber('c', c, 1e-9);
-  if (least === 0) return calls === 0 ? 1 : Math.cos((calls * Math.PI) / (2 * calls + c));
+  if (least === 0) return Math.cos((calls * Math.PI) / (2 * calls + c));
   const f = (2 * least * calls) / (calls + least);
   return Math.sin((f * Math.PI) / (2 * least));
 }

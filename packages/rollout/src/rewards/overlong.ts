@@ -23,6 +23,6 @@ export function overlongPenalty(length: number, { maxLength, cache, factor = 1, 
   checkNumber('factor', factor, 0);
   const over = length - (maxLength - cache);
   if (over <= 0) return 0;
-  if (!unbounded && (cache === 0 || over >= cache)) return -factor;
+  if (!unbounded && over >= cache) return -factor;
   return (-over / Math.max(cache, 1)) * factor;
 }

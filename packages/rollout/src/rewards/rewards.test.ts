@@ -56,6 +56,12 @@ describe('ToolRL', () => {
     // Names as multisets: 2 in common of 4.
     expect(toolRlReward([call('f', { a: 1 }), call('f', { a: 2 }), call('g'), call('g')], expected)).toBeCloseTo((6 * (0.5 + 4)) / 5 - 3, 12);
   });
+  it('compares names as often as they stand', () => {
+    // One f expected, three made: 1 in common of 3. Two f expected, one f and one g made: 1 of 3.
+    expect(toolRlReward([call('f'), call('f'), call('f')], [call('f')])).toBeCloseTo((6 * (1 / 3 + 1)) / 2 - 3, 12);
+    expect(toolRlReward([call('f'), call('g')], [call('f'), call('f')])).toBeCloseTo((6 * (1 / 3 + 1)) / 3 - 3, 12);
+    expect(toolRlReward([call('f'), call('f')], [call('f'), call('f')])).toBe(3);
+  });
   it('knows nothing expected, and nothing parsed', () => {
     expect([toolRlReward([], []), toolRlReward([call('f')], []), toolRlReward(null, []), toolRlReward([], [call('f')])]).toEqual([0, -3, -3, -3]);
     expect(toolRlReward([call('f')], [call('f')])).toBe(3);

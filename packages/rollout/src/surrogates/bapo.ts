@@ -50,8 +50,8 @@ export function balancedBounds(view: TokenView, { target, low, high, step }: { t
   let l = low[0];
   let h = high[0];
   while (!isBalanced(view, l, h, target)) {
-    if (l < low[1] - 1e-9) l = Math.min(l + step, low[1]);
-    else if (h < high[1] - 1e-9) h = Math.min(h + step, high[1]);
+    if (l < low[1]) l = Math.min(l + step, low[1]);
+    else if (h < high[1]) h = Math.min(h + step, high[1]);
     else break;
   }
   return { low: l, high: h };
@@ -70,5 +70,5 @@ function isBalanced(view: TokenView, low: number, high: number, target: number):
       else negative = saturate(negative + saturate(Math.max(r, low) * -a));
     }
   }
-  return negative === 0 || positive >= target * negative;
+  return positive >= target * negative;
 }

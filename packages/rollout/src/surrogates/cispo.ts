@@ -43,12 +43,12 @@ export function cispoSurrogate({ low = 0, high = 5, level = 'token', logRatioCla
         sum += Math.max(x, -1e300);
         const r = Math.exp(x);
         const a = (perToken ? advantages[k] : advantages[i]) as number;
-        const weight = r > high ? high : r < low ? low : r;
+        const weight = Math.min(Math.max(r, low), high);
         if (clipCount === 'positive' ? r > high && a > 0 : weight !== r) clipped++;
         weightedLogLikelihood(scratch, t, weight, a, logps[k] as number);
       }
       scratch.high = level === 'sequence' ? clipped / Math.max(view.counts[i] as number, 1) : clipped;
-      if (level === 'token') scratch.logRatio = sum;
+      scratch.logRatio = sum;
     },
   };
 }

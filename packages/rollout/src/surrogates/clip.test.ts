@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { type ClipOptions, clip, groupNorm, objective, tokenSum, verlMetrics } from '../index.ts';
 
-const deltas = [-25, -1, -0.3, -0.1, 0, 0.1, 0.25, 0.35, 1, 2, 25];
+const deltas = [-25, -20, -1, -0.5, -0.3, -0.1, 0, 0.1, 0.25, 0.35, 0.5, 1, 2, 20, 25];
 const advantages = [2, 0, -1.5];
 
 /** −min(r A, clip(r) A) with the cap of dual clip, its derivative, and which branch it took. */
@@ -18,7 +18,7 @@ function formula(raw: number, a: number, { epsilon = 0.2, epsilonHigh = epsilon,
   return { loss, grad, low: a < 0 && r < 1 - epsilon, high: a > 0 && Math.min(r, delta as number) > 1 + epsilonHigh, capped: dualClip !== undefined && a < 0 && r > dualClip };
 }
 
-const OPTIONS: ClipOptions[] = [{}, { epsilon: 0.2, epsilonHigh: 0.28 }, { dualClip: 1.3, epsilonHigh: 0.5 }, { delta: 1.3 }, { delta: 1.1, epsilonHigh: 0.2 }, { logRatioClamp: { min: -20, max: 20 } }, { logRatioClamp: { min: -0.5, max: 0.5 }, dualClip: 3, epsilonHigh: 0.9 }];
+const OPTIONS: ClipOptions[] = [{}, { epsilon: 0.2, epsilonHigh: 0.28 }, { dualClip: 1.3, epsilonHigh: 0.5 }, { delta: 1.3 }, { delta: 1.1, epsilonHigh: 0.2 }, { logRatioClamp: { min: -20, max: 20 } }, { logRatioClamp: { min: -0.5, max: 0.5 }, dualClip: 3, epsilonHigh: 0.9 }, { logRatioClamp: { max: 0.5 }, epsilon: 1, epsilonHigh: 9 }, { logRatioClamp: { min: -0.5 }, epsilon: 1, epsilonHigh: 9 }, { epsilon: 0 }, { epsilon: 0, dualClip: 1 }, { epsilon: 0, delta: 1 }];
 
 describe.each(OPTIONS)('clip(%o)', (options) => {
   it.each(['one pass', 'general'])('%s', (path) => {
@@ -61,5 +61,17 @@ describe.each(OPTIONS)('clip(%o)', (options) => {
         }
       }
     }
+  });
+});
+
+describe('a sequence whose log-ratio has no double', () => {
+  const run = (logps: number[], oldLogps: number[]) =>
+    objective({ name: 'clip', advantage: groupNorm(), surrogate: clip({ level: 'sequence', epsilonHigh: 1e9 }), aggregation: tokenSum(), metrics: verlMetrics() }).loss({ logps, oldLogps, advantages: [-1], mask: [1, 1, 1], shape: [1, 3] });
+  it('counts as 0 where both ends overflow, else stays finite', () => {
+    const both = run([1e308, 1e308, -1e308], [-1e308, -1e308, 1e308]);
+    expect(both.loss).toBe(3);
+    expect(both.metrics['actor/ppo_kl']).toBeCloseTo(0, 12);
+    expect((run([1e308, 0, 0], [-1e308, 0, 0]).metrics['actor/ppo_kl'] as number) / -1e290).toBeCloseTo(1 / 3, 6);
+    expect((run([-1e308, 0, 0], [1e308, 0, 0]).metrics['actor/ppo_kl'] as number) / 1e290).toBeCloseTo(1 / 3, 6);
   });
 });

@@ -27,7 +27,10 @@ export interface ClipOptions {
   readonly clipCount?: 'sequences' | 'tokens' | undefined;
 }
 
-/** [floor at A < 0, ceiling at A > 0, cap at A < 0]: the only three numbers the clipped surrogate depends on. */
+/**
+ * Floor and cap at A < 0, ceiling at A > 0: the only three numbers the clipped surrogate depends on. `high` is the bound
+ * whose crossings are counted, the ceiling or none. The floor is never above the cap.
+ */
 export interface Bounds {
   readonly low: number;
   readonly high: number;
@@ -50,8 +53,9 @@ export function clip(options: ClipOptions = {}): Surrogate {
   const low = 1 - epsilon;
   const high = 1 + epsilonHigh;
   const delta = options.delta === undefined ? Infinity : checkNumber('delta', options.delta, 0);
-  const cap = options.dualClip === undefined ? (delta === Infinity ? Infinity : Math.max(delta, high)) : checkNumber('dualClip', options.dualClip, 1);
-  const bounds: Bounds = { low, high, ceiling: Math.min(high, delta), cap };
+  const cap = options.dualClip === undefined ? Math.max(delta, high) : checkNumber('dualClip', options.dualClip, 1);
+  // TRL counts what is above the bound after its delta has acted: with delta at the bound or below, nothing is.
+  const bounds: Bounds = { low, high: delta > high ? high : Infinity, ceiling: Math.min(high, delta), cap };
   const clamp = options.logRatioClamp ?? {};
   if (level === 'token') {
     const fused = { ...bounds, limit: Math.min(clamp.max ?? Infinity, -(clamp.min ?? -Infinity)) };
@@ -74,12 +78,15 @@ export function clip(options: ClipOptions = {}): Surrogate {
   };
 }
 
+/** The log-ratio's limits: the library's, where it has them, else those of doubles; only the first stop the gradient. */
+function limitsOf({ min = -1e300, max = MAX_EXPONENT }: LogRatioClamp): { top: number; bottom: number; stops: boolean } {
+  return { top: Math.min(max, MAX_EXPONENT), bottom: min, stops: max < MAX_EXPONENT || min > -1e300 };
+}
+
 export function clipTokens(view: TokenView, i: number, scratch: RowScratch, { low, high, ceiling, cap }: Bounds, clamp: LogRatioClamp): void {
   const { logps, mask, advantages, perToken } = view;
   const { loss, grad, old } = scratch;
-  const top = Math.min(clamp.max ?? Infinity, MAX_EXPONENT);
-  const bottom = Math.max(clamp.min ?? -Infinity, -1e300);
-  const stops = clamp.max !== undefined;
+  const { top, bottom, stops } = limitsOf(clamp);
   const start = view.offsets[i] as number;
   const end = view.offsets[i + 1] as number;
   let a = perToken ? 0 : (advantages[i] as number);
@@ -93,22 +100,16 @@ export function clipTokens(view: TokenView, i: number, scratch: RowScratch, { lo
       grad[t] = 0;
       continue;
     }
-    let x = (logps[k] as number) - (old[k] as number);
-    let stopped = false;
-    if (x > top) {
-      x = top;
-      stopped = stops;
-    } else if (x < bottom) {
-      x = bottom;
-      stopped = stops;
-    }
+    const raw = (logps[k] as number) - (old[k] as number);
+    const x = Math.min(Math.max(raw, bottom), top);
+    let stopped = stops && x !== raw;
     sum += x;
     if (perToken) a = advantages[k] as number;
     const r = Math.exp(x);
     let m = r;
     if (a < 0) {
       if (r < low) {
-        m = low < cap ? low : cap;
+        m = low;
         stopped = true;
         clippedLow++;
       } else if (r > cap) {
@@ -146,25 +147,25 @@ function clipSequence(
   const end = view.offsets[i + 1] as number;
   const divisor = level === 'product' ? 1 : Math.max(view.counts[i] as number, 1) + countEpsilon;
   const z = sequenceLogRatio(view, i, scratch) / divisor;
-  const top = Math.min(clamp.max ?? Infinity, MAX_EXPONENT);
-  const bottom = clamp.min ?? -Infinity;
-  const outside = (clamp.max !== undefined && z > clamp.max) || z < bottom;
-  const s = Math.exp(Math.min(Math.max(z, bottom), top));
-  const coupled = level !== 'sequence-token';
+  const { top, bottom, stops } = limitsOf(clamp);
+  const x = Math.min(Math.max(z, bottom), top);
+  const outside = stops && x !== z;
+  const s = Math.exp(x);
   let clippedLow = 0;
   let clippedHigh = 0;
   let capped = 0;
   for (let k = start, t = 0; k < end; k++, t++) {
     loss[t] = 0;
     grad[t] = 0;
-    if (coupled) share[t] = mask[k] ? 1 / divisor : 0;
+    share[t] = 0;
     if (!mask[k]) continue;
+    share[t] = 1 / divisor;
     const a = (perToken ? advantages[k] : advantages[i]) as number;
     let m = s;
     let stopped = outside;
     if (a < 0) {
       if (s < low) {
-        m = Math.min(low, cap);
+        m = low;
         stopped = true;
         clippedLow++;
       } else if (s > cap) {

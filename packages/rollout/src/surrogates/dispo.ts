@@ -30,7 +30,7 @@ export function dispo({ positiveLow = 0.2, positiveHigh = 10, negativeLow = 1, n
       const ceiling = 1 + (a > 0 ? positiveHigh : negativeHigh);
       if (r < floor) scratch.low++;
       if (r > ceiling) scratch.high++;
-      weightedLogLikelihood(scratch, t, r < floor ? floor : r > ceiling ? ceiling : r, a, logp);
+      weightedLogLikelihood(scratch, t, Math.min(Math.max(r, floor), ceiling), a, logp);
     },
   });
 }

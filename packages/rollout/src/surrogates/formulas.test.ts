@@ -106,6 +106,11 @@ describe('surrogates of independent tokens', () => {
       });
     }
   });
+  it('dppo by KL has probabilities next to 1', () => {
+    const at = (logp: number, old: number, a: number): number => objective({ name: 'test', advantage: groupNorm(), surrogate: dppo({ divergence: 'kl' }), aggregation: tokenSum() }).loss({ logps: [logp], oldLogps: [old], advantages: [a], mask: [1], shape: [1, 1] }).dLogp[0] as number;
+    expect(at(-1e-10, -1e-3, 1)).toBeCloseTo(-Math.exp(1e-3), 8);
+    expect(at(-1e-3, -1e-10, -1)).toBeCloseTo(Math.exp(-1e-3), 8);
+  });
   it('mdpo', () => {
     for (const t of [0.5, 3]) check(mdpo(t), all, ({ x, a }) => ({ loss: -Math.exp(x) * a + (Math.expm1(-x) + x) / t, grad: -Math.exp(x) * a - Math.expm1(-x) / t }));
     expect(() => mdpo(0)).toThrow(/stepSize/);
@@ -265,22 +270,26 @@ describe('surrogates of whole rows', () => {
     expect(built(gmpo({ countEpsilon: 1 })).loss({ ...rows, advantages: [0, 0, 1] }).loss).toBe(0);
   });
   it('gmpo with an advantage a token takes their mean, each with its own clip', () => {
-    const { loss, dLogp } = built(gmpo({ epsilon: 0.2, epsilonHigh: 0.3 })).loss({ logps: [0.5, -0.5, 0.1], oldLogps: [0, 0, 0], advantages: [3, -1, 1], mask: [1, 1, 1], shape: [1, 3] });
-    const value = -1 * Math.exp((0.3 - 0.2 + 0.1) / 3);
-    expect(loss).toBeCloseTo(3 * value, 12);
-    [0, 0, value].forEach((g, k) => expect(dLogp[k]).toBeCloseTo(g, 12));
+    // Where the advantage is 0 the token neither counts in the ratio nor has a gradient, whether it is inside the bounds or not.
+    const one = objective({ name: 'gmpo', advantage: groupNorm(), surrogate: gmpo({ epsilon: 0.2, epsilonHigh: 0.3 }), aggregation: tokenSum(), metrics: verlMetrics('geo_mean') });
+    const { loss, dLogp, metrics } = one.loss({ logps: [0.5, -0.5, 0.1, 0.1, 0.7], oldLogps: [0, 0, 0, 0, 0], advantages: [3, -1, 1, 0, 0], mask: [1, 1, 1, 1, 1], shape: [1, 5] });
+    const value = -(3 / 5) * Math.exp((0.3 - 0.2 + 0.1) / 5);
+    expect(loss).toBeCloseTo(5 * value, 12);
+    [0, 0, value, 0, 0].forEach((g, k) => expect(dLogp[k]).toBeCloseTo(g, 12));
+    expect(metrics['actor/pg_clipfrac']).toBeCloseTo(1 / 5, 6);
+    expect(metrics['actor/pg_clipfrac_lower']).toBeCloseTo(1 / 5, 6);
   });
   it('vespo', () => {
     const phi = (w: number, k: number, lambda: number): number => Math.exp(lambda) * w ** k * Math.exp(-lambda * w);
     for (const [kPositive, lambdaPositive, kNegative, lambdaNegative] of [[2, 3, 3, 2], [1, 0.5, 0.7, 1.5]] as const) {
       for (const extra of [0, 0.3]) {
-        const surrogate = vespo({ kPositive, lambdaPositive, kNegative, lambdaNegative, ...(extra === 0 ? {} : { samplerLogWeight: (_, i) => extra * i }) });
+        const surrogate = vespo({ kPositive, lambdaPositive, kNegative, lambdaNegative, ...(extra === 0 ? {} : { samplerLogWeight: (_, i) => (i === 1 ? extra : 0) }) });
         for (const a of signs) {
           const { loss, dLogp, metrics } = built(surrogate).loss({ ...rows, advantages: a });
           let total = 0;
           let sum = 0;
           a.forEach((advantage, i) => {
-            const w = Math.exp(3 * (meanGaps[i] ?? 0) + extra * i);
+            const w = Math.exp(3 * (meanGaps[i] ?? 0) + (i === 1 ? extra : 0));
             const weight = advantage >= 0 ? phi(w, kPositive, lambdaPositive) : phi(w, kNegative, lambdaNegative);
             sum += weight;
             for (let k = 4 * i; k < 4 * i + 4; k++) {
@@ -313,7 +322,7 @@ describe('surrogates of whole rows', () => {
 });
 
 describe('bapo', () => {
-  const view = (a: number[], ratios: number[], mask = ratios.map(() => 1)) => readBatch({ logps: ratios.map(Math.log), oldLogps: ratios.map(() => 0), advantages: a, mask, shape: a.length === ratios.length ? [1, ratios.length] : [a.length, ratios.length / a.length] });
+  const view = (a: number[], ratios: number[], mask = ratios.map(() => 1)) => readBatch({ logps: ratios.map((r) => Math.log(r) - 1), oldLogps: ratios.map(() => -1), advantages: a, mask, shape: a.length === ratios.length ? [1, ratios.length] : [a.length, ratios.length / a.length] });
   const ranges = { target: 1, low: [0.6, 0.8] as const, high: [1.2, 2] as const, step: 0.05 };
   it('weighs both sides as its formula does', () => {
     // Σ_{A≥0} min(r, h) A against target · Σ_{A<0} max(r, l) |A|, at bounds wide enough for one step of each kind.
@@ -354,6 +363,8 @@ describe('bapo', () => {
     expect(run(Math.log(1.5), 1, { high: [1.4, 1.4] }).loss).toBeCloseTo(-1.4, 12);
     expect(run(Math.log(0.4), -1, { low: [0.5, 0.5] }).loss).toBeCloseTo(0.5, 12);
     expect(run(25, -1, { dualClip: 1e300 }).loss).toBeCloseTo(Math.exp(20), -2);
+    const counted = objective({ name: 'bapo', advantage: groupNorm(), surrogate: bapo() as Surrogate, aggregation: tokenSum() }).loss({ logps: [0.5, 0.5, 0, 0], oldLogps: [0, 0, 0, 0], advantages: [1], mask: [1, 1, 1, 1], shape: [1, 4] });
+    expect(counted.metrics['clip_ratio/region_mean']).toBe(0.5);
     for (const [name, value] of [['target', -1], ['step', 0], ['dualClip', 0.5]] as const) expect(() => bapo({ [name]: value })).toThrow(name);
     expect(() => bapo({ low: [0.8, 0.6] })).toThrow(/low, high/);
     expect(() => bapo({ high: [2, 1.2] })).toThrow(/low, high/);

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { clip, klPenalty, objective, tokenSum, groupNorm } from '../index.ts';
+import { clip, klPenalty, objective, tokenSum, groupNorm, type LossInput } from '../index.ts';
+import { readBatch } from '../batch/view.ts';
+import { type FusedClip, type FusedK3, fusedClipRow } from './fusedClip.ts';
+import { REACH, clipAndK3Run, clipRun } from './fusedLoops.ts';
+import { makeScratch } from './surrogate.ts';
 
 /** One row a token, so that every token has its own advantage and its own path. */
 const run = (gaps: readonly number[], advantage: number, bounds: { epsilon: number; epsilonHigh: number; dualClip?: number }, refGaps?: readonly number[], mask?: readonly number[]) =>
@@ -65,5 +69,106 @@ describe('the single pass', () => {
     close(at(0, -9).loss, 1 + Math.exp(-9) + 8);
     close(at(30, 0).loss, Math.exp(20));
     expect(at(30, 0).dLogp[0]).toBe(0);
+  });
+});
+
+/** The pass itself, without the general path behind it, which would give the same numbers. */
+describe('the single pass of a row', () => {
+  const SCALE = 0.5;
+  const plain: FusedClip = { low: 0.8, high: 1.28, ceiling: 1.28, cap: Infinity, limit: Infinity };
+  const row = (xs: readonly number[], a: number, bounds: FusedClip, k3?: FusedK3, ds: readonly number[] = xs.map(() => 0), mask: readonly number[] = xs.map(() => 1)) => {
+    // A second row, all active, that must not be touched.
+    const input: LossInput = { logps: [...xs.map((x) => x - 2), ...xs.map(() => -1)], oldLogps: [...xs.map(() => -2), ...xs.map(() => -1)], refLogps: [...xs.map((x, k) => x - 2 + (ds[k] as number)), ...xs.map(() => -1)], advantages: [a, 1], mask: [...mask, ...xs.map(() => 1)], shape: [2, xs.length] };
+    const view = readBatch(input);
+    const scratch = { ...makeScratch(view.columns, false), old: view.oldLogps, scale: SCALE };
+    const dLogp = new Float64Array(view.tokens).fill(99);
+    const loss = fusedClipRow(view, 0, scratch, dLogp, bounds, k3);
+    expect(Array.from(dLogp.subarray(xs.length))).toEqual(xs.map(() => 99));
+    return { loss, dLogp: Array.from(dLogp.subarray(0, xs.length)), low: scratch.low, high: scratch.high, capped: scratch.capped, logRatio: scratch.logRatio, kl: scratch.extra };
+  };
+  const near = (actual: number, exact: number) => expect(Math.abs(actual - exact), `${actual} for ${exact}`).toBeLessThanOrEqual(8 * Number.EPSILON * Math.max(1, Math.abs(exact)));
+  const xs = [-5, -3.9, -0.5, -0.1, 0, 0.1, 0.2, 0.4, 2, 4, 6];
+
+  it.each([[1.5, plain], [-1.5, plain], [0, plain], [-1.5, { ...plain, cap: 3 }], [1.5, { ...plain, ceiling: 1.1 }], [2, { ...plain, limit: 20 }], [-1, { ...plain, limit: 6, cap: 2 }]])('A = %f, %o', (a, bounds) => {
+    const top = a < 0 ? bounds.cap : bounds.ceiling;
+    for (const k3 of [undefined, { beta: 0.3, least: -Infinity, most: Infinity }, { beta: 0.3, least: -10, most: 5 }]) {
+      const ds = [0.3, -5, 4.5, -4, 0, 0.2, 4, -0.7, 1e-3, 5, -10];
+      const result = row(xs, a, bounds, k3, ds);
+      let loss = 0;
+      let kl = 0;
+      const count = { low: 0, high: 0, capped: 0 };
+      xs.forEach((x, k) => {
+        const r = Math.exp(x);
+        const below = a < 0 && r < bounds.low;
+        const above = r > top;
+        if (below) count.low++;
+        if (above && a < 0) count.capped++;
+        if (above && a > 0 && bounds.ceiling === bounds.high) count.high++;
+        loss -= a * (below ? bounds.low : above ? top : r);
+        const d = ds[k] as number;
+        const slope = k3 === undefined ? 0 : k3.beta * (1 - Math.exp(d));
+        if (k3 !== undefined) kl += Math.exp(d) - d - 1;
+        near(result.dLogp[k] as number, SCALE * ((below || above ? 0 : -a * r) + slope));
+      });
+      near(result.loss / 100, (loss + 0.3 * kl) / 100);
+      near(result.kl / 100, kl / 100);
+      expect(result).toMatchObject(count);
+      expect(result.logRatio).toBeCloseTo(xs.reduce((total, x) => total + x, 0), 12);
+    }
+  });
+  it('leaves to the general path what a clamp acts on, and nothing on its edge', () => {
+    expect(row([0, 20], -1, { ...plain, limit: 20 }).loss).not.toBeNaN();
+    expect(row([0, -20], -1, { ...plain, limit: 20 }).loss).not.toBeNaN();
+    expect(row([0, 20.5], -1, { ...plain, limit: 20 }).loss).toBeNaN();
+    expect(row([0, -20.5], -1, { ...plain, limit: 20 }).loss).toBeNaN();
+    expect(row([0, 0.75], -1, { ...plain, limit: 0.5 }).loss).toBeNaN();
+    expect(row([0, 0.5], -1, { ...plain, limit: 0.5 }).loss).not.toBeNaN();
+    const k3 = { beta: 1, least: -10, most: 2 };
+    expect(row([0, 0], -1, plain, k3, [-10, 2]).loss).not.toBeNaN();
+    expect(row([0, 0], -1, plain, k3, [-10.5, 0]).loss).toBeNaN();
+    expect(row([0, 0], -1, plain, k3, [0, 2.5]).loss).toBeNaN();
+    expect(row([0, NaN], -1, plain).loss).toBeNaN();
+    expect(row([0, 0], -1, plain, k3, [NaN, 0]).loss).toBeNaN();
+  });
+  it('does not count a ratio that stands on its bound, in the table or beyond', () => {
+    for (const k3 of [undefined, { beta: 0, least: -Infinity, most: Infinity }]) {
+      for (const x of [0, 5, -5]) {
+        const r = Math.exp(x);
+        expect(row([x], 1, { low: 0, high: r, ceiling: r, cap: Infinity, limit: Infinity }, k3)).toMatchObject({ high: 0, dLogp: [-r * SCALE + 0] });
+        expect(row([x], -1, { low: r, high: 1e9, ceiling: 1e9, cap: Infinity, limit: Infinity }, k3)).toMatchObject({ low: 0, dLogp: [r * SCALE] });
+        expect(row([x], -1, { low: 0, high: 1, ceiling: 1, cap: r, limit: Infinity }, k3)).toMatchObject({ capped: 0, dLogp: [r * SCALE] });
+      }
+    }
+  });
+  it('goes over masked positions, wherever they stand', () => {
+    for (const mask of [[0, 1, 1, 0, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0, 1], [1, 0, 1, 0, 1, 0, 1, 0], [0, 0, 0, 0, 0, 0, 0, 0]]) {
+      const values = mask.map((m, k) => (m === 1 ? [0.1, 5, -0.1, 0.05, -4, 0, 0.15, -0.05][k] as number : NaN));
+      const { dLogp, loss, logRatio } = row(values, -2, { ...plain, low: 0 }, undefined, values, mask);
+      mask.forEach((m, k) => near(dLogp[k] as number, m === 1 ? 2 * SCALE * Math.exp(values[k] as number) : 0));
+      const active = values.filter((x) => x === x);
+      near(loss / 100, active.reduce((total, x) => total + 2 * Math.exp(x), 0) / 100);
+      expect(logRatio).toBeCloseTo(active.reduce((total, x) => total + x, 0), 12);
+    }
+    // What a masked row holds for an advantage is not read.
+    expect(row([1], NaN, plain, undefined, [1], [0])).toMatchObject({ dLogp: [0], low: 0, high: 0, capped: 0 });
+  });
+  it('its loops stop at the first token beyond their table, with the sums so far', () => {
+    const view = readBatch({ logps: [0.1, -0.2, REACH, 0.3], oldLogps: [0, 0, 0, 0], refLogps: [0.2, 0.1, REACH, 0.3], advantages: [1], mask: [1, 1, 1, 1], shape: [1, 4] });
+    const limits = Float64Array.of(0.85, 1.2, -1, 0.5, REACH, -REACH, REACH);
+    for (const loop of [clipRun, clipAndK3Run]) {
+      const scratch = { ...makeScratch(4, false), old: view.oldLogps };
+      const out = new Float64Array(4);
+      const sums = new Float64Array(5).fill(10);
+      expect(loop(view, scratch, out, 0, 4, limits, sums)).toBe(2);
+      expect(loop(view, scratch, out, 3, 4, limits, sums)).toBe(4);
+      expect(loop(view, scratch, out, 1, 1, limits, sums)).toBe(1);
+      // 0.1 inside, −0.2 below, 0.3 above.
+      near(sums[0] as number, 10 + Math.exp(0.1));
+      expect([sums[1], sums[2]]).toEqual([11, 11]);
+      near(sums[3] as number, 10.2);
+      near(sums[4] as number, loop === clipRun ? 10 : 10 + Math.exp(0.1) - 1.1 + Math.exp(0.3) - 1.3);
+    }
+    const scratch = { ...makeScratch(4, false), old: view.oldLogps };
+    for (const [least, most] of [[0.1, REACH], [-REACH, 0.1]] as const) expect(clipAndK3Run(view, scratch, new Float64Array(4), 0, 4, Float64Array.of(0.85, 1.2, -1, 0.5, REACH, least, most), new Float64Array(5))).toBe(0);
   });
 });

@@ -39,7 +39,6 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
   const end = offsets[i + 1] as number;
   const a = view.advantages[i] as number;
   const count = view.counts[i] as number;
-  if (count > 0 && a - a !== 0) return NaN;
   const negative = a < 0;
   const below = negative ? clip.low : -1;
   const top = negative ? clip.cap : clip.ceiling;
@@ -47,20 +46,21 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
   limits[0] = below;
   limits[1] = top;
   limits[2] = 0 - a * scratch.scale;
-  limits[3] = k3 === undefined ? 0 : k3.beta * scratch.scale;
-  limits[4] = clip.limit < REACH ? clip.limit : REACH;
-  limits[5] = k3 === undefined || k3.least < -REACH ? -REACH : k3.least;
-  limits[6] = k3 === undefined || k3.most > REACH ? REACH : k3.most;
+  limits[3] = (k3?.beta ?? 0) * scratch.scale;
+  limits[4] = Math.min(clip.limit, REACH);
+  limits[5] = Math.max(k3?.least ?? -REACH, -REACH);
+  limits[6] = Math.min(k3?.most ?? REACH, REACH);
   sums.fill(0);
   let from = start;
   let left = count;
   while (left > 0) {
     while (!mask[from]) dLogp[from++] = 0;
+    // As many active tokens as positions: the run goes to the end. Else it ends at a masked one.
     let to = from;
     if (left === end - from) to = end;
-    else while (to < end && mask[to]) to++;
+    else while (mask[to]) to++;
     left -= to - from;
-    while (from < to) {
+    while (true) {
       from = k3 === undefined ? clipRun(view, scratch, dLogp, from, to, limits, sums) : clipAndK3Run(view, scratch, dLogp, from, to, limits, sums);
       if (from === to) break;
       if (!edgeToken(view, scratch, dLogp, from, clip, k3)) return NaN;
@@ -77,9 +77,8 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
   scratch.low = negative ? clippedBelow : 0;
   scratch.high = a > 0 && clip.ceiling === clip.high ? clippedAbove : 0;
   scratch.capped = negative ? clippedAbove : 0;
-  scratch.extra = kl < 0 ? 0 : kl;
-  const floor = clip.low < clip.cap ? clip.low : clip.cap;
-  const clipped = (clippedBelow === 0 ? 0 : clippedBelow * floor) + (clippedAbove === 0 ? 0 : clippedAbove * top);
+  scratch.extra = Math.max(kl, 0);
+  const clipped = clippedBelow * clip.low + (clippedAbove === 0 ? 0 : clippedAbove * top);
   return -a * (inside + clipped) + (k3 === undefined ? 0 : k3.beta * scratch.extra);
 }
 

@@ -51,7 +51,6 @@ function chooseByCovariance(view: TokenView, ratio: number): Uint8Array {
     }
   }
   const chosen = new Uint8Array(view.tokens);
-  if (positions.length === 0) return chosen;
   meanA /= positions.length;
   meanL /= positions.length;
   const covariance = positions.map((k, n) => (((perToken ? advantages[k] : advantages[rowOf[n] as number]) as number) - meanA) * ((logps[k] as number) - meanL));

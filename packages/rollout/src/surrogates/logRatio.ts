@@ -1,5 +1,5 @@
 import type { TokenView } from '../batch/view.ts';
-import { LIMIT } from '../numeric/saturate.ts';
+import { saturate } from '../numeric/saturate.ts';
 import type { RowScratch } from './surrogate.ts';
 
 /** Bounds of a log-ratio before exp; the gradient is 0 outside them. */
@@ -20,7 +20,8 @@ export function sequenceLogRatio(view: TokenView, i: number, scratch: RowScratch
   for (let k = view.offsets[i] as number; k < end; k++) {
     if (mask[k]) sum += (logps[k] as number) - (old[k] as number);
   }
-  sum = sum !== sum ? 0 : sum > LIMIT ? LIMIT : sum < -LIMIT ? -LIMIT : sum;
+  // Overflow in both directions leaves no number: then they cancel.
+  sum = sum === sum ? saturate(sum) : 0;
   scratch.logRatio = sum;
   return sum;
 }

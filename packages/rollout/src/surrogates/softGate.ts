@@ -40,8 +40,9 @@ export function softGate({ tauPositive = 1, tauNegative = 1.05, level = 'token',
       for (let k = offsets[i] as number, t = 0; k < end; k++, t++) {
         loss[t] = 0;
         grad[t] = 0;
-        if (coupled) share[t] = mask[k] ? 1 / count : 0;
+        share[t] = 0;
         if (!mask[k]) continue;
+        share[t] = 1 / count;
         const raw = coupled ? z : (logps[k] as number) - (old[k] as number);
         const x = Math.min(Math.max(raw, bottom), top);
         sum += Math.max(x, -1e300);
@@ -50,13 +51,12 @@ export function softGate({ tauPositive = 1, tauNegative = 1.05, level = 'token',
         const tau = a > 0 ? tauPositive : tauNegative;
         const y = tau * (r - 1);
         const p = 1 / (1 + Math.exp(-y));
-        // 1 − p as σ(−y): no cancellation for a large ratio, where exp(−y) decides.
-        const q = 1 / (1 + Math.exp(y < MAX_EXPONENT ? y : MAX_EXPONENT));
-        const outside = x !== raw && logRatioClamp.max !== undefined;
+        // 1 − p as σ(−y): no cancellation for a large ratio.
+        const q = 1 / (1 + Math.exp(y));
         loss[t] = -(4 / tau) * p * a;
-        grad[t] = outside || y > MAX_EXPONENT ? 0 : -4 * p * q * r * a;
+        grad[t] = x === raw ? -4 * p * q * r * a : 0;
       }
-      if (!coupled) scratch.logRatio = sum;
+      scratch.logRatio = sum;
     },
   };
 }

@@ -21,7 +21,7 @@ export function tokenwise<State = undefined>({ name, clamp = {}, prepare, token 
     needs: [],
     coupled: false,
     perSequence: false,
-    ...(prepare === undefined ? {} : { prepare }),
+    prepare: (view) => prepare?.(view) as State,
     row(view, i, scratch, state) {
       const { logps, mask, advantages, perToken, offsets } = view;
       const { loss, grad, old } = scratch;
@@ -33,7 +33,7 @@ export function tokenwise<State = undefined>({ name, clamp = {}, prepare, token 
         if (!mask[k]) continue;
         const logp = logps[k] as number;
         const raw = logp - (old[k] as number);
-        const x = raw > max ? max : raw < min ? min : raw;
+        const x = Math.min(Math.max(raw, min), max);
         sum += x;
         token(scratch, k, t, x, (perToken ? advantages[k] : advantages[i]) as number, logp, state);
       }

@@ -51,7 +51,7 @@ export function vespo(options: VespoOptions = {}): Surrogate {
         weightedLogLikelihood(scratch, t, phi, a, logps[k] as number);
       }
       const count = view.counts[i] as number;
-      scratch.extra = count > 0 ? total / count : advantages[i] === undefined || (advantages[i] as number) >= 0 ? phiPositive : phiNegative;
+      scratch.extra = count > 0 ? total / count : 1;
     },
   };
 }
