@@ -7,7 +7,7 @@ export { memoryStorage, type RunStorage } from './storage.ts';
 
 export { type ReproduceEvent, type ReproduceOptions, reproduceRows } from './reproduce/reproduce.ts';
 export { type Baselines, type Ordering, type ReproduceResults, type RowResult, type RowSummary, summariseRows, testOrderings } from './reproduce/results.ts';
-export { resultsMarkdown } from './reproduce/markdown.ts';
+export { resultsPage } from './reproduce/page.ts';
 export { ALGORITHMS, PAPER, rlOf, ROWS, type RowName, rowTitle, type Start, STARTS } from './reproduce/rows.ts';
 export { type ReproduceSettings, type Scale, scaleSettings } from './reproduce/settings.ts';
 export type { Algorithm } from './train/reinforce.ts';

@@ -1,8 +1,9 @@
 import { clevrOverride } from '@trimpi/datasets';
 import { type SuiteReport } from '../src/index.ts';
+import { renderTables, tablesMarkdown } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsMarkdown, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
+import { memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsPage, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
 import { randomBase } from './random-base.ts';
 
 const device = await openDevice();
@@ -49,6 +50,9 @@ describe('reproduce', () => {
     const markdown = new TextDecoder().decode(straight.files.get('results.md'));
     for (const row of results.rows) expect(markdown).toContain(`| ${row.title} |`);
     expect(markdown).toContain('Chance 25.0');
+    const html = new TextDecoder().decode(straight.files.get('results.html'));
+    expect(html).toContain('<svg');
+    expect(html).toContain('VM-CPT + CoT SFT + PoRo-GRPO');
     expect(results.orderings.map((o) => o.claim)).toContain('VM-CPT + CoT SFT + GRPO < VM-CPT + CoT SFT + PoRo-GRPO');
     expect(events.find((e) => e.type === 'row')).toMatchObject({ done: 0, of: 14, secondsLeft: null });
     expect(events.filter((e) => e.type === 'row').at(-1)).toMatchObject({ done: 13, secondsLeft: expect.any(Number) });
@@ -125,10 +129,12 @@ describe('the table', () => {
     expect(verdictOf([1], [9])).toBe('not significant');
   });
 
-  it('is Markdown with the paper beside', () => {
-    const text = resultsMarkdown({ scale: 'tiny', adapter: 'x', baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} });
+  it('is Markdown and a page, with the paper beside', () => {
+    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapter: 'x', baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} }));
     expect(text).toMatch(/\| CoT SFT \+ GRPO \| 17\.5 \| 0\.0 to [\d.]+ \| 2 \|.*\| 98\.3 \| 47\.0 \|/);
     expect(text).toContain('Not there yet: cot-sft (N=2, seed 9).');
+    expect(renderTables({ title: 'a <b>', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('a &#60;b&#62;');
+    expect(tablesMarkdown({ title: 't', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('| 1 \\| 2 |');
   });
 
   it('rows and what they start from', () => {

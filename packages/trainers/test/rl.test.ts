@@ -164,7 +164,10 @@ describe('dynamic sampling', () => {
     // Data goes on behind the prompts that were replaced.
     expect(at.position).toBe(4 * 2 + dropped);
     expect(metrics.reduce((s, m) => s + m.sampled_rollouts, 0)).toBe(at.position * (4 + policyAware));
-    expect(metrics[0]!.frac_groups_with_advantage).toBeLessThanOrEqual(1);
+    const stepWithDrops = metrics.find((m) => m['sampling/groups_dropped']! > 0)!;
+    expect(stepWithDrops.frac_groups_with_advantage).toBe(2 / (2 + stepWithDrops['sampling/groups_dropped']!));
+    // Dropped groups had reward 1: what was sampled is better than what is learnt from.
+    expect(stepWithDrops['sampled_rewards/low/free']).toBeGreaterThan(stepWithDrops['rewards/low/free']!);
   });
 
   it('gives up after twenty retries without changing a weight', async () => {

@@ -2,7 +2,7 @@
  * @file The paper's table: every row of every seed is a file of its own, so that the whole can be made in pieces. What
  * rows share (VM-CPT, SFT) is trained once for each seed; every RL row samples the same number of rollouts.
  */
-import { majorityAccuracy, type RlReport } from '@trimpi/eval';
+import { majorityAccuracy, type RlReport, tablesMarkdown } from '@trimpi/eval';
 import { shortcutBaselines } from '@trimpi/datasets';
 import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
@@ -16,7 +16,7 @@ import { interrupt, type TrainContext } from '../train/context.ts';
 import { rlReport, trainRl } from '../train/reinforce.ts';
 import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
 import { loadWeights, saveWeights } from '../weights.ts';
-import { resultsMarkdown } from './markdown.ts';
+import { resultsPage } from './page.ts';
 import { type Baselines, type ReproduceResults, type RowResult, summariseRows, testOrderings } from './results.ts';
 import { rlOf, ROWS, type RowName, rowTitle, type Start } from './rows.ts';
 import { type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
@@ -46,7 +46,7 @@ export interface ReproduceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Makes the rows that are missing, and the table of all that are there (`results.json`, `results.md`). */
+/** Makes the rows that are missing, and the table of all that are there (`results.json`, `results.md`, `results.html`). */
 export async function reproduceRows(options: ReproduceOptions): Promise<ReproduceResults> {
   return new Reproduction(options).execute();
 }
@@ -106,10 +106,10 @@ class Reproduction {
         const place = await this.#place(n, seed, baselines === null);
         for (const row of missing) {
           await this.#row(place, row);
-          await this.#write();
+          await this.#write(false);
         }
       }
-      return await this.#write();
+      return await this.#write(true);
     } finally {
       this.#model.dispose();
     }
@@ -239,7 +239,8 @@ class Reproduction {
     return { done: of - missing.length, of, secondsLeft: left.includes(undefined) ? null : left.reduce<number>((s, x) => s + x!, 0) };
   }
 
-  async #write(): Promise<ReproduceResults> {
+  /** The table of what is there; its page only when all that was asked for is done. */
+  async #write(last: boolean): Promise<ReproduceResults> {
     const results: ReproduceResults = {
       scale: this.#o.scale,
       adapter: this.#o.adapterName,
@@ -250,7 +251,13 @@ class Reproduction {
       settings: Object.fromEntries(this.#depths.map((n) => [`N=${n}`, this.#settings(n)])),
     };
     await this.#storage.write('results.json', `${JSON.stringify(results, null, 2)}\n`);
-    await this.#storage.write('results.md', resultsMarkdown(results));
+    const page = resultsPage(results);
+    await this.#storage.write('results.md', tablesMarkdown(page));
+    if (last) {
+      // Charts are large: they are loaded when they are drawn.
+      const { renderTables } = await import('@trimpi/eval/html');
+      await this.#storage.write('results.html', renderTables(page));
+    }
     return results;
   }
 }

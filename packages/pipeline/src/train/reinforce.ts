@@ -61,7 +61,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
     return await trainLoop(context, {
       stage, title, trainer, steps: rl.steps,
       lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
-      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['rewards/accuracy/free'] ?? 0).toFixed(2)} without${poro ? `, ${(m['rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
+      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${poro ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
     });
   } finally {
     model.setTrainable();
@@ -75,7 +75,7 @@ export function completionsFile(stage: string): string {
 /** The curves of a report, from the metrics of all steps. */
 export function curvesOf(title: string, metrics: readonly Metrics[]): Curve[] {
   const names: Readonly<Record<string, string>> = metrics.some((m) => 'reward' in m)
-    ? { reward: 'reward', 'rewards/accuracy/free': 'accuracy, policy-free', 'rewards/accuracy/policy': 'accuracy, policy-aware', frac_groups_with_advantage: 'groups with an advantage' }
+    ? { reward: 'reward', 'sampled_rewards/accuracy/free': 'accuracy, policy-free', 'sampled_rewards/accuracy/policy': 'accuracy, policy-aware', frac_groups_with_advantage: 'groups with an advantage' }
     : { loss: 'loss' };
   return Object.entries(names).flatMap(([key, name]) => {
     const points = metrics.filter((m) => typeof m[key] === 'number').map((m) => [m.step, m[key]!] as const);
@@ -93,10 +93,10 @@ export function rlReport(metrics: readonly Metrics[]): RlReport | undefined {
     return values.length === 0 ? undefined : values.reduce((a, b) => a + b, 0) / values.length;
   };
   const late = metrics.slice(Math.floor((3 * metrics.length) / 4));
-  const policy = mean('rewards/accuracy/policy', late);
+  const policy = mean('sampled_rewards/accuracy/policy', late);
   return {
     groupsWithAdvantage: mean('frac_groups_with_advantage') ?? 0,
-    accuracyFree: mean('rewards/accuracy/free', late) ?? 0,
+    accuracyFree: mean('sampled_rewards/accuracy/free', late) ?? 0,
     ...(policy === undefined ? {} : { accuracyPolicy: policy }),
     rollouts: metrics.reduce((n, m) => n + (m['sampled_rollouts'] ?? 0), 0),
     time: Object.fromEntries(TIMES.map((name) => [name, (mean(`time/${name}`) ?? 0) / (mean('time/step') ?? 1)])),

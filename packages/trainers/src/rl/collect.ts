@@ -24,6 +24,8 @@ export interface Collected {
   readonly prompts: number;
   readonly sampledRollouts: number;
   readonly sampledTokens: number;
+  /** Mean of each reward by origin over all that was sampled, as `sampled_rewards/{name}/{origin}`. */
+  readonly sampledRewards: Readonly<Record<string, number>>;
 }
 
 interface Place {
@@ -37,6 +39,7 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
   const rollouts = new Map<string, Rollout>();
   let taken = 0;
   let sampledTokens = 0;
+  const sums = new Map<string, { total: number; count: number }>();
   const prompts = function* (): Generator<DriverPrompt<Place>> {
     while (o.maxPrompts === undefined || position + taken < o.maxPrompts) {
       const at = position + taken++;
@@ -79,6 +82,14 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     for (const [name, column] of Object.entries(columns)) {
       if (column.length !== asked.length) throw new TrainerError('invalid-option', `reward().${name}`, `has ${column.length} entries for ${asked.length} rollouts.`, 'Return one reward for each rollout, in order.');
     }
+    for (const [name, column] of Object.entries(columns)) {
+      column.forEach((value, i) => {
+        if (value === null) return;
+        const key = `sampled_rewards/${name}/${asked[i]!.origin}`;
+        const { total, count } = sums.get(key) ?? { total: 0, count: 0 };
+        sums.set(key, { total: total + value, count: count + 1 });
+      });
+    }
     clock.lap('reward');
     return asked.map((_, i) => Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, column[i]!])));
   });
@@ -112,6 +123,7 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     prompts: taken,
     sampledRollouts: rollouts.size,
     sampledTokens,
+    sampledRewards: Object.fromEntries([...sums].map(([key, { total, count }]) => [key, total / count])),
   };
 }
 

@@ -2,8 +2,8 @@ import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
 /** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths, entropy, and how far sampler and trainer agree. */
-export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
-  const out: Record<string, number> = { reward: 0, ...metrics };
+export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
+  const out: Record<string, number> = { reward: 0, ...metrics, ...sampledRewards };
   for (const [name, values] of Object.entries(rewards)) {
     for (const origin of ['free', 'policy'] as const) {
       const own = values.filter((v, i): v is number => v !== null && rollouts[i]!.origin === origin);

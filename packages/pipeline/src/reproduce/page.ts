@@ -1,0 +1,68 @@
+import type { TablePage, TableSection } from '@trimpi/eval';
+import type { Ordering, ReproduceResults, RowSummary } from './results.ts';
+
+const percent = (x: number | null | undefined) => (x === null || x === undefined || !Number.isFinite(x) ? '' : (100 * x).toFixed(1));
+const TIMES = [['generation', 'generation'], ['reward', 'rewards'], ['rescoring', 're-scoring'], ['update', 'update'], ['outside_gpu', 'outside the GPU']] as const;
+
+/** The table, the orderings and the baselines, for Markdown and for a page. Figures in per cent where no unit stands. */
+export function resultsPage(results: ReproduceResults): TablePage {
+  const depths = [...new Set(results.rows.map((r) => r.n))];
+  return {
+    title: `The paper's table at scale ${results.scale}`,
+    paragraphs: [
+      `ClevrPolicy-T, ${results.adapter}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds.`,
+      ...(results.missing.length === 0 ? [] : [`Not there yet: ${results.missing.join(', ')}.`]),
+    ],
+    sections: [
+      ...depths.map((n) => depthSection(n, results)),
+      ...(results.orderings.length === 0 ? [] : [orderingSection(results.orderings)]),
+      { heading: 'Settings', data: results.settings },
+    ],
+  };
+}
+
+function depthSection(n: number, { rows: all, baselines }: ReproduceResults): TableSection {
+  const rows = all.filter((r) => r.n === n);
+  const base = baselines.filter((b) => b.n === n);
+  const mean = (get: (b: (typeof base)[number]) => number) => base.reduce((s, b) => s + get(b), 0) / base.length;
+  const rl = rows.flatMap((row) => (row.rl === undefined ? [] : [{ row, rl: row.rl }]));
+  const paragraphs = base.length === 0 ? [] : [
+    `Chance ${percent(mean((b) => b.chance))}, majority answer ${percent(mean((b) => b.majority))}; shortcuts learnt from all training answers without the policy: number of objects ${percent(mean((b) => b.objectCount))}, histogram of attributes ${percent(mean((b) => b.histogram))}.`,
+    `In the paper's prose (same tokenizer) the prompts would hold ${mean((b) => b.canonical.withPolicy).toFixed(0)} tokens with the policy and ${mean((b) => b.canonical.withoutPolicy).toFixed(0)} without: ${percent(1 - mean((b) => b.canonical.withoutPolicy) / mean((b) => b.canonical.withPolicy))} % fewer.`,
+  ];
+  return {
+    heading: `N=${n}`,
+    paragraphs,
+    bars: {
+      bars: rows.map((r) => ({ title: r.title, accuracy: r.accuracy.mean, low: r.seeds.length > 1 ? Math.max(0, r.accuracy.low) : r.accuracy.mean, high: r.seeds.length > 1 ? Math.min(1, r.accuracy.high) : r.accuracy.mean, aside: r.row === 'in-context' })),
+      chance: base.length === 0 ? 0 : mean((b) => b.chance),
+      caption: 'Accuracy, mean over seeds with 95 % intervals. All rows answer without the policy but the grey one, which has it in the prompt. Dashed: chance.',
+    },
+    tables: [
+      { head: ['', 'accuracy', '95 % interval', 'seeds', 'policy put back', 'override all', 'override part', 'unseen cells', 'existence', 'other policies', 'referral 0-10', 'branching error', 'prompt tokens', 'prefill ms', 'paper, 7B, N=4', 'N=6'], rows: rows.map(rowCells) },
+      ...(rl.length === 0 ? [] : [{
+        caption: "What RL learnt from (accuracies of sampled rollouts in the last quarter of the steps), and the shares of a step's time:",
+        head: ['', 'rollouts', 'groups with an advantage', 'accuracy, policy-free', 'accuracy, policy-aware', ...TIMES.map(([, name]) => name), 'minutes'],
+        rows: rl.map(({ row, rl: x }) => [row.title, x.rollouts.toFixed(0), percent(x.groupsWithAdvantage), percent(x.accuracyFree), percent(x.accuracyPolicy), ...TIMES.map(([key]) => percent(x.time[key])), (row.trainSeconds / 60).toFixed(1)]),
+      }]),
+    ],
+  };
+}
+
+function rowCells(r: RowSummary): string[] {
+  return [
+    r.title, percent(r.accuracy.mean), r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '', String(r.seeds.length),
+    percent(r.policyInContext), percent(r.overrideAll), percent(r.overridePart), percent(r.unseenCells), percent(r.existence), percent(r.otherPolicies),
+    r.referral.toFixed(1), r.branchingError.toFixed(1), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), r.paper?.[4]?.toFixed(1) ?? '', r.paper?.[6]?.toFixed(1) ?? '',
+  ];
+}
+
+function orderingSection(orderings: readonly Ordering[]): TableSection {
+  return {
+    heading: "The paper's orderings",
+    tables: [{
+      head: ['claim', 'N', 'verdict', 'lower', 'higher', 'p', 'seeds for / against'],
+      rows: orderings.map(({ claim, n, verdict, test }) => [claim, String(n), verdict, ...(test === null ? ['', '', '', ''] : [percent(test.a), percent(test.b), test.p < 1e-4 ? '< 0.0001' : test.p.toFixed(4), `${test.seeds.better} / ${test.seeds.worse}`])]),
+    }],
+  };
+}
