@@ -8,6 +8,7 @@ import { evalCommand } from './eval/command.ts';
 import { examples } from './options.ts';
 import { modelCommands } from './model/command.ts';
 import { serveCommand } from './serve/command.ts';
+import { pretrainCommand } from './pretrain.ts';
 import { trainCommand } from './train/command.ts';
 
 export function createProgram(): Command {
@@ -28,6 +29,7 @@ export function createProgram(): Command {
     .action(demo);
 
   trainCommand(program);
+  pretrainCommand(program);
   evalCommand(program);
   dataCommand(program);
   modelCommands(program);

@@ -36,6 +36,7 @@ export async function answer(
     maxNewTokens, temperature, topP, topK, seed, stopIds, signal,
     ...(adapter === undefined ? {} : { adapter }),
     onProgress: ([c]) => stream.update(decode(c!.tokens)),
+    lookEvery: 1,
   });
   const text = decode(completion!.tokens);
   stream.end(text);

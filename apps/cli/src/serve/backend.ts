@@ -106,6 +106,8 @@ export class Backend {
       streams: seed === undefined ? choices.map((_, i) => i) : jobs.flatMap((job) => job.choices.map((_, i) => i)),
       ...(adapter === undefined ? {} : { adapter }),
       onProgress: feed,
+      // Somebody reads along: a look after every token.
+      ...(jobs.some((job) => job.request.stream) ? { lookEvery: 1 } : {}),
     });
     feed(completions);
   }

@@ -1,0 +1,78 @@
+/** @file `trimpi pretrain`: the tiny base from nothing. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { pretrain, type PretrainEvent } from '@trimpi/pipeline';
+import { folderStorage } from '@trimpi/pipeline/node';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { interruptible, InterruptedError } from './interrupt.ts';
+import { examples } from './options.ts';
+
+interface PretrainCommandOptions {
+  readonly out: string;
+  readonly json?: boolean;
+}
+
+export function pretrainCommand(program: Command): void {
+  program
+    .command('pretrain')
+    .description('train the tiny base from nothing on generated data: hours on CPU cores, minutes on a GPU; goes on where it was stopped')
+    .option('--out <dir>', 'folder of checkpoint and base; the same command goes on', 'runs/pretrain')
+    .option('--json', 'events as lines of JSON')
+    .addHelpText('after', `${examples('trimpi pretrain', 'trimpi pretrain --out runs/base --json > curves.jsonl')}\n\nCtrl-C saves. The finished folder is a base for trimpi train (base: DIR).`)
+    .action(run);
+}
+
+async function run({ out, json = false }: PretrainCommandOptions): Promise<void> {
+  const storage = folderStorage(resolve(out));
+  const device = await openDevice();
+  const engine = new WebGpuEngine(device);
+  try {
+    const lines = new Lines();
+    const result = await interruptible((signal) => pretrain({ engine, storage, signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
+    if (result === undefined) throw new InterruptedError();
+    console.log(json ? JSON.stringify(result) : `Done. The base is in ${storage.name}.`);
+  } finally {
+    engine.dispose();
+  }
+}
+
+/** A line every ten seconds with the mean losses since the last one. */
+class Lines {
+  readonly #started = Date.now();
+  #last = 0;
+  #sums = new Map<string, [sum: number, count: number]>();
+
+  show(event: PretrainEvent): void {
+    switch (event.kind) {
+      case 'drawn':
+        this.#print(`${event.scenes} of ${event.of} scenes drawn`);
+        return;
+      case 'step': {
+        for (const [name, loss] of Object.entries(event.losses)) {
+          const [sum, count] = this.#sums.get(name) ?? [0, 0];
+          this.#sums.set(name, [sum + loss, count + 1]);
+        }
+        if (Date.now() - this.#last < 10_000 && event.done < 1) return;
+        this.#last = Date.now();
+        this.#print(`${event.stage} ${(100 * event.done).toFixed(1)} %, step ${event.step}: ${[...this.#sums].map(([name, [sum, count]]) => `${name} ${(sum / count).toFixed(3)}`).join(', ')}`);
+        this.#sums = new Map();
+        return;
+      }
+      case 'vision':
+        this.#print(`vision on unseen scenes: all four attributes right for ${(100 * event.score.allFour).toFixed(1)} % of objects`);
+        return;
+      case 'aligned':
+        this.#print(`merger turned to the words: explains ${(100 * event.explained).toFixed(1)} %`);
+        return;
+      case 'measured':
+        this.#print(`on unseen scenes: ${Object.entries(event.scores).map(([name, share]) => `${name} ${(100 * share).toFixed(1)} %`).join(', ')}`);
+        return;
+      default:
+        event satisfies never;
+    }
+  }
+
+  #print(text: string): void {
+    console.log(`${((Date.now() - this.#started) / 1000).toFixed(0).padStart(6)} s  ${text}`);
+  }
+}
