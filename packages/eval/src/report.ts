@@ -82,7 +82,8 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
   const out: string[] = [];
   report.stages.slice(1).forEach((stage, i) => {
     const before = stage.name === 'grpo' || stage.name === 'poro-grpo' ? (report.stages.find((s) => s.name === 'cot-sft') ?? report.stages[i]!) : report.stages[i]!;
-    const change = `${percent(before.accuracy)} to ${percent(stage.accuracy)}`;
+    const p = stage.pAgainstBefore;
+    const change = `${percent(before.accuracy)} to ${percent(stage.accuracy)}${p === undefined ? '' : ` (paired test: p ${p < 0.001 ? '< 0.001' : `= ${p.toFixed(3)}`})`}`;
     if (stage.low > before.high) out.push(`${stage.title} helped: ${change} without the policy.`);
     else if (stage.high < before.low) out.push(`${stage.title} made it worse: ${change} without the policy.`);
     else out.push(`${stage.title} did not help measurably in this run: ${change}, and the 95 % intervals overlap.`);

@@ -46,6 +46,9 @@ export interface SupervisedMetrics extends Readonly<Record<string, number>> {
   readonly skipped_updates: number;
 }
 
+/** Dropout draws from another stream for every micro-batch. */
+const MOST_MICRO_BATCHES = 4096;
+
 export class SupervisedTrainer implements Trainer {
   readonly #model: VisionLanguageModel;
   readonly #options: SupervisedOptions;
@@ -94,7 +97,7 @@ export class SupervisedTrainer implements Trainer {
     let tokens = 0;
     for (const [b, batch] of batches.entries()) {
       const weights = batch.places.map(({ row }) => (lossMean === 'token' ? 1 / targets : 1 / (perRow[b]!.get(row)! * counted)));
-      const scores = await clock.device(() => this.#model.accumulate(batch, weights.map((w) => -w), adapter === undefined ? {} : { adapter }));
+      const scores = await clock.device(() => this.#model.accumulate(batch, weights.map((w) => -w), adapter === undefined ? {} : { adapter, dropoutKey: [seed, step * MOST_MICRO_BATCHES + b] }));
       loss -= weights.reduce((s, w, i) => s + w * scores.logp[i]!, 0);
       entropy += Array.from(scores.entropy).reduce((a, x) => a + x, 0) / Math.max(1, targets);
       tokens += batch.tokens;

@@ -208,6 +208,13 @@ describe('an objective with a state', () => {
     return { model, trainer: new RlTrainer(model, { examples, reward: lowTokens, objective: adaptive, promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 4, stopIds: [59], learningRate: 1e-2, steps: 6, seed: 2, adapter: 'a' }) };
   };
 
+  it('an adapter with dropout is refused', () => {
+    const model = smallModel(engine);
+    model.addAdapter('a', loraConfig({ r: 4, loraAlpha: 8, loraDropout: 0.1 }), 7);
+    expect(() => new RlTrainer(model, { examples, reward: lowTokens, objective: grpo(), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 4, stopIds: [59], learningRate: 1e-2, steps: 6, seed: 2, adapter: 'a' })).toThrow(/loraDropout/);
+    model.dispose();
+  });
+
   it('moves with the metrics and is part of the state that a resumed trainer goes on from', async () => {
     const straight = make();
     for (let i = 0; i < 4; i++) await straight.trainer.next();

@@ -56,6 +56,29 @@ describe.each(['vm-cpt', 'sft'] as const)('%s', (kind) => {
   });
 });
 
+it('LoRA dropout is a function of seed and step: resumed with the same bits, other masks with micro-batches, none in scoring', async () => {
+  const make = (loraDropout: number, maxTokens?: number) => {
+    const model = smallModel(engine);
+    const adapter = model.addAdapter('a', loraConfig({ r: 4, loraAlpha: 8, loraDropout }), 7);
+    // B is zero at first, and then no mask is seen.
+    for (const name of adapter.store.names.filter((n) => n.endsWith('.b'))) adapter.store.write(name, Float32Array.from({ length: adapter.store.shape(name).reduce((x, y) => x * y, 1) }, (_, i) => 0.1 * Math.sin(i)));
+    model.setTrainable({ adapter: 'a' });
+    return { model, trainer: new SupervisedTrainer(model, { rows, batchSize: 4, lossMean: 'token', learningRate: 1e-2, steps: 4, seed: 3, adapter: 'a', ...(maxTokens === undefined ? {} : { maxTokens }) }) };
+  };
+  const all = [make(0.5), make(0.5), make(0.5), make(0), make(0.5, 20)] as const;
+  const [straight, before, after, without, split] = all;
+  const losses = [await straight.trainer.next(), await without.trainer.next(), await split.trainer.next()].map((m) => m.loss);
+  expect(Math.abs(losses[0]! - losses[1]!)).toBeGreaterThan(1e-4);
+  expect(Math.abs(losses[0]! - losses[2]!)).toBeGreaterThan(1e-6);
+  await straight.trainer.next();
+  await before.trainer.next();
+  writeTrainingState(after.model, await readTrainingState(before.model));
+  after.trainer.restore(before.trainer.state());
+  await after.trainer.next();
+  expect(await readTrainingState(after.model)).toEqual(await readTrainingState(straight.model));
+  for (const { model } of all) model.dispose();
+});
+
 it('a state of another model is refused and nothing is written', async () => {
   const { model } = trainer(engine, 'sft');
   const before = await readTrainingState(model);

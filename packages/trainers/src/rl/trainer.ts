@@ -35,6 +35,9 @@ export class RlTrainer implements Trainer {
 
   constructor(model: VisionLanguageModel, options: RlOptions) {
     check(options);
+    if (options.adapter !== undefined && model.adapter(options.adapter).config.loraDropout > 0) {
+      throw new TrainerError('invalid-option', 'adapter', `drops ${model.adapter(options.adapter).config.loraDropout} of its inputs.`, 'Set loraDropout to 0 for RL: a ratio would compare two different masks.');
+    }
     this.#model = model;
     this.#options = options;
     const given = options.objective;
