@@ -1,5 +1,5 @@
 /**
- * @file Every check of the repository, counted: lint, imports, types, builds, tests in Node, tests in a browser.
+ * @file Every check of the repository, counted: lint, imports, links, types, builds, readiness to publish, tests in Node, tests in a browser.
  * Ends with the line `N passed, N failed`. Arguments go to vitest (a part of a path runs only those tests).
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -27,6 +27,7 @@ const packages = ['packages', 'apps'].flatMap((group) =>
 if (filters.length === 0) {
   await check('lint', BIN.oxlint, []);
   await check('imports', join(ROOT, 'scripts', 'check-imports.mjs'), []);
+  await check('links of the documentation', join(ROOT, 'scripts', 'docs-links.mjs'), []);
   for (const folder of packages) {
     // The state of the last run is kept, so that an unchanged package costs a second.
     const state = join(ROOT, '.cache', 'tsc', `${folder.replace('/', '-')}.tsbuildinfo`);
@@ -59,6 +60,11 @@ async function build() {
   if (code !== 0) console.log(`${stdout}${stderr}`);
   count(tally, 'builds', code === 0);
   for (const folder of packages.filter((name) => name.startsWith('packages/'))) await check(`built: ${folder}`, join(ROOT, 'scripts', 'check-built.mjs'), [folder]);
+  for (const folder of packages.filter((name) => !isPrivate(name))) await check(`ready to publish: ${folder}`, join(ROOT, 'scripts', 'check-publish.mjs'), [folder]);
+}
+
+function isPrivate(folder) {
+  return JSON.parse(readFileSync(join(ROOT, folder, 'package.json'), 'utf8')).private === true;
 }
 
 async function vitest(project) {
