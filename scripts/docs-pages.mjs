@@ -7,7 +7,7 @@ import { ROOT } from './lib/run.mjs';
 /** All Markdown files that people read: tracked, or about to be. */
 export function markdownPages() {
   const listed = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.md'], { cwd: ROOT, encoding: 'utf8' });
-  return listed.split('\n').filter((file) => file !== '' && !/(^|\/)(test|node_modules|\.changeset)\//.test(file) && !/CHANGELOG\.md$/.test(file) && existsSync(join(ROOT, file)));
+  return listed.split('\n').filter((file) => file !== '' && !/(^|\/)(test|node_modules|\.changeset)\//.test(file) && !file.endsWith('CHANGELOG.md') && existsSync(join(ROOT, file)));
 }
 
 /** A page without its code blocks, whose text is no Markdown. Lines stay where they are. */

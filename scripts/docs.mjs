@@ -76,8 +76,9 @@ async function writeApi() {
   await app.generateOutputs(project);
 }
 
+const item = (text, link) => ({ text, link });
+
 function writeConfig() {
-  const item = (text, link) => ({ text, link });
   const config = {
     title: 'TriMPI',
     description: "Multimodal Policy Internalization: a policy into a model's weights, on WebGPU",
