@@ -64,6 +64,14 @@ describe.each(OPTIONS)('clip(%o)', (options) => {
   });
 });
 
+it('keeps its gradient where a ratio is cut because it has no double', () => {
+  const { fused: _, ...general } = clip();
+  for (const surrogate of [clip(), general, clip({ level: 'sequence-token' })]) {
+    const { dLogp } = objective({ name: 'clip', advantage: groupNorm(), surrogate, aggregation: tokenSum() }).loss({ logps: [400], oldLogps: [-400], advantages: [-1e-20], mask: [1], shape: [1, 1] });
+    expect((dLogp[0] as number) / (Math.exp(700) * 1e-20)).toBeCloseTo(1, 12);
+  }
+});
+
 describe('a sequence whose log-ratio has no double', () => {
   const run = (logps: number[], oldLogps: number[]) =>
     objective({ name: 'clip', advantage: groupNorm(), surrogate: clip({ level: 'sequence', epsilonHigh: 1e9 }), aggregation: tokenSum(), metrics: verlMetrics() }).loss({ logps, oldLogps, advantages: [-1], mask: [1, 1, 1], shape: [1, 3] });

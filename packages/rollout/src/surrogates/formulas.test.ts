@@ -259,6 +259,8 @@ describe('surrogates of whole rows', () => {
         expect(loss).toBeCloseTo(total, 12);
       }
     }
+    // On-policy too, a token without advantage has no gradient.
+    expect(Array.from(built(gmpo()).loss({ logps: [-1, -1], oldLogps: [-1, -1], advantages: [0, 2], mask: [1, 1], shape: [1, 2] }).dLogp)).toEqual([0, -1]);
     // The defaults are the paper's 0.4 on either side; like verl, every log-ratio outside is counted, by the sign of A.
     const { metrics, dLogp } = objective({ name: 'gmpo', advantage: groupNorm(), surrogate: gmpo(), aggregation: tokenSum(), metrics: verlMetrics('geo_mean') }).loss({ logps: [0.5, -0.2, 0.3, 0.5, -0.5, -0.3], oldLogps: [0, 0, 0, 0, 0, 0], advantages: [1, -1], mask: [1, 1, 1, 1, 1, 1], shape: [2, 3] });
     expect(dLogp[0]).toBe(0);
