@@ -14,7 +14,7 @@ interface StageCard {
   readonly charts: Map<string, Chart>;
 }
 
-const NAMES: Readonly<Record<StageName, string>> = { base: 'Base', 'vm-cpt': 'VM-CPT', 'cot-sft': 'CoT SFT (LoRA)', grpo: 'GRPO', 'poro-grpo': 'PolicyRollout on GRPO' };
+const NAMES: Readonly<Record<StageName, string>> = { base: 'Base', 'vm-cpt': 'VM-CPT', 'cot-sft': 'CoT SFT (LoRA)', grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PolicyRollout on GRPO', 'poro-dapo': 'PolicyRollout on DAPO' };
 
 export class ProgressView {
   readonly #root = byId('progress');

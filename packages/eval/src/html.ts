@@ -24,11 +24,11 @@ ${samples.some((s) => s.lines.length > 0) ? `<h2>Sampled completions</h2>${sampl
 function table(report: RunReport): string {
   const row = (name: string, cells: readonly string[]) => `<tr><td>${escape(name)}</td>${cells.map((c) => `<td>${c}</td>`).join('')}</tr>`;
   const { inContext } = report;
-  return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th><th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
-${row('Chance', [percent(report.chance), '', '', '', '', '', ''])}
-${row('Majority answer', [percent(report.majority), '', '', '', '', '', ''])}
-${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), '', ''])}
-${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
+  return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th><th>Branching error</th><th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
+${row('Chance', [percent(report.chance), '', '', '', '', '', '', ''])}
+${row('Majority answer', [percent(report.majority), '', '', '', '', '', '', ''])}
+${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), '', '', ''])}
+${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), s.branchingError?.toFixed(1) ?? '', s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
 </tbody></table>`;
 }
 

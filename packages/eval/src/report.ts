@@ -69,7 +69,7 @@ export interface RunReport {
   /** What can be answered without reading the policy: the number of objects, a histogram of attributes. */
   readonly shortcuts?: { readonly objectCount: number; readonly histogram: number };
   /** Mean prompt tokens if the policies were written in the paper's prose, with and without the policy, same tokenizer. */
-  readonly canonical?: { readonly withPolicy: number; readonly withoutPolicy: number };
+  readonly canonical?: { readonly withPolicy: number; readonly withoutPolicy: number; readonly prefillMs?: { readonly withPolicy: number; readonly withoutPolicy: number } | null };
   readonly stages: readonly StageReport[];
   /** What the numbers say in plain sentences, the disappointing ones included. */
   readonly findings: readonly string[];
@@ -81,7 +81,7 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const out: string[] = [];
   report.stages.slice(1).forEach((stage, i) => {
-    const before = stage.name === 'grpo' || stage.name === 'poro-grpo' ? (report.stages.find((s) => s.name === 'cot-sft') ?? report.stages[i]!) : report.stages[i]!;
+    const before = stage.rl !== undefined || stage.name === 'grpo' || stage.name === 'poro-grpo' ? (report.stages.find((s) => s.name === 'cot-sft') ?? report.stages[i]!) : report.stages[i]!;
     const p = stage.pAgainstBefore;
     const change = `${percent(before.accuracy)} to ${percent(stage.accuracy)}${p === undefined ? '' : ` (paired test: p ${p < 0.001 ? '< 0.001' : `= ${p.toFixed(3)}`})`}`;
     if (stage.low > before.high) out.push(`${stage.title} helped: ${change} without the policy.`);
@@ -93,7 +93,7 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
     if (last.low > Math.max(report.chance, report.majority)) out.push(`At the end the model answers without the policy above chance (${percent(report.chance)}) and above the majority answer (${percent(report.majority)}).`);
     else out.push(`At the end the model is not measurably above chance (${percent(report.chance)}) or the majority answer (${percent(report.majority)}).`);
     out.push(`Its prompts hold ${last.promptTokens.toFixed(0)} tokens, against ${report.inContext.promptTokens.toFixed(0)} with the policy (${percent(1 - last.promptTokens / report.inContext.promptTokens)} fewer); prefill takes ${last.prefillMs.toFixed(1)} ms against ${report.inContext.prefillMs.toFixed(1)} ms.`);
-    if (report.canonical !== undefined) out.push(`With the same policies in the paper's prose, prompts would hold ${report.canonical.withoutPolicy.toFixed(0)} tokens against ${report.canonical.withPolicy.toFixed(0)} (${percent(1 - report.canonical.withoutPolicy / report.canonical.withPolicy)} fewer), counted with the same tokenizer.`);
+    if (report.canonical !== undefined) out.push(`With the same policies in the paper's prose, prompts would hold ${report.canonical.withoutPolicy.toFixed(0)} tokens against ${report.canonical.withPolicy.toFixed(0)} (${percent(1 - report.canonical.withoutPolicy / report.canonical.withPolicy)} fewer), counted with the same tokenizer${report.canonical.prefillMs ? `; prefill would take ${report.canonical.prefillMs.withoutPolicy.toFixed(1)} ms against ${report.canonical.prefillMs.withPolicy.toFixed(1)} ms` : ''}.`);
     if (report.shortcuts !== undefined) out.push(`Shortcuts that read no policy: the number of objects alone answers ${percent(report.shortcuts.objectCount)}, a histogram of attributes learnt from all training answers ${percent(report.shortcuts.histogram)}.`);
   }
   return out;

@@ -1,5 +1,9 @@
 import { PipelineError } from './errors.ts';
 
+/** Objectives of RL: GRPO and DAPO, and PolicyRollout on each. */
+export const ALGORITHMS = ['grpo', 'dapo', 'poro-grpo', 'poro-dapo'] as const;
+export type Algorithm = (typeof ALGORITHMS)[number];
+
 /** What the data of a run are made from. */
 export interface DataConfig {
   readonly seed: number;
@@ -20,7 +24,7 @@ export interface RunConfig extends DataConfig {
   readonly sft: StageConfig & { readonly r: number; readonly loraAlpha: number };
   readonly rl: RlConfig;
   /** The RL arms, all from the weights after SFT and with equally many rollouts. */
-  readonly arms: readonly ('grpo' | 'poro-grpo')[];
+  readonly arms: readonly Algorithm[];
   /** Steps between two checkpoints. */
   readonly saveSteps: number;
 }
@@ -79,5 +83,7 @@ export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
   integer('rl.promptsPerStep', config.rl.promptsPerStep, 1);
   integer('rl.rollouts', config.rl.rollouts, 2);
   if (config.rl.rollouts % 2 !== 0) throw new PipelineError('invalid-option', 'rl.rollouts', `is ${config.rl.rollouts}.`, 'Give an even number: half of them see the policy.');
+  const arm = config.arms.find((a, i) => !ALGORITHMS.includes(a) || config.arms.indexOf(a) !== i);
+  if (arm !== undefined) throw new PipelineError('invalid-option', 'arms', `holds ${String(arm)}${ALGORITHMS.includes(arm) ? ' twice' : ''}.`, `Give each of ${ALGORITHMS.join(', ')} at most once.`);
   return config;
 }

@@ -3,7 +3,7 @@ import { findings, majorityAccuracy, type ReportExample, type RunReport, type Sa
 import { shortcutBaselines } from '@trimpi/datasets';
 import { type ModelFiles, publishedKey, requireText, serializeSafetensors, Tokenizer, type VisionLanguageModel } from '@trimpi/model';
 import type { RunData, RunItem } from './data.ts';
-import { canonicalPromptTokens } from './evaluation/canonical.ts';
+import { measureCanonical } from './evaluation/canonical.ts';
 import type { RunState } from './run-state.ts';
 import type { RunStorage } from './storage.ts';
 import { completionsFile } from './train/reinforce.ts';
@@ -16,8 +16,6 @@ export async function writeReport(storage: RunStorage, base: ModelFiles, model: 
   const policies = data.dataset.policies;
   const answers = (items: readonly RunItem[]) => items.map(({ example }) => ({ policyId: example.policyId, answer: example.answer }));
   const { objectCount, histogram } = shortcutBaselines(policies, data.train.map((t) => t.example), data.test.map((t) => t.example));
-  const image = data.test[0]!.image;
-  const [t, h, w] = image.gridThw;
   const partial = {
     title: `TriMPI: ${policies.length} policies of ${policies[0]!.tree.leaves.length} cases into the weights (ClevrPolicy-T, N=${config.n})`,
     seed: config.seed,
@@ -27,7 +25,7 @@ export async function writeReport(storage: RunStorage, base: ModelFiles, model: 
     majority: majorityAccuracy(answers(data.train), answers(data.test)),
     inContext: inContext!,
     shortcuts: { objectCount, histogram },
-    canonical: canonicalPromptTokens(await Tokenizer.load(base), data.dataset, (t * h * w) / model.config.vision.spatialMergeSize ** 2 + 2),
+    canonical: await measureCanonical(model, await Tokenizer.load(base), data.dataset, data.test[0]!.image),
     stages: finished.map((f) => f.report),
     settings: { ...config },
   };

@@ -1,6 +1,6 @@
 /**
  * @file All stages of the paper on one engine, one after the other, each evaluated without the policy in the prompt:
- * base, VM-CPT, CoT SFT with LoRA, and RL from there (GRPO, and PolicyRollout on GRPO with as many rollouts).
+ * base, VM-CPT, CoT SFT with LoRA, and RL from there (GRPO or DAPO, and PolicyRollout on either, all with as many rollouts).
  * Every stage is a function of config and seed; a run that was stopped goes on from its last checkpoint and ends with
  * the same weights.
  */
@@ -8,7 +8,7 @@ import { mcnemar, type RlReport, type RunReport, type StageReport } from '@trimp
 import { adapterFiles, type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import { type Engine } from '@trimpi/runtime';
 import { WordCodec } from './base/words.ts';
-import type { RunConfig } from './config.ts';
+import type { Algorithm, RunConfig } from './config.ts';
 import { makeRunData, PromptWriter, type RunData } from './data.ts';
 import { PipelineError } from './errors.ts';
 import { measureAccuracy } from './evaluation/accuracy.ts';
@@ -21,7 +21,7 @@ import { curvesOf, rlReport, trainRl } from './train/reinforce.ts';
 import { trainSupervised } from './train/supervised.ts';
 import { loadWeights, saveWeights } from './weights.ts';
 
-export type StageName = 'base' | 'vm-cpt' | 'cot-sft' | 'grpo' | 'poro-grpo';
+export type StageName = 'base' | 'vm-cpt' | 'cot-sft' | Algorithm;
 
 export type RunEvent =
   | { readonly type: 'note'; readonly text: string }
@@ -48,11 +48,13 @@ const TITLES: Readonly<Record<StageName, string>> = {
   'vm-cpt': 'VM-CPT',
   'cot-sft': 'CoT SFT (LoRA)',
   grpo: 'GRPO, no policy in the rollouts',
+  dapo: 'DAPO, no policy in the rollouts',
   'poro-grpo': 'PolicyRollout on GRPO',
+  'poro-dapo': 'PolicyRollout on DAPO',
 };
 
 /** The stage whose weights a stage begins with. */
-const PREDECESSOR: Readonly<Record<Exclude<StageName, 'base'>, StageName>> = { 'vm-cpt': 'base', 'cot-sft': 'vm-cpt', grpo: 'cot-sft', 'poro-grpo': 'cot-sft' };
+const PREDECESSOR: Readonly<Record<Exclude<StageName, 'base'>, StageName>> = { 'vm-cpt': 'base', 'cot-sft': 'vm-cpt', grpo: 'cot-sft', dapo: 'cot-sft', 'poro-grpo': 'cot-sft', 'poro-dapo': 'cot-sft' };
 
 /** Examples whose answers the report shows. */
 const SHOWN = 6;

@@ -21,7 +21,7 @@ const start = (storage: Storage, more: Partial<RunOptions> = {}) => run({ config
 /** Weights and results, without what depends on the clock. */
 const outcome = (storage: Storage) => {
   const report = JSON.parse(new TextDecoder().decode(storage.files.get('report.json'))) as Record<string, unknown> & { stages: Record<string, unknown>[]; inContext: Record<string, unknown>; findings: string[] };
-  const timeless: typeof report = { ...report, seconds: 0, inContext: { ...report.inContext, prefillMs: 0 }, stages: report.stages.map((s): Record<string, unknown> => ({ ...s, prefillMs: 0, tokensPerSecond: 0, seconds: 0, ...(s['rl'] === undefined ? {} : { rl: { ...s['rl'], time: 0 } }) })), findings: report.findings.map((f) => f.replace(/prefill takes.*/, '')) };
+  const timeless: typeof report = { ...report, seconds: 0, canonical: 0, inContext: { ...report.inContext, prefillMs: 0 }, stages: report.stages.map((s): Record<string, unknown> => ({ ...s, prefillMs: 0, tokensPerSecond: 0, seconds: 0, ...(s['rl'] === undefined ? {} : { rl: { ...s['rl'], time: 0 } }) })), findings: report.findings.map((f) => f.replace(/prefill (takes|would take).*/, '')) };
   return { timeless, weights: Buffer.from(storage.files.get('model/model.safetensors')!).toString('base64') };
 };
 
@@ -57,6 +57,16 @@ describe('a run', () => {
     const arms = report.stages.filter((s) => s.rl !== undefined).map((s) => s.rl!);
     expect(arms.map((rl) => rl.rollouts)).toEqual([32, 32]);
     expect(arms[1]).toHaveProperty('accuracyPolicy');
+  });
+
+  it('DAPO and PolicyRollout on DAPO are arms too, with as many rollouts', async () => {
+    const storage = memoryStorage();
+    const report = await start(storage, { config: { ...config, arms: ['dapo', 'poro-dapo'] } });
+    expect(report.stages.map((s) => s.name)).toEqual(['base', 'vm-cpt', 'cot-sft', 'dapo', 'poro-dapo']);
+    expect(report.stages.slice(3).map((s) => s.rl!.rollouts)).toEqual([32, 32]);
+    expect(storage.files.has('completions-poro-dapo.jsonl')).toBe(true);
+    expect(() => resolveConfig({ arms: ['ppo' as 'grpo'] })).toThrow(/arms: holds ppo/);
+    expect(() => resolveConfig({ arms: ['grpo', 'grpo'] })).toThrow(/twice/);
   });
 
   it('the same seed gives the same report and weights', async () => {

@@ -29,6 +29,7 @@ function depthSection(n: number, { rows: all, baselines }: ReproduceResults): Ta
   const paragraphs = base.length === 0 ? [] : [
     `Chance ${percent(mean((b) => b.chance))}, majority answer ${percent(mean((b) => b.majority))}; shortcuts learnt from all training answers without the policy: number of objects ${percent(mean((b) => b.objectCount))}, histogram of attributes ${percent(mean((b) => b.histogram))}.`,
     `In the paper's prose (same tokenizer) the prompts would hold ${mean((b) => b.canonical.withPolicy).toFixed(0)} tokens with the policy and ${mean((b) => b.canonical.withoutPolicy).toFixed(0)} without: ${percent(1 - mean((b) => b.canonical.withoutPolicy) / mean((b) => b.canonical.withPolicy))} % fewer.`,
+    ...(base.some((b) => b.canonical.prefillMs === null) ? [] : [`Prefill of such prompts: ${mean((b) => b.canonical.prefillMs!.withPolicy).toFixed(1)} ms with the policy, ${mean((b) => b.canonical.prefillMs!.withoutPolicy).toFixed(1)} ms without.`]),
   ];
   return {
     heading: `N=${n}`,

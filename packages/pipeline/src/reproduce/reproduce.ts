@@ -9,7 +9,7 @@ import type { Engine } from '@trimpi/runtime';
 import { WordCodec } from '../base/words.ts';
 import { makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { PipelineError } from '../errors.ts';
-import { canonicalPromptTokens } from '../evaluation/canonical.ts';
+import { measureCanonical } from '../evaluation/canonical.ts';
 import { makeSuiteData, measureSuite, type SuiteData } from '../evaluation/suite.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
@@ -188,10 +188,9 @@ class Reproduction {
       const { policies } = data.dataset;
       const examples = (items: RunData['test']) => items.map((t) => t.example);
       const { chance, objectCount, histogram } = shortcutBaselines(policies, examples(data.train), examples(data.test));
-      const [t, h, w] = data.test[0]!.image.gridThw;
       const found: Baselines = {
         n, seed, chance, majority: majorityAccuracy(examples(data.train), examples(data.test)), objectCount, histogram,
-        canonical: canonicalPromptTokens(this.#tokenizer, data.dataset, (t * h * w) / this.#model.config.vision.spatialMergeSize ** 2 + 2),
+        canonical: await measureCanonical(this.#model, this.#tokenizer, data.dataset, data.test[0]!.image),
       };
       await this.#storage.write(`${folder(n, seed)}/baselines.json`, JSON.stringify(found));
       this.#baselines.push(found);

@@ -1,5 +1,6 @@
 /** @file From single rows to the table: means over seeds, paired tests, and the paper's orderings. */
 import { type MeanInterval, meanInterval, pairedTest, type PairedTest, type RlReport, type Verdict, verdict } from '@trimpi/eval';
+import type { CanonicalReport } from '../evaluation/canonical.ts';
 import type { SuiteReport } from '../evaluation/suite.ts';
 import { PAPER, ROWS, type RowName, rowTitle } from './rows.ts';
 
@@ -22,8 +23,8 @@ export interface Baselines {
   readonly majority: number;
   readonly objectCount: number;
   readonly histogram: number;
-  /** Prompt tokens if the policies were in the paper's prose. */
-  readonly canonical: { readonly withPolicy: number; readonly withoutPolicy: number };
+  /** If the policies were in the paper's prose. */
+  readonly canonical: CanonicalReport;
 }
 
 export interface RowSummary {

@@ -1,12 +1,11 @@
 /** @file The rows of the paper's table, and what the paper measured. */
-import type { Algorithm } from '../train/reinforce.ts';
+import { type Algorithm, ALGORITHMS } from '../config.ts';
 
 /** What RL starts from. */
 export type Start = 'direct-sft' | 'cot-sft' | 'vm-cpt+cot-sft';
 export type RowName = 'in-context' | Start | `${Start}+${Algorithm}`;
 
 export const STARTS: readonly Start[] = ['direct-sft', 'cot-sft', 'vm-cpt+cot-sft'];
-export const ALGORITHMS: readonly Algorithm[] = ['grpo', 'dapo', 'poro-grpo', 'poro-dapo'];
 
 /** All rows, in the order in which they are run: what others start from comes first. */
 export const ROWS: readonly RowName[] = ['in-context', ...STARTS, ...['cot-sft', 'vm-cpt+cot-sft', 'direct-sft'].flatMap((start) => ALGORITHMS.map((a) => `${start as Start}+${a}` as const))];

@@ -2,12 +2,10 @@
 import type { Curve, RlReport, SampledCompletion } from '@trimpi/eval';
 import { type Objective, poroDapo, poroGrpo } from '@trimpi/rollout';
 import { JsonLines, type Metrics, RlTrainer } from '@trimpi/trainers';
-import type { RlConfig } from '../config.ts';
+import type { Algorithm, RlConfig } from '../config.ts';
 import { scoreItem } from '../data.ts';
 import type { TrainContext } from './context.ts';
 import { type Trained, trainLoop } from './loop.ts';
-
-export type Algorithm = 'grpo' | 'dapo' | 'poro-grpo' | 'poro-dapo';
 
 export interface RlStage {
   /** Names its files. */
