@@ -76,7 +76,9 @@ async function writeApi() {
   await app.generateOutputs(project);
 }
 
-const item = (text, link) => ({ text, link });
+function item(text, link) {
+  return { text, link };
+}
 
 function writeConfig() {
   const config = {
