@@ -3,6 +3,10 @@ import { createServer, type Server } from 'node:http';
 import { BlockList, type AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Tokenizer } from '@trimpi/model';
+import { folderFiles } from '@trimpi/model/node';
+import type { ChatJob } from '../src/serve/backend.ts';
+import { chatServer, DEFAULT_TIMEOUTS } from '../src/serve/http.ts';
 import { ApiError } from '../src/serve/api-error.ts';
 import { Choice } from '../src/serve/choice.ts';
 import { adapterOption } from '../src/serve/command.ts';
@@ -181,4 +185,48 @@ it('--adapter takes NAME=FOLDER or a folder', () => {
   expect(() => adapterOption('a=z', { a: 'x' })).toThrow('there already');
   expect(() => adapterOption('a=')).toThrow('NAME=FOLDER');
   expect(() => adapterOption('a b=x')).toThrow('NAME=FOLDER');
+});
+
+describe('a model that fails', () => {
+  it('is a 500 without details, an error in a stream that has begun, and a 503 of /health until it works again', async () => {
+    let broken = true;
+    const log: string[] = [];
+    const scheduler: Scheduler<ChatJob> = new Scheduler<ChatJob>({
+      run: async (jobs) => {
+        for (const { choices } of jobs) for (const choice of choices) choice.update(Int32Array.of(40), Float32Array.of(-1), false);
+        if (broken) throw new Error('the device at /secret/path is lost');
+        for (const { choices } of jobs) for (const choice of choices) choice.update(Int32Array.of(40, 41), Float32Array.of(-1, -1), false);
+      },
+      maxQueue: 9, maxRows: 9, maxTokens: 999, onError: (e) => log.push(String(e)),
+    });
+    const server = chatServer({
+      backend: {
+        models: ['m'],
+        prepare: async (request, onPiece, signal) => ({
+          request, signal, key: '', tokens: 1, prompt: { inputIds: [], positionIds: [], images: [] }, promptTokens: 1, maxTokens: 2, adapter: undefined,
+          choices: [new Choice({ decode: (t) => 'ab'.slice(0, t.length), maxTokens: 2, stop: [], onPiece: (piece) => onPiece(0, piece) })],
+        }),
+      },
+      scheduler, tokenizer: await Tokenizer.load(folderFiles(golden('model'))), apiKey: undefined, cors: [], hosts: undefined, maxBodyBytes: 1000, timeouts: DEFAULT_TIMEOUTS, log: () => undefined,
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const ask = (stream: boolean) => fetch(`${base}/v1/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'x' }], stream }) });
+    const failed = await ask(false);
+    expect(failed.status).toBe(500);
+    expect(await failed.text()).not.toContain('secret');
+    const stream = await ask(true);
+    expect(stream.status).toBe(200);
+    const events = await stream.text();
+    expect(events).toContain('"content":"a"');
+    expect(events).toContain('"error":{');
+    expect(events).not.toMatch(/secret|DONE/);
+    expect(log[0]).toContain('secret');
+    expect((await fetch(`${base}/health`)).status).toBe(503);
+    broken = false;
+    expect(await (await ask(false)).json()).toMatchObject({ choices: [{ message: { content: 'ab' }, finish_reason: 'length' }], usage: { completion_tokens: 2 } });
+    expect((await fetch(`${base}/health`)).status).toBe(200);
+    server.closeAllConnections();
+    server.close();
+  });
 });

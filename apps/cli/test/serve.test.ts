@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { packBatch, Processor } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
 import OpenAI from 'openai';
@@ -257,5 +259,36 @@ describe('back-pressure, keys and pages', () => {
     await small.close();
     expect((await last).status).toBe(200);
     await expect(go()).rejects.toThrow();
+  });
+});
+
+describe('trimpi serve', () => {
+  it('says where it listens, warns when everybody can reach it, and ends with 0 after Ctrl-C', async () => {
+    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', main, 'serve', '--model', MODEL, '--host', '0.0.0.0', '--port', '0', '--name', 'tiny', '--json'], { cwd: fileURLToPath(new URL('..', import.meta.url)), env: { ...process.env, TRIMPI_API_KEY: '' } });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    const line = await new Promise<string>((done) => child.stdout.once('data', (chunk: Buffer) => done(chunk.toString())));
+    const { url, models } = JSON.parse(line) as { url: string; models: string[] };
+    expect(models).toEqual(['tiny']);
+    const answer = await fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(hello) });
+    expect(answer.status).toBe(200);
+    child.kill('SIGINT');
+    expect(await new Promise((done) => child.on('close', done))).toBe(0);
+    expect(stderr).toContain('TRIMPI_API_KEY');
+    expect(stderr).toContain('POST /v1/chat/completions 200');
+  });
+
+  it.each<[Partial<ServeOptions>, string]>([
+    [{ cors: ['example.org'] }, '--cors example.org is no origin'],
+    [{ name: 'a b' }, "--name a b cannot be a model's name"],
+    [{ adapter: { x: MODEL } }, 'adapter_config.json'],
+    [{ host: '203.0.113.7' }, '--host 203.0.113.7'],
+  ])('refuses %o', async (options, words) => {
+    await expect(startServer({ ...OPTIONS, ...options }, () => undefined)).rejects.toThrow(words);
+  });
+
+  it('a port that is taken', async () => {
+    await expect(startServer({ ...OPTIONS, adapter: {}, port: Number(new URL(server.url).port) }, () => undefined)).rejects.toThrow('0 takes any free one');
   });
 });

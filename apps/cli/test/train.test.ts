@@ -90,11 +90,13 @@ saveSteps: 1
     const events = resumed.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(events.find((e) => e['type'] === 'stage')).toMatchObject({ stage: 'cot-sft' });
     expect(events.at(-1)!['type']).toBe('report');
-    const report = JSON.parse(readFileSync(dir.path('run', 'report.json'), 'utf8')) as { chance: number; majority: number; inContext: object; stages: { accuracy: number; low: number; high: number; n: number }[] };
+    const report = JSON.parse(readFileSync(dir.path('run', 'report.json'), 'utf8')) as { chance: number; majority: number; inContext: { accuracy: number; promptTokens: number }; stages: { accuracy: number; low: number; high: number; n: number }[] };
 
     const evaluated = JSON.parse((await trimpi('eval', dir.path('run'), '--json')).stdout) as Record<string, unknown>;
     const { accuracy, low, high, n } = report.stages.at(-1)!;
     expect(evaluated).toMatchObject({ accuracy, low, high, n, chance: report.chance, majority: report.majority });
+    const aware = JSON.parse((await trimpi('eval', dir.path('run'), '--with-policy', '--json')).stdout) as { promptTokens: number };
+    expect(aware.promptTokens).toBe(report.inContext.promptTokens);
     const settings = await trimpi('train', path, '--resume', '--seed', '3');
     expect(settings).toMatchObject({ code: 2, stderr: expect.stringContaining('other settings') });
   });

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -65,6 +66,28 @@ describe('help', () => {
       // Options in an example of a group belong to the command it names.
       if (path !== 'data') for (const flag of line.match(/--[a-z][\w-]*/g) ?? []) expect(known).toContain(flag);
     }
+  });
+});
+
+describe('completion scripts', () => {
+  it.each(['bash', 'zsh', 'fish'])('%s: every command and option is there', async (shell) => {
+    const { stdout } = await trimpi('completion', shell);
+    const words = new Set(stdout.match(/[\w-]+/g));
+    const visit = (command: Command): void => {
+      for (const option of command.options) expect(words).toContain(shell === 'fish' ? option.long!.slice(2) : option.long!);
+      for (const inner of command.commands) {
+        expect(words).toContain(inner.name());
+        visit(inner);
+      }
+    };
+    for (const command of createProgram().commands) visit(command);
+  });
+
+  it('bash reads its own', async () => {
+    const { stdout } = await trimpi('completion', 'bash');
+    expect(spawnSync('bash', ['-n'], { input: stdout }).status).toBe(0);
+    const done = spawnSync('bash', ['-c', `${stdout}\nCOMP_WORDS=(trimpi serve --mo); COMP_CWORD=2; _trimpi; echo "\${COMPREPLY[@]}"`]);
+    expect(done.stdout.toString().trim()).toBe('--model');
   });
 });
 
