@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
-import { DEMO_CONFIG, PipelineError, resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import { ALGORITHMS, DEMO_CONFIG, PipelineError, resolveConfig, type RunConfig } from '@trimpi/pipeline';
 import { tinyBase } from '@trimpi/pipeline/node';
 import { UsageError } from '../errors.ts';
 import { requireFolder } from '../model/load.ts';
@@ -27,7 +27,6 @@ export interface TrainSettings {
   readonly config: RunConfig;
 }
 
-const ARMS: readonly RunConfig['arms'][number][] = ['grpo', 'poro-grpo'];
 const DEFAULTS = { out: 'runs/train', base: 'tiny', ...DEMO_CONFIG };
 
 export function trainCommand(program: Command): void {
@@ -65,7 +64,7 @@ export function readTrainSettings(file: string, over: { readonly out?: string | 
   } catch (cause) {
     throw new UsageError(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a YAML or JSON file; trimpi train --defaults prints one.`);
   }
-  const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ARMS });
+  const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
   const { out, base, ...config } = values as unknown as typeof DEFAULTS;
   try {
     return { out: over.out ?? out, base, config: resolveConfig({ ...config, ...(over.seed === undefined ? {} : { seed: over.seed }) }) };
