@@ -73,7 +73,7 @@ export function escape(text: string): string {
 const STYLE = `
 :root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #cf222e; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 66rem; margin: 0 auto; padding: 1rem; }
 figure { margin: 1rem 0; overflow-x: auto; background: #fff; border-radius: 8px; }
 figcaption { color: #444; padding: 0 1rem 0.75rem; font-size: 0.9rem; }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; }

@@ -11,11 +11,11 @@ export interface ScheduleOptions {
   readonly lrSchedulerType?: 'constant' | 'linear' | 'cosine';
 }
 
-/** The learning rate of step 1 .. steps. */
+/** The learning rate of step 1 .. steps. A fraction of a step is one that dynamic sampling is on its way to. */
 export function learningRateAt(step: number, { learningRate, steps, warmupSteps = 0, lrSchedulerType = 'constant' }: ScheduleOptions): number {
   if (!(learningRate > 0) || !Number.isFinite(learningRate)) throw new TrainerError('invalid-option', 'learningRate', `is ${learningRate}.`, 'Give a positive number.');
   if (step <= warmupSteps) return (learningRate * step) / warmupSteps;
-  const done = Math.min(1, (step - warmupSteps - 1) / Math.max(1, steps - warmupSteps));
+  const done = Math.min(1, Math.max(0, (step - warmupSteps - 1) / Math.max(1, steps - warmupSteps)));
   switch (lrSchedulerType) {
     case 'constant':
       return learningRate;

@@ -142,5 +142,6 @@ it('schedules begin and end where transformers says', () => {
   expect(learningRateAt(7, { ...o, lrSchedulerType: 'linear' })).toBeCloseTo(0.5, 12);
   expect(learningRateAt(7, { ...o, lrSchedulerType: 'cosine' })).toBeCloseTo(0.5, 12);
   expect(learningRateAt(10, o)).toBe(1);
+  expect(learningRateAt(2.4, { ...o, lrSchedulerType: 'linear' })).toBe(1);
   expect(() => learningRateAt(1, { ...o, learningRate: -1 })).toThrow(/learningRate/);
 });

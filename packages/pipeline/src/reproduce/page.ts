@@ -40,22 +40,28 @@ function depthSection(n: number, { rows: all, baselines }: ReproduceResults): Ta
       caption: 'Accuracy, mean over seeds with 95 % intervals. All rows answer without the policy but the grey one, which has it in the prompt. Dashed: chance.',
     },
     tables: [
-      { head: ['', 'accuracy', '95 % interval', 'seeds', 'policy put back', 'override all', 'override part', 'unseen cells', 'existence', 'other policies', 'referral 0-10', 'branching error', 'prompt tokens', 'prefill ms', 'paper, 7B, N=4', 'N=6'], rows: rows.map(rowCells) },
+      { head: ['', 'accuracy', '95 % interval', 'seeds', 'prompt tokens', 'prefill ms', 'paper, 7B, N=4', 'N=6'], rows: rows.map(accuracyCells) },
+      {
+        caption: 'The same models with the policy put back into the prompt, with another policy under the old name in the prompt (a new tree, or part of one), on cases that no reasoned example shows; what the base could do (near-miss existence questions, policies never seen in context); and how right their reasoning is about the policy:',
+        head: ['', 'policy put back', 'override all', 'override part', 'unseen cells', 'existence', 'other policies', 'referral 0-10', 'branching error'],
+        rows: rows.map(measureCells),
+      },
       ...(rl.length === 0 ? [] : [{
         caption: "What RL learnt from (accuracies of sampled rollouts in the last quarter of the steps), and the shares of a step's time:",
-        head: ['', 'rollouts', 'groups with an advantage', 'accuracy, policy-free', 'accuracy, policy-aware', ...TIMES.map(([, name]) => name), 'minutes'],
+        head: ['', 'rollouts', 'groups with advantage', 'policy-free', 'policy-aware', ...TIMES.map(([, name]) => name), 'minutes'],
         rows: rl.map(({ row, rl: x }) => [row.title, x.rollouts.toFixed(0), percent(x.groupsWithAdvantage), percent(x.accuracyFree), percent(x.accuracyPolicy), ...TIMES.map(([key]) => percent(x.time[key])), (row.trainSeconds / 60).toFixed(1)]),
       }]),
     ],
   };
 }
 
-function rowCells(r: RowSummary): string[] {
-  return [
-    r.title, percent(r.accuracy.mean), r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '', String(r.seeds.length),
-    percent(r.policyInContext), percent(r.overrideAll), percent(r.overridePart), percent(r.unseenCells), percent(r.existence), percent(r.otherPolicies),
-    r.referral.toFixed(1), r.branchingError.toFixed(1), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), r.paper?.[4]?.toFixed(1) ?? '', r.paper?.[6]?.toFixed(1) ?? '',
-  ];
+function accuracyCells(r: RowSummary): string[] {
+  const interval = r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '';
+  return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), r.paper?.[4]?.toFixed(1) ?? '', r.paper?.[6]?.toFixed(1) ?? ''];
+}
+
+function measureCells(r: RowSummary): string[] {
+  return [r.title, percent(r.policyInContext), percent(r.overrideAll), percent(r.overridePart), percent(r.unseenCells), percent(r.existence), percent(r.otherPolicies), r.referral.toFixed(1), r.branchingError.toFixed(1)];
 }
 
 function orderingSection(orderings: readonly Ordering[]): TableSection {
