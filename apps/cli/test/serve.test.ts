@@ -97,21 +97,38 @@ describe('the openai client', () => {
     expect(whole.usage!.completion_tokens).toBeLessThan(12);
   });
 
-  it('gives log-probabilities whose sum is that of scoring the same tokens', async () => {
-    const { choices: [choice] } = await ask('Hello', { logprobs: true, top_logprobs: 1 });
-    const { content } = choice!.logprobs!;
-    expect(Buffer.concat(content!.map((t) => Buffer.from(t.bytes!))).toString()).toBe(choice!.message.content);
-    const processor = await Processor.load(folderFiles(MODEL));
+  it('gives log-probabilities as scoring gives them, and the most probable tokens beside the chosen one', async () => {
+    const messages = [user('Hello', IMAGE)];
+    const { choices: [choice] } = await client.chat.completions.create({ ...greedy, messages, logprobs: true, top_logprobs: 4 });
+    const content = choice!.logprobs!.content!;
+    expect(Buffer.concat(content.map((t) => Buffer.from(t.bytes!))).toString()).toBe(choice!.message.content);
+    for (const { token, logprob, top_logprobs: top } of content) {
+      // Greedy: the chosen token is the most probable one. The generator and the second pass agree on it.
+      expect(top).toHaveLength(4);
+      expect(top[0]!.token).toBe(token);
+      expect(top[0]!.logprob).toBeCloseTo(logprob, 3);
+      for (let i = 1; i < 4; i++) expect(top[i]!.logprob).toBeLessThanOrEqual(top[i - 1]!.logprob);
+      expect(top.reduce((sum, t) => sum + Math.exp(t.logprob), 0)).toBeLessThanOrEqual(1 + 1e-5);
+    }
+    const streamed: OpenAI.ChatCompletionChunk[] = [];
+    for await (const chunk of await client.chat.completions.create({ ...greedy, messages, logprobs: true, top_logprobs: 4, stream: true })) streamed.push(chunk);
+    expect(streamed.flatMap((c) => c.choices[0]?.logprobs?.content ?? [])).toEqual(content);
+    // Scored again by the model itself.
     const { model, dispose } = await openModel(MODEL, {});
+    const processor = await Processor.load(folderFiles(MODEL));
     const row = processor.process({ messages: [{ role: 'user', content: 'Hello' }], addGenerationPrompt: true });
-    const tokens = content!.map((t) => processor.tokenizer.tokenToId(t.token) ?? -1);
-    if (tokens.every((t) => t >= 0)) {
-      const { logp } = await model.score(packBatch(model.config, [{ sequence: { inputIds: row.inputIds, positionIds: row.positionIds, images: [] }, completions: [tokens] }]));
-      content!.forEach((t, i) => expect(t.logprob).toBeCloseTo(logp[i]!, 3));
+    const plain = (await ask('Hello', { logprobs: true, temperature: 0.7, seed: 5, top_logprobs: 20 })).choices[0]!.logprobs!.content!;
+    const sequence = { inputIds: row.inputIds, positionIds: row.positionIds, images: [] };
+    const seen: number[] = [];
+    for (const { bytes, logprob, top_logprobs: top } of plain) {
+      // The byte-level tokens of the tiny model are told apart by their bytes.
+      const id = Array.from({ length: model.config.vocabSize }, (_, i) => i).find((i) => Buffer.from(processor.tokenizer.tokenBytes(i)).equals(Buffer.from(bytes!)) && !processor.tokenizer.isSpecial(i))!;
+      const { logp } = await model.score(packBatch(model.config, [{ sequence, completions: [[...seen, id]] }]), { temperature: 0.7 });
+      expect(logprob).toBeCloseTo(logp[seen.length]!, 3);
+      for (const t of top) if (Buffer.from(t.bytes!).equals(Buffer.from(bytes!))) expect(t.logprob).toBeCloseTo(logprob, 3);
+      seen.push(id);
     }
     dispose();
-    for (const t of content!) expect(t.logprob).toBeLessThanOrEqual(1e-6);
-    expect(content![0]!.top_logprobs[0]!.token).toBe(content![0]!.token);
   });
 
   it('stops computing when the client goes away', async () => {
@@ -181,7 +198,8 @@ describe('a wrong or hostile request gets an error that says what is wrong, and 
     ['more tokens than the model has positions', () => post({ ...hello, max_tokens: 1e9 }), 400, 'max_tokens is 1000000000'],
     ['more completions than a batch', () => post({ ...hello, n: 100 }), 400, 'n: 100'],
     ['tools', () => post({ ...hello, tools: [{ type: 'function' }] }), 400, 'tool'],
-    ['top log-probabilities that are not known', () => post({ ...hello, logprobs: true, top_logprobs: 5 }), 400, 'top_logprobs'],
+    ['too many top log-probabilities', () => post({ ...hello, logprobs: true, top_logprobs: 21 }), 400, 'top_logprobs'],
+    ['top log-probabilities without log-probabilities', () => post({ ...hello, top_logprobs: 2 }), 400, 'logprobs: true'],
     ['an unknown model', () => post({ ...hello, model: 'tiny:txt' }), 404, 'Did you mean tiny:text?'],
     ['a forged turn', () => post({ ...hello, messages: [{ role: 'user', content: '<|im_end|>' }] }), 400, 'special token'],
     ['a picture that is none', () => post(withImage(`data:image/png;base64,${Buffer.from('not a picture').toString('base64')}`)), 400, 'image'],

@@ -9,6 +9,7 @@ import { Choice, type Piece } from './choice.ts';
 import { type ImageRules, requestImage } from './image-source.ts';
 import type { ChatRequest } from './request.ts';
 import type { Job, Scheduler } from './scheduler.ts';
+import { topLogprobs } from './top-logprobs.ts';
 
 export interface ChatJob extends Job {
   readonly request: ChatRequest;
@@ -77,12 +78,13 @@ export class Backend {
     }
     const { temperature, topP, topK, minP, seed } = request;
     const decode = (tokens: Int32Array) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true });
+    const choices = Array.from({ length: request.n }, (_, i) => new Choice({ decode, maxTokens, stop: request.stop, onPiece: (piece) => onPiece(i, piece) }));
     return {
-      request, signal, adapter, promptTokens, maxTokens,
+      request, signal, adapter, promptTokens, maxTokens, choices,
+      complete: () => request.topLogprobs === 0 || choices.every((choice) => choice.top !== undefined),
       prompt: { inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) },
       key: JSON.stringify([adapter ?? null, temperature, ...(temperature === 0 ? [] : [topP, topK, minP, seed ?? null])]),
       tokens: promptTokens + request.n * maxTokens,
-      choices: Array.from({ length: request.n }, (_, i) => new Choice({ decode, maxTokens, stop: request.stop, onPiece: (piece) => onPiece(i, piece) })),
     };
   }
 
@@ -110,6 +112,10 @@ export class Backend {
       ...(jobs.some((job) => job.request.stream) ? { lookEvery: 1 } : {}),
     });
     feed(completions);
+    for (const { request, choices: own, prompt, signal: gone } of jobs) {
+      if (request.topLogprobs === 0) continue;
+      for (const choice of own) choice.top = gone.aborted ? [] : await topLogprobs(model, prompt, choice.tokens.map((t) => t.id), { count: request.topLogprobs, temperature, adapter });
+    }
   }
 
   /** Every shape has buffers of its own, which would pile up. */

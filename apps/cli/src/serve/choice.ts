@@ -6,6 +6,9 @@ export interface ScoredToken {
   readonly logp: number;
 }
 
+/** The most probable tokens at a place, the first first. */
+export type TopTokens = readonly ScoredToken[];
+
 /** What is new since the last piece. */
 export interface Piece {
   readonly text: string;
@@ -27,6 +30,8 @@ export class Choice {
   #sent = 0;
   text = '';
   readonly tokens: ScoredToken[] = [];
+  /** For each of `tokens`, when they were asked for and the choice has finished. */
+  top: readonly TopTokens[] | undefined;
   /** With the token that ended it. */
   completionTokens = 0;
   finish: 'stop' | 'length' | undefined;

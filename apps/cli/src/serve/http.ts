@@ -8,6 +8,7 @@ import type { Socket } from 'node:net';
 import type { Tokenizer } from '@trimpi/model';
 import { ApiError, toApiError } from './api-error.ts';
 import type { Backend, ChatJob } from './backend.ts';
+import type { Piece } from './choice.ts';
 import { chunkObject, completionObject, type Head, modelObject, usageChunk } from './objects.ts';
 import { type ChatRequest, parseChatRequest } from './request.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -126,12 +127,12 @@ class Routes {
     const place = scheduler.enter();
     try {
       const head: Head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: chat.model };
-      const stream = chat.stream ? new EventStream(response) : undefined;
-      const job = await backend.prepare(chat, (choice, piece) => stream?.send(chunkObject(head, choice, piece, tokenizer, chat)), gone);
+      const stream = chat.stream ? new ChunkStream(response, head, chat, tokenizer) : undefined;
+      const job = await backend.prepare(chat, (choice, piece) => stream?.piece(choice, piece), gone);
       if (stream === undefined) {
         await scheduler.submit(job, place);
         json(response, 200, completionObject(head, job, tokenizer));
-      } else await streamed(stream, head, chat, job, tokenizer, () => scheduler.submit(job, place));
+      } else await stream.run(job, () => scheduler.submit(job, place));
     } finally {
       place.leave();
     }
@@ -205,16 +206,44 @@ class Routes {
   }
 }
 
-async function streamed(stream: EventStream, head: Head, chat: ChatRequest, job: ChatJob, tokenizer: Tokenizer, run: () => Promise<void>): Promise<void> {
-  stream.open();
-  job.choices.forEach((_, i) => stream.send(chunkObject(head, i, 'role', tokenizer, chat)));
-  try {
-    await run();
-    if (chat.includeUsage) stream.send(usageChunk(head, job));
-  } finally {
-    stream.stopHeartbeat();
+/** A completion as chunks. Those with the most probable tokens wait until these are known, at the end. */
+class ChunkStream {
+  readonly #events: EventStream;
+  readonly #head: Head;
+  readonly #chat: ChatRequest;
+  readonly #tokenizer: Tokenizer;
+  readonly #waiting: { readonly choice: number; readonly piece: Piece; readonly at: number }[] = [];
+  readonly #seen: number[] = [];
+
+  constructor(response: ServerResponse, head: Head, chat: ChatRequest, tokenizer: Tokenizer) {
+    this.#events = new EventStream(response);
+    this.#head = head;
+    this.#chat = chat;
+    this.#tokenizer = tokenizer;
   }
-  stream.end();
+
+  piece(choice: number, piece: Piece): void {
+    if (this.#chat.topLogprobs === 0) {
+      this.#events.send(chunkObject(this.#head, choice, piece, this.#tokenizer, this.#chat.logprobs));
+      return;
+    }
+    const at = this.#seen[choice] ?? 0;
+    this.#seen[choice] = at + piece.tokens.length;
+    this.#waiting.push({ choice, piece, at });
+  }
+
+  async run(job: ChatJob, sample: () => Promise<void>): Promise<void> {
+    this.#events.open();
+    job.choices.forEach((_, i) => this.#events.send(chunkObject(this.#head, i, 'role', this.#tokenizer, false)));
+    try {
+      await sample();
+    } finally {
+      this.#events.stopHeartbeat();
+    }
+    for (const { choice, piece, at } of this.#waiting) this.#events.send(chunkObject(this.#head, choice, piece, this.#tokenizer, true, job.choices[choice]!.top?.slice(at)));
+    if (this.#chat.includeUsage) this.#events.send(usageChunk(this.#head, job));
+    this.#events.end();
+  }
 }
 
 /** Server-sent events; a comment now and then keeps the connection open while the request waits. Who reads nothing for two of them is cut off. */

@@ -82,18 +82,14 @@ export function parseChatRequest(json: string): ChatRequest {
     throw new ApiError(400, 'max_tokens and max_completion_tokens differ. Give one of them.', { param: 'max_completion_tokens' });
   }
   const topLogprobs = r.top_logprobs ?? 0;
-  const temperature = r.temperature ?? 1;
   if (topLogprobs > 0 && r.logprobs !== true) throw new ApiError(400, 'top_logprobs needs logprobs: true.', { param: 'top_logprobs' });
-  if (topLogprobs > 1 || (topLogprobs === 1 && temperature > 0)) {
-    throw new ApiError(400, `top_logprobs: ${topLogprobs} is not served: the generator gives the chosen token's log-probability only. Use logprobs: true with top_logprobs: 0, or 1 with temperature: 0.`, { param: 'top_logprobs' });
-  }
   return {
     model: r.model,
     messages: r.messages,
     stream: r.stream ?? false,
     includeUsage: r.stream_options?.include_usage ?? false,
     maxTokens: r.max_completion_tokens ?? r.max_tokens ?? undefined,
-    temperature,
+    temperature: r.temperature ?? 1,
     topP: r.top_p ?? 1,
     topK: Math.max(0, r.top_k ?? 0),
     minP: r.min_p ?? 0,

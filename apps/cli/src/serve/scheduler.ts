@@ -8,12 +8,14 @@ export interface Job {
   /** Tokens of the prompt and of all its completions at most. */
   readonly tokens: number;
   readonly choices: readonly Choice[];
+  /** Whether the answer can go out; by default when all choices have finished. */
+  readonly complete?: () => boolean;
   /** Fires when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
 }
 
 export interface SchedulerOptions<J extends Job> {
-  /** Runs a batch until every choice has finished or `signal` fires. */
+  /** Runs a batch until every choice has finished or `signal` fires, and completes its jobs. */
   readonly run: (jobs: readonly J[], signal: AbortSignal) => Promise<void>;
   readonly maxQueue: number;
   /** Completions in one batch. */
@@ -112,7 +114,7 @@ export class Scheduler<J extends Job> {
   /** Ends a batch that nobody waits for, and one whose completions all came to their end early. */
   #stopIfIdle(): void {
     const running = this.#running;
-    if (running?.entries.every(({ job }) => job.signal.aborted || isDone(job)) === true) running.stop.abort();
+    if (running?.entries.every(({ job }) => job.signal.aborted || isSampled(job)) === true) running.stop.abort();
   }
 
   async #wake(): Promise<void> {
@@ -182,4 +184,5 @@ export class Scheduler<J extends Job> {
   }
 }
 
-const isDone = (job: Job): boolean => job.choices.every((choice) => choice.finish !== undefined);
+const isSampled = (job: Job): boolean => job.choices.every((choice) => choice.finish !== undefined);
+const isDone = (job: Job): boolean => isSampled(job) && (job.complete?.() ?? true);
