@@ -1,0 +1,71 @@
+/** @file What is measured beside accuracy, on the base that is shipped: prompts must be laid out as it learnt them. */
+import { openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { clevrPolicy, existenceQuestions } from '@trimpi/datasets';
+import { makeSuiteData, measureSuite, type SuiteReport } from '../src/evaluation/suite.ts';
+import { makeRunData, measureCanonical, PromptWriter, type RunData, WordCodec } from '../src/index.ts';
+import { tinyBase } from '../src/node.ts';
+
+const device = await openDevice();
+const base = tinyBase();
+const tokenizer = await Tokenizer.load(base);
+const model = new VisionLanguageModel(new WebGpuEngine(device), parseConfig(JSON.parse(await requireText(base, 'config.json'))));
+afterAll(() => {
+  model.dispose();
+  device.dispose();
+});
+
+describe('the shipped base', () => {
+  let data: RunData;
+  let report: SuiteReport;
+  const writer = new PromptWriter(model, new WordCodec(tokenizer));
+  beforeAll(async () => {
+    await model.load(await openCheckpoint(base));
+    data = await makeRunData(model, { seed: 77, n: 2, policies: 4, trainPerPolicy: 2, reasonedPerPolicy: 2, testSize: 24 });
+    const suite = await makeSuiteData(model, data, 24);
+    report = await measureSuite({ model, writer, maxNewTokens: 26, check: async () => undefined }, data, suite, true);
+  });
+
+  it('follows policies in context, new ones and changed ones too, and knows none by heart', () => {
+    expect(report.policyInContext.accuracy).toBeGreaterThan(0.65);
+    expect(report.forgetting.otherPolicies.accuracy).toBeGreaterThan(0.6);
+    expect(report.override.all.accuracy).toBeGreaterThan(0.5);
+    expect(report.override.part.accuracy).toBeGreaterThan(0.5);
+    expect(report.accuracy.accuracy).toBeLessThan(0.45);
+    for (const m of [report.policyInContext, report.accuracy, report.override.all]) expect(m.correct.filter(Boolean).length / 24).toBeCloseTo(m.accuracy, 12);
+  });
+
+  it('answers existence questions, and says what the policy says', async () => {
+    expect(report.forgetting.existence.n).toBe(4 * 24);
+    expect(report.forgetting.existence.accuracy).toBeGreaterThan(0.7);
+    expect(report.referral).toBeGreaterThan(6);
+    // Each policy's two reasoned examples show two of its cases.
+    const unseen = data.test.filter(({ example: e }) => !data.train.some(({ example: t }) => t.policyId === e.policyId && t.leaf === e.leaf));
+    expect(unseen.length).toBeGreaterThan(8);
+    expect(report.unseenCells!.n).toBe(unseen.length);
+    expect(report.promptTokensWithPolicy - report.promptTokens).toBe(25);
+  });
+
+  it('existence questions are as many yes as no', () => {
+    const answers = data.test.flatMap(({ example }) => existenceQuestions(example.scene, { seed: `forgetting ${example.id}`, count: 4 }).map((q) => q.answer));
+    expect(answers.filter((a) => a === 'yes')).toHaveLength(answers.length / 2);
+  });
+});
+
+describe('the canonical prose', () => {
+  it('says the same trees, and its tokens are those of the tokenizer', async () => {
+    const compact = clevrPolicy({ seed: 'prose', n: 2, policies: 3, style: 'compact', train: 0, test: 1, width: 128, height: 96, crop: { x: 0, y: 16, width: 128, height: 64 }, scene: { minObjects: 3, maxObjects: 5, minPixels: 40 } });
+    const prose = clevrPolicy({ seed: 'prose', n: 2, policies: 3, style: 'canonical', train: 0, test: 0 });
+    const features = new Float32Array(32 * 160);
+    const found = await measureCanonical(model, tokenizer, compact, { gridThw: [1, 8, 16], features });
+    prose.policies.forEach((p, i) => expect(p.tree).toEqual(compact.policies[i]!.tree));
+    const count = (text: string) => tokenizer.encode(text).length;
+    const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    // 32 cells and the two marks of the image.
+    expect(found.withoutPolicy).toBeCloseTo(34 + mean(prose.policies.map((p) => count(p.query))), 9);
+    expect(found.withPolicy - found.withoutPolicy).toBeCloseTo(mean(prose.policies.map((p) => count(p.text))), 9);
+    expect(1 - found.withoutPolicy / found.withPolicy).toBeGreaterThan(0.8);
+    expect(found.prefillMs!.withPolicy).toBeGreaterThan(0);
+  });
+});
