@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { memoryFiles, openCheckpoint, serializeSafetensors, VisionLanguageModel } from '@trimpi/model';
+import { floatTensor, memoryFiles, openCheckpoint, serializeSafetensors, VisionLanguageModel } from '@trimpi/model';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { alignMerger } from '../src/base/align.ts';
 import { drawScenes, encodePool } from '../src/base/scenes.ts';
-import { measureBase, pretrainText } from '../src/base/text.ts';
+import { measureBase, pretrainText, TINY_BASE_MIX } from '../src/base/text.ts';
 import { makeTiny } from '../src/base/tiny.ts';
 import { WordCodec } from '../src/base/words.ts';
 
@@ -18,6 +18,13 @@ if (from === 'vision') {
   model.initialise(12, (name, shape) => (name.includes('embed_tokens') ? 0.3 : /(o_proj|down_proj)/.test(name) ? 0.02 : 1 / Math.sqrt(shape[1] ?? d)));
   const files = new Map(await model.tensors());
   for (const [k, v] of vision) if (k.startsWith('model.visual.')) files.set(k, v);
+  await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': serializeSafetensors(files) })));
+}
+// A better tower under a decoder that was trained before: its weights take the place of the old ones.
+if (process.env['VISION'] !== undefined) {
+  const tower = await openCheckpoint(memoryFiles({ 'model.safetensors': new Uint8Array(readFileSync(process.env['VISION'])) }));
+  const files = new Map(await model.tensors());
+  for (const [k, v] of files) if (k.startsWith('model.visual.')) files.set(k, floatTensor(await tower.readFloat32(k), v.shape));
   await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': serializeSafetensors(files) })));
 }
 const started = Date.now();
@@ -39,7 +46,7 @@ let lastMeasure = 0;
 const save = async (name: string) => writeFileSync(`${dir}/${name}.safetensors`, serializeSafetensors(await model.tensors()));
 const measuring: Promise<void>[] = [];
 await pretrainText(model, codec, data, {
-  seed: 21, learningRate: Number(process.env['RATE'] ?? 2e-3), batchTokens: 3000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mixTokens: Number(mixText),
+  seed: 21, learningRate: Number(process.env['RATE'] ?? 2e-3), batchTokens: 3000, repeatTokens: Number(repeatText), drillTokens: Number(drillText), mix: TINY_BASE_MIX.slice(Number(process.env['PHASE'] ?? 0)).map((p, _, all) => ({ ...p, tokens: (p.tokens * Number(mixText)) / all.reduce((n, q) => n + q.tokens, 0) })),
   onStep({ phase, step, tokens, losses }) {
     for (const [k, v] of Object.entries(losses)) sums[k] = [(sums[k]?.[0] ?? 0) + v, (sums[k]?.[1] ?? 0) + 1];
     if (step % 20 === 0) {

@@ -1,3 +1,4 @@
+export { pretrain, type PretrainEvent, type PretrainOptions, type PretrainRecipe, type PretrainResult, TINY_BASE_RECIPE } from './base/pretrain.ts';
 export { WordCodec } from './base/words.ts';
 export { type Algorithm, ALGORITHMS, type DataConfig, DEMO_CONFIG, resolveConfig, type RlConfig, type RunConfig, type StageConfig } from './config.ts';
 export { makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreItem } from './data.ts';

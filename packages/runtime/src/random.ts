@@ -22,8 +22,15 @@ export function toUniform(word: number): number {
   return ((word >>> 8) + 0.5) / 16777216;
 }
 
+/** The upper 32 bits of the product of two unsigned words, by halves: every sum stays below 2^33, exact in a double. */
 function mulHigh(a: number, b: number): number {
-  return Number((BigInt(a >>> 0) * BigInt(b >>> 0)) >> 32n);
+  const al = a & 0xffff;
+  const ah = a >>> 16;
+  const bl = b & 0xffff;
+  const bh = b >>> 16;
+  const mid = ah * bl + ((al * bl) >>> 16);
+  const mid2 = al * bh + (mid & 0xffff);
+  return (ah * bh + (mid >>> 16) + (mid2 >>> 16)) >>> 0;
 }
 
 /** A sequence of random numbers that is a function of seed and stream; its position can be saved and set. */

@@ -8,7 +8,7 @@ import { decodeAdvance, type DecodeBuffers, decodeInputs, embed, Graph, type Hos
 import { ModelError } from '../errors.ts';
 import { packBatch, sharedPrefix, type TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
-import { batchInputs, type BatchShape, roundUp, shapeOf, visualInputs } from '../vl/plans.ts';
+import { batchInputs, type BatchShape, shapeOf, visualInputs } from '../vl/plans.ts';
 import { languageHead, textTower } from '../vl/towers.ts';
 
 export interface GenerateOptions extends Partial<SampleAttributes> {

@@ -36,7 +36,7 @@ export async function drawScenes(config: ModelConfig, seed: number, first: numbe
     pixels.set(image.rgb, i * width * height * 3);
     if (i % 50 === 49) {
       onProgress?.(i + 1);
-      await new Promise((r) => setImmediate(r));
+      await new Promise((r) => setTimeout(r, 0));
     }
   }
   const preprocessor = defaultPreprocessorConfig(config);

@@ -18,9 +18,30 @@ export interface TextTraining {
   /** Most tokens of repeated sequences (less when their loss falls below 1) and of lookup drills. */
   readonly repeatTokens: number;
   readonly drillTokens: number;
-  readonly mixTokens: number;
-  readonly onStep?: (info: StepInfo) => void;
+  readonly mix: readonly MixPhase[];
 }
+
+/** A stretch of the mix: shares of its kinds of rows; what is left of one is policies in context. */
+export interface MixPhase {
+  readonly tokens: number;
+  readonly drill: number;
+  readonly exist: number;
+  /** Share of scenes that are only asked of one or two attributes. */
+  readonly short: number;
+  readonly caption: number;
+  /** Weights of policies of depth 1, 2, ... */
+  readonly depths: readonly number[];
+}
+
+/**
+ * What the tiny base is made by. Short questions come first (with questions of four attributes from the start it went on
+ * guessing for over a million tokens), then policies of growing depth.
+ */
+export const TINY_BASE_MIX: readonly MixPhase[] = [
+  { tokens: 700_000, drill: 0.05, exist: 0.65, short: 0.8, caption: 0.01, depths: [0.5, 0.5] },
+  { tokens: 1_300_000, drill: 0.05, exist: 0.4, short: 0.7, caption: 0.01, depths: [0.35, 0.6, 0.05] },
+  { tokens: 3_000_000, drill: 0.04, exist: 0.33, short: 0.5, caption: 0.01, depths: [0.2, 0.4, 0.4] },
+];
 
 export interface StepInfo {
   readonly phase: 'repeat' | 'drill' | 'mix';
@@ -56,7 +77,18 @@ export class PretrainingRows {
     this.#random = new PhiloxStream(seed, 0x7e87);
   }
 
-  row(kind: Kind, depth: number): RowBuilder {
+  /** Where its random numbers stand, and how many rows were made. */
+  get position(): [number, number] {
+    return [this.#random.position, this.#made];
+  }
+
+  set position([random, made]: readonly [number, number]) {
+    this.#random.position = random;
+    this.#made = made;
+  }
+
+  /** A row of a kind; `depth` of policies and drills, `short` as in MixPhase. */
+  row(kind: Kind, depth: number, short = 0.8): RowBuilder {
     const b = new RowBuilder(this.#model.config, this.#codec);
     const r = this.#random;
     const index = this.#made++;
@@ -74,7 +106,7 @@ export class PretrainingRows {
       case 'exist': {
         const i = r.integer(this.#data.scenes.length);
         this.#see(b, i);
-        for (const q of this.#questions(this.#data.scenes[i]!)) b.text(q.question).text(q.answer, 1);
+        for (const q of this.#questions(this.#data.scenes[i]!, short)) b.text(q.question).text(q.answer, 1);
         return b;
       }
       case 'caption': {
@@ -90,10 +122,10 @@ export class PretrainingRows {
     }
   }
 
-  /** Fourteen questions, as many yes as no; most of one or two attributes, as policies of depth two ask them. */
-  #questions(scene: Scene) {
+  /** Fourteen questions, as many yes as no. */
+  #questions(scene: Scene, short: number) {
     const r = this.#random;
-    const most = r.next() < 0.8 ? 2 : 4;
+    const most = r.next() < short ? 2 : 4;
     const all = existenceQuestions(scene, { seed: `exist ${r.word()}`, count: 48 }).filter((q) => Object.keys(q.filter).length <= most);
     return r.shuffle(['yes', 'no'].flatMap((answer) => all.filter((q) => q.answer === answer).slice(0, 7)));
   }
@@ -153,26 +185,75 @@ export function weightedBatch(model: VisionLanguageModel, rows: readonly RowBuil
   return { batch, weights, dLogp: weights.map((w) => -w / total), rowOf: kinds };
 }
 
-/** Trains the text tower on features of a frozen vision tower. */
-export async function pretrainText(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: TextTraining): Promise<{ readonly tokens: number; readonly steps: number }> {
-  const rows = new PretrainingRows(model, codec, data, options.seed);
-  const random = new PhiloxStream(options.seed, 0x3141);
-  model.setTrainable('text');
-  let step = 0;
-  let tokens = 0;
+/** Where a `TextPretrainer` is, as plain JSON; weights and moments are on the device. */
+export interface TextState {
+  readonly phase: StepInfo['phase'];
+  readonly step: number;
+  readonly tokens: number;
+  /** Tokens with which the phase began. */
+  readonly phaseTokens: number;
+  /** Running mean of the loss, by which the first two phases end. */
+  readonly average: number;
+  /** Positions of the two streams of random numbers, and rows made. */
+  readonly streams: readonly [number, number, number];
+}
 
-  const take = async (phase: StepInfo['phase'], pick: () => readonly [Kind, number], rate: number) => {
+/** Trains the text tower on features of a frozen vision tower: repeated sequences, lookup drills, then the mix. */
+export class TextPretrainer {
+  readonly #model: VisionLanguageModel;
+  readonly #options: TextTraining;
+  readonly #rows: PretrainingRows;
+  readonly #random: PhiloxStream;
+  #state: Omit<TextState, 'streams'> = { phase: 'repeat', step: 0, tokens: 0, phaseTokens: 0, average: 5 };
+
+  constructor(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: TextTraining) {
+    this.#model = model;
+    this.#options = options;
+    this.#rows = new PretrainingRows(model, codec, data, options.seed);
+    this.#random = new PhiloxStream(options.seed, 0x3141);
+    model.setTrainable('text');
+  }
+
+  state(): TextState {
+    return { ...this.#state, streams: [this.#random.position, ...this.#rows.position] };
+  }
+
+  restore({ streams: [random, ...rows], ...state }: TextState): void {
+    this.#state = state;
+    this.#random.position = random;
+    this.#rows.position = rows;
+  }
+
+  /** The phase of the next step: a phase ends when its loss is low enough or its tokens are used up. */
+  get phase(): StepInfo['phase'] | 'done' {
+    const { phase, tokens, phaseTokens, average } = this.#state;
+    const used = tokens - phaseTokens;
+    if (phase === 'repeat' && average > 0.6 && used < this.#options.repeatTokens) return 'repeat';
+    if (phase !== 'mix' && !(phase === 'drill' && (average <= 0.06 || used >= this.#options.drillTokens))) return 'drill';
+    return phase === 'mix' && used >= this.#mixTokens ? 'done' : 'mix';
+  }
+
+  async next(): Promise<StepInfo> {
+    const phase = this.phase;
+    if (phase === 'done') throw new Error('the training is done');
+    if (phase !== this.#state.phase) this.#state = { ...this.#state, phase, phaseTokens: this.#state.tokens, average: 3 };
+    const { learningRate, batchTokens } = this.#options;
+    const step = this.#state.step + 1;
+    const done = this.#state.tokens - this.#state.phaseTokens;
+    const warm = Math.min(1, step / 40);
+    const mixSteps = Math.ceil(this.#mixTokens / batchTokens);
+    const rate = warm * (phase === 'mix' ? scheduled(learningRate, Math.floor(done / batchTokens) + 100, mixSteps + 100, 1) : learningRate);
+
     const chosen: { kind: Kind; row: RowBuilder }[] = [];
-    for (let n = 0; n < options.batchTokens; ) {
-      const [kind, depth] = pick();
-      const row = rows.row(kind, depth);
+    for (let n = 0; n < batchTokens; ) {
+      const [kind, depth, short] = this.#pick(phase, done);
+      const row = this.#rows.row(kind, depth, short);
       chosen.push({ kind, row });
       n += row.ids.length;
     }
-    const { batch, weights, dLogp, rowOf } = weightedBatch(model, chosen.map((c) => c.row));
-    const { logp } = await model.accumulate(batch, dLogp);
-    await model.step({ learningRate: rate, beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step: ++step, gradScale: 1 });
-    tokens += batch.tokens;
+    const { batch, weights, dLogp, rowOf } = weightedBatch(this.#model, chosen.map((c) => c.row));
+    const { logp } = await this.#model.accumulate(batch, dLogp);
+    await this.#model.step({ learningRate: rate, beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
     const sums = new Map<string, [number, number]>();
     rowOf.forEach((row, i) => {
       if (weights[i]! < 0.2) return;
@@ -181,31 +262,29 @@ export async function pretrainText(model: VisionLanguageModel, codec: WordCodec,
       sums.set(kind, [s[0] - logp[i]!, s[1] + 1]);
     });
     const losses = Object.fromEntries([...sums].map(([k, [a, n]]) => [k, a / n]));
-    options.onStep?.({ phase, step, tokens, losses });
-    return losses;
-  };
-
-  const warm = () => options.learningRate * Math.min(1, step / 40);
-  let average = 5;
-  for (const end = tokens + options.repeatTokens; tokens < end && average > 0.6; ) average = 0.9 * average + 0.1 * ((await take('repeat', () => ['repeat', 1], warm()))['repeat'] ?? 5);
-  average = 3;
-  for (const end = tokens + options.drillTokens; tokens < end && average > 0.06; ) {
-    average = 0.9 * average + 0.1 * ((await take('drill', () => (random.next() < 0.15 ? ['repeat', 1] : ['drill', 1 + random.integer(3)]), warm()))['drill'] ?? 3);
+    const tokens = this.#state.tokens + batch.tokens;
+    this.#state = { ...this.#state, step, tokens, average: 0.9 * this.#state.average + 0.1 * (losses[phase] ?? 3) };
+    return { phase, step, tokens, losses };
   }
-  const begin = tokens;
-  const mix = (): readonly [Kind, number] => {
+
+  get #mixTokens(): number {
+    return this.#options.mix.reduce((n, p) => n + p.tokens, 0);
+  }
+
+  #pick(phase: StepInfo['phase'], done: number): readonly [Kind, number, number?] {
+    const random = this.#random;
+    if (phase === 'repeat') return ['repeat', 1];
+    if (phase === 'drill') return random.next() < 0.15 ? ['repeat', 1] : ['drill', 1 + random.integer(3)];
+    const { mix } = this.#options;
+    let end = 0;
+    const { drill, exist, short, caption, depths } = mix.find((p) => done < (end += p.tokens)) ?? mix[mix.length - 1]!;
     const u = random.next();
-    if (u < 0.05) return ['drill', 1 + random.integer(3)];
-    if (u < (tokens - begin < 600_000 ? 0.7 : 0.45)) return ['exist', 1];
-    if (u < 0.46) return ['caption', 1];
-    const v = random.next();
-    const done = (tokens - begin) / options.mixTokens;
-    return ['policy', v < 0.35 ? 1 : v < (done < 0.5 ? 1 : 0.95) ? 2 : 3];
-  };
-  const mixSteps = Math.ceil(options.mixTokens / options.batchTokens);
-  for (let i = 1; tokens - begin < options.mixTokens; i++) await take('mix', mix, Math.min(1, step / 40) * scheduled(options.learningRate, i + 100, mixSteps + 100, 1));
-  model.setTrainable();
-  return { tokens, steps: step };
+    if (u < drill) return ['drill', 1 + random.integer(3)];
+    if (u < drill + exist) return ['exist', 1, short];
+    if (u < drill + exist + caption) return ['caption', 1];
+    let v = random.next() * depths.reduce((a, w) => a + w, 0);
+    return ['policy', 1 + depths.findIndex((w, i) => (v -= w) < 0 || i === depths.length - 1)];
+  }
 }
 
 /** How well a base reads: near-miss existence questions, and new policies in context by depth (greedy), on scenes given. */

@@ -3,9 +3,8 @@
  * merged cell whether an object's centre lies in it, and that object's shape, colour, size and material.
  */
 import { COLORS, MATERIALS, SHAPES, SIZES } from '@trimpi/datasets';
-import { type VisionLanguageModel } from '@trimpi/model';
-import { backward, gatherRows, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Tensor } from '@trimpi/runtime';
-import { packVisionInputs, recordVisionTower } from '@trimpi/model';
+import { packVisionInputs, recordVisionTower, type VisionLanguageModel } from '@trimpi/model';
+import { backward, gatherRows, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Plan, type Tensor } from '@trimpi/runtime';
 import type { ScenePool } from './scenes.ts';
 import { scheduled } from './schedule.ts';
 
@@ -17,36 +16,128 @@ const HEADS = [
   ['material', MATERIALS.length],
 ] as const;
 
+/** Cells of an image of the tiny base (see `TINY_BASE_SCENES`): 4 x 8. */
+const CELLS = 32;
+
 export interface VisionTraining {
   readonly steps: number;
+  /** Images of a step. */
   readonly batch: number;
   readonly learningRate: number;
   readonly seed: number;
-  readonly onStep?: (step: number, losses: Record<string, number>) => void;
 }
 
-/** Trains the tower and its merger. Returns the share of held-out objects all of whose four attributes are right. */
-export async function pretrainVision(model: VisionLanguageModel, pool: ScenePool, held: ScenePool, options: VisionTraining): Promise<{ readonly allFour: number; readonly byHead: Record<string, number> }> {
-  const { engine, config } = model;
-  const width = config.vision.outHiddenSize;
-  const heads = new ParameterStore(engine, 'vision-heads', HEADS.map(([name, n]) => ({ name, shape: [n, width] })));
-  heads.setTrainable(true);
-  const random = new PhiloxStream(options.seed, 0x715);
-  for (const [name, n] of HEADS) heads.write(name, Float32Array.from({ length: n * width }, () => (random.normal() * 1) / Math.sqrt(width)));
-  model.setTrainable('vision');
+/** Share of held-out objects all of whose four attributes are right, and of right cells by head. */
+export interface VisionScore {
+  readonly allFour: number;
+  readonly byHead: Readonly<Record<string, number>>;
+}
 
-  const record = (train: boolean) => {
+/** Trains tower and merger under heads of their own. All state besides the stores is `step`: order and flips are functions of the seed. */
+export class VisionPretrainer {
+  step = 0;
+  /** What is trained, with its moments. */
+  readonly stores: readonly ParameterStore[];
+  readonly #model: VisionLanguageModel;
+  readonly #pool: ScenePool;
+  readonly #options: VisionTraining;
+  readonly #heads: ParameterStore;
+  readonly #plans = new Map<boolean, Promise<Plan>>();
+  #epoch: { readonly index: number; readonly order: readonly [number, boolean][] } | undefined;
+
+  constructor(model: VisionLanguageModel, pool: ScenePool, options: VisionTraining) {
+    this.#model = model;
+    this.#pool = pool;
+    this.#options = options;
+    const width = model.config.vision.outHiddenSize;
+    this.#heads = new ParameterStore(model.engine, 'vision-heads', HEADS.map(([name, n]) => ({ name, shape: [n, width] })));
+    this.#heads.setTrainable(true);
+    const random = new PhiloxStream(options.seed, 0x715);
+    for (const [name, n] of HEADS) this.#heads.write(name, Float32Array.from({ length: n * width }, () => random.normal() / Math.sqrt(width)));
+    model.setTrainable('vision');
+    this.stores = [model.vision, this.#heads];
+  }
+
+  get finished(): boolean {
+    return this.step >= this.#options.steps;
+  }
+
+  /** One update; the mean loss of each head. */
+  async next(): Promise<Record<string, number>> {
+    const { batch, learningRate, steps } = this.#options;
+    const step = this.step + 1;
+    const { data, weights, targets } = this.#inputsOf(this.#pool, Array.from({ length: batch }, (_, i) => this.#pick(this.step * batch + i)));
+    const hyper = packHyper({ learningRate: scheduled(learningRate, step, steps, 60), beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
+    const out = await (await this.#plan(true)).run({ ...data, ...weights, hyper }, HEADS.map(([name]) => `logp.${name}`));
+    this.step = step;
+    return Object.fromEntries(HEADS.map(([name]) => {
+      const n = targets[`target.${name}`]!.reduce((a, x) => a + (x >= 0 ? 1 : 0), 0);
+      return [name, -Array.from(out[`logp.${name}`]!).reduce((a, b) => a + b, 0) / Math.max(1, n)];
+    }));
+  }
+
+  /** On scenes that were never trained on; those that do not fill a batch are left out. */
+  async measure(held: ScenePool): Promise<VisionScore> {
+    const { batch } = this.#options;
+    const right: Record<string, number> = Object.fromEntries(HEADS.map(([name]) => [name, 0]));
+    const counted: Record<string, number> = { ...right };
+    let allFour = 0;
+    let objects = 0;
+    const plan = await this.#plan(false);
+    for (let i = 0; i + batch <= held.size; i += batch) {
+      const { data, targets } = this.#inputsOf(held, Array.from({ length: batch }, (_, j): [number, boolean] => [i + j, false]));
+      const out = await plan.run(data, HEADS.map(([name]) => `logits.${name}`));
+      for (let c = 0; c < batch * CELLS; c++) {
+        let all = true;
+        for (const [name, n] of HEADS) {
+          const target = targets[`target.${name}`]![c]!;
+          if (target < 0) continue;
+          const logits = out[`logits.${name}`]!.subarray(c * n, (c + 1) * n);
+          counted[name]!++;
+          if (logits.indexOf(Math.max(...logits)) === target) right[name]!++;
+          else if (name !== 'object') all = false;
+        }
+        if (targets['target.object']![c] === 1) {
+          objects++;
+          if (all) allFour++;
+        }
+      }
+    }
+    return { allFour: allFour / Math.max(1, objects), byHead: Object.fromEntries(HEADS.map(([name]) => [name, right[name]! / Math.max(1, counted[name]!)])) };
+  }
+
+  dispose(): void {
+    for (const plan of this.#plans.values()) void plan.then((p) => p.dispose(), () => undefined);
+    this.#heads.dispose();
+    this.#model.setTrainable();
+  }
+
+  /** Image number `index` of the whole training: every image once an epoch, in an order and mirrored as the seed says. */
+  #pick(index: number): [number, boolean] {
+    const { size } = this.#pool;
+    const epoch = Math.floor(index / size);
+    if (this.#epoch?.index !== epoch) {
+      const random = new PhiloxStream(this.#options.seed, 0x10000 + epoch);
+      this.#epoch = { index: epoch, order: random.shuffle(Array.from({ length: size }, (_, i): [number, boolean] => [i, random.next() < 0.5])) };
+    }
+    return this.#epoch.order[index % size]!;
+  }
+
+  #plan(train: boolean): Promise<Plan> {
+    let plan = this.#plans.get(train);
+    if (plan === undefined) this.#plans.set(train, (plan = this.#model.engine.compile(this.#record(train))));
+    return plan;
+  }
+
+  #record(train: boolean): Graph {
     const g = new Graph();
-    const merge = config.vision.spatialMergeSize ** 2;
-    const cells = options.batch * 32;
-    const features = recordVisionTower(model, g, cells * merge);
-    // Targets are given in the order in which the tower puts cells out.
-    const index = g.input('rows', [cells], 'i32');
-    const inverse = g.input('inverse', [cells], 'i32');
-    const rows = gatherRows(features, index, inverse);
+    const cells = this.#options.batch * CELLS;
+    const features = recordVisionTower(this.#model, g, cells * this.#model.config.vision.spatialMergeSize ** 2);
+    // Targets are given in raster order; the tower puts cells out in the order of its windows.
+    const rows = gatherRows(features, g.input('rows', [cells], 'i32'), g.input('inverse', [cells], 'i32'));
     const seeds: [Tensor, Tensor][] = [];
     for (const [name] of HEADS) {
-      const logits = matmul(rows, heads.tensor(g, name), { transposeB: true });
+      const logits = matmul(rows, this.#heads.tensor(g, name), { transposeB: true });
       g.output(`logits.${name}`, logits);
       const { logp } = logSoftmax(logits, g.input(`target.${name}`, [cells], 'i32'));
       g.output(`logp.${name}`, logp);
@@ -55,23 +146,20 @@ export async function pretrainVision(model: VisionLanguageModel, pool: ScenePool
     if (train) {
       backward(g, seeds);
       const hyper = g.input('hyper', [HYPER_LENGTH]);
-      g.output('norm2', model.vision.recordAdamW(g, hyper));
-      heads.recordAdamW(g, hyper);
+      for (const store of this.stores) store.recordAdamW(g, hyper);
     }
     return g;
-  };
-  const trainPlan = await engine.compile(record(true));
-  const evalPlan = await engine.compile(record(false));
+  }
 
-  const inputsOf = (source: ScenePool, picks: readonly [number, boolean][]) => {
+  #inputsOf(source: ScenePool, picks: readonly (readonly [number, boolean])[]) {
     const items = picks.map(([i, flip]) => source.get(i, flip));
-    const { inputs, rowOfCell } = packVisionInputs(config, items.map((s) => s.image));
-    const cells = items.length * 32;
+    const { inputs, rowOfCell } = packVisionInputs(this.#model.config, items.map((s) => s.image));
+    const cells = items.length * CELLS;
     const targets: Record<string, Int32Array> = Object.fromEntries(HEADS.map(([name]) => [`target.${name}`, new Int32Array(cells).fill(-1)]));
     let objects = 0;
     items.forEach(({ scene, cells: own }, s) => {
       own.forEach((object, c) => {
-        const at = s * 32 + c;
+        const at = s * CELLS + c;
         targets['target.object']![at] = object < 0 ? 0 : 1;
         if (object < 0) return;
         objects++;
@@ -88,52 +176,5 @@ export async function pretrainVision(model: VisionLanguageModel, pool: ScenePool
     const inverse = new Int32Array(cells);
     rowOfCell.forEach((row, cell) => (inverse[row] = cell));
     return { data: { ...inputs, rows: rowOfCell, inverse, ...targets }, weights, targets };
-  };
-
-  let order: [number, boolean][] = [];
-  for (let step = 1; step <= options.steps; step++) {
-    while (order.length < options.batch) {
-      order = [...order, ...random.shuffle(Array.from({ length: pool.size }, (_, i): [number, boolean] => [i, random.next() < 0.5]))];
-    }
-    const { data, weights, targets } = inputsOf(pool, order.splice(0, options.batch));
-    const hyper = packHyper({ learningRate: scheduled(options.learningRate, step, options.steps, 60), beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
-    const out = await trainPlan.run({ ...data, ...weights, hyper }, HEADS.map(([name]) => `logp.${name}`));
-    if (options.onStep !== undefined) {
-      options.onStep(step, Object.fromEntries(HEADS.map(([name]) => {
-        const t = targets[`target.${name}`]!;
-        const n = t.reduce((a, x) => a + (x >= 0 ? 1 : 0), 0);
-        return [name, -Array.from(out[`logp.${name}`]!).reduce((a, b) => a + b, 0) / Math.max(1, n)];
-      })));
-    }
   }
-
-  const right: Record<string, number> = Object.fromEntries(HEADS.map(([name]) => [name, 0]));
-  const counted: Record<string, number> = { ...right };
-  let allFour = 0;
-  let objects = 0;
-  for (let i = 0; i + options.batch <= held.size; i += options.batch) {
-    const { data, targets } = inputsOf(held, Array.from({ length: options.batch }, (_, j): [number, boolean] => [i + j, false]));
-    const out = await evalPlan.run(data, HEADS.map(([name]) => `logits.${name}`));
-    for (let c = 0; c < options.batch * 32; c++) {
-      let all = true;
-      for (const [name, n] of HEADS) {
-        const target = targets[`target.${name}`]![c]!;
-        if (target < 0) continue;
-        const logits = out[`logits.${name}`]!.subarray(c * n, (c + 1) * n);
-        const best = logits.indexOf(Math.max(...logits));
-        counted[name]!++;
-        if (best === target) right[name]!++;
-        else if (name !== 'object') all = false;
-      }
-      if (targets['target.object']![c] === 1) {
-        objects++;
-        if (all) allFour++;
-      }
-    }
-  }
-  trainPlan.dispose();
-  evalPlan.dispose();
-  heads.dispose();
-  model.setTrainable();
-  return { allFour: allFour / Math.max(1, objects), byHead: Object.fromEntries(HEADS.map(([name]) => [name, right[name]! / Math.max(1, counted[name]!)])) };
 }

@@ -1,0 +1,196 @@
+/**
+ * @file The tiny base from nothing, as one run that can be stopped and gone on with: the vision tower learns to see, the
+ * decoder to bind and to look up, the merger is turned towards the words, and the mix teaches the rest
+ * (docs/results/tiny-base.md). The checkpoint holds everything, so a resumed run ends with the same bits.
+ */
+import { bytesSource, floatTensor, fromFloat32, publishedKey, SafetensorsFile, serializeSafetensors, type TensorData, VisionLanguageModel } from '@trimpi/model';
+import type { Engine, ParameterStore } from '@trimpi/runtime';
+import { PipelineError } from '../errors.ts';
+import { checkedStorage, type RunStorage } from '../storage.ts';
+import { alignMerger } from './align.ts';
+import { drawScenes, encodePool, type ScenePool } from './scenes.ts';
+import { measureBase, type MixPhase, type PretrainingScenes, TextPretrainer, type TextState, TINY_BASE_MIX } from './text.ts';
+import { makeTiny } from './tiny.ts';
+import { VisionPretrainer, type VisionScore } from './vision.ts';
+import { WordCodec } from './words.ts';
+
+export interface PretrainRecipe {
+  readonly seed: number;
+  readonly vision: { readonly scenes: number; readonly steps: number; readonly batch: number; readonly learningRate: number };
+  readonly text: { readonly scenes: number; readonly learningRate: number; readonly batchTokens: number; readonly repeatTokens: number; readonly drillTokens: number; readonly mix: readonly MixPhase[] };
+  /** Scenes never trained on, and policies of each depth, by which the base is measured. */
+  readonly measure: { readonly scenes: number; readonly policies: number; readonly depths: readonly number[] };
+}
+
+/** About 3.5 hours on two CPU cores with lavapipe when nothing else runs. */
+export const TINY_BASE_RECIPE: PretrainRecipe = {
+  seed: 20261121,
+  vision: { scenes: 15_000, steps: 3_000, batch: 32, learningRate: 2e-3 },
+  text: { scenes: 6_000, learningRate: 2e-3, batchTokens: 3_000, repeatTokens: 700_000, drillTokens: 500_000, mix: TINY_BASE_MIX },
+  measure: { scenes: 320, policies: 192, depths: [1, 2, 3] },
+};
+
+export type PretrainEvent =
+  | { readonly kind: 'drawn'; readonly scenes: number; readonly of: number }
+  | { readonly kind: 'step'; readonly stage: 'vision' | 'repeat' | 'drill' | 'mix'; readonly step: number; /** Share of the stage's budget that is used. */ readonly done: number; readonly losses: Readonly<Record<string, number>> }
+  | { readonly kind: 'vision'; readonly score: VisionScore }
+  /** Share of the variance of the word sums that the turned merger explains. */
+  | { readonly kind: 'aligned'; readonly explained: number }
+  | { readonly kind: 'measured'; readonly scores: Readonly<Record<string, number>> };
+
+export interface PretrainOptions {
+  readonly engine: Engine;
+  readonly storage: RunStorage;
+  readonly recipe?: PretrainRecipe;
+  /** Stops after the step that runs, with a checkpoint. */
+  readonly signal?: AbortSignal;
+  /** Steps between checkpoints. Default 100. */
+  readonly checkpointEvery?: number;
+  readonly onEvent?: (event: PretrainEvent) => void;
+}
+
+/** What the finished base reaches, and where its files are (`model.safetensors`, `config.json`, tokenizer, in the storage). */
+export interface PretrainResult {
+  readonly vision: VisionScore;
+  /** Existence questions and policies in context, see `measureBase`. */
+  readonly scores: Readonly<Record<string, number>>;
+}
+
+const CHECKPOINT = 'pretrain.safetensors';
+const RESULT = 'pretrain.json';
+
+/** What a checkpoint says besides its tensors. */
+interface Header {
+  readonly format: 1;
+  readonly recipe: PretrainRecipe;
+  readonly stage: 'vision' | 'text';
+  readonly visionStep: number;
+  readonly vision?: VisionScore;
+  readonly text?: TextState;
+  readonly aligned: boolean;
+}
+
+/**
+ * Trains the base, going on from the checkpoint of the storage when there is one. Undefined when it was stopped.
+ * @throws PipelineError `invalid-checkpoint` for one of another recipe, `storage`; RuntimeError of the device.
+ */
+export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
+  const storage = checkedStorage(given);
+  const tiny = makeTiny();
+  const model = new VisionLanguageModel(engine, tiny.config);
+  try {
+    const d = tiny.config.hiddenSize;
+    // Embeddings wide, projections at unit gain, and those into the residual stream small: from the default, binding is not learnt.
+    model.initialise(recipe.seed, (name, shape) =>
+      name.startsWith('model.visual.') ? 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1)) : name.includes('embed_tokens') ? 0.3 : /(o_proj|down_proj)/.test(name) ? 0.02 : 1 / Math.sqrt(shape[1] ?? d),
+    );
+    const saved = await readCheckpoint(storage, recipe);
+    let header: Header = saved?.header ?? { format: 1, recipe, stage: 'vision', visionStep: 0, aligned: false };
+    const save = async (stores: readonly ParameterStore[]) => storage.write(CHECKPOINT, await packCheckpoint(header, model, stores));
+    const draw = (first: number, count: number): Promise<ScenePool> => drawScenes(tiny.config, recipe.seed, first, count, (n) => n % 500 === 0 && onEvent?.({ kind: 'drawn', scenes: n, of: count }));
+    const held = await draw(1_000_000, recipe.measure.scenes);
+    for (const store of [model.text, model.vision]) restore(saved?.tensors, store, 'values');
+
+    if (header.stage === 'vision') {
+      const trainer = new VisionPretrainer(model, await draw(0, recipe.vision.scenes), { ...recipe.vision, seed: recipe.seed });
+      try {
+        trainer.step = header.visionStep;
+        for (const store of trainer.stores) for (const part of ['values', 'm', 'v'] as const) restore(saved?.tensors, store, part);
+        while (!trainer.finished) {
+          const losses = await trainer.next();
+          onEvent?.({ kind: 'step', stage: 'vision', step: trainer.step, done: trainer.step / recipe.vision.steps, losses });
+          header = { ...header, visionStep: trainer.step };
+          if (signal?.aborted === true || trainer.step % checkpointEvery === 0) await save(trainer.stores);
+          if (signal?.aborted === true) return undefined;
+        }
+        const score = await trainer.measure(held);
+        onEvent?.({ kind: 'vision', score });
+        header = { ...header, stage: 'text', vision: score };
+      } finally {
+        trainer.dispose();
+      }
+      await save([]);
+    }
+
+    const codec = new WordCodec(tiny.tokenizer);
+    const pool = await draw(0, recipe.text.scenes);
+    const dataOf = async (p: ScenePool): Promise<PretrainingScenes> => ({ scenes: p.scenes, cells: Array.from({ length: p.size }, (_, i) => p.get(i).cells), features: await encodePool(model, p) });
+    let data = await dataOf(pool);
+    const text = { ...recipe.text, seed: recipe.seed };
+    const budget = { repeat: text.repeatTokens, drill: text.drillTokens, mix: text.mix.reduce((n, p) => n + p.tokens, 0) };
+    let trainer = new TextPretrainer(model, codec, data, text);
+    for (const part of ['m', 'v'] as const) restore(header.text === undefined ? undefined : saved?.tensors, model.text, part);
+    if (header.text !== undefined) trainer.restore(header.text);
+    for (let phase = trainer.phase; phase !== 'done'; phase = trainer.phase) {
+      if (phase === 'mix' && !header.aligned) {
+        onEvent?.({ kind: 'aligned', explained: await alignMerger(model, codec, { scenes: data.scenes.slice(0, 1500), cells: data.cells.slice(0, 1500), features: data.features.slice(0, 1500) }) });
+        data = await dataOf(pool);
+        const state = trainer.state();
+        trainer = new TextPretrainer(model, codec, data, text);
+        trainer.restore(state);
+        header = { ...header, aligned: true };
+      }
+      const { step, tokens, losses } = await trainer.next();
+      const state = trainer.state();
+      header = { ...header, text: state };
+      onEvent?.({ kind: 'step', stage: state.phase, step, done: Math.min(1, (tokens - state.phaseTokens) / budget[state.phase]), losses });
+      if (signal?.aborted === true || step % checkpointEvery === 0) await save([model.text]);
+      if (signal?.aborted === true) return undefined;
+    }
+    await save([model.text]);
+    model.setTrainable();
+
+    const scores = await measureBase(model, codec, await dataOf(held), { depths: recipe.measure.depths, perDepth: recipe.measure.policies, seed: recipe.seed });
+    onEvent?.({ kind: 'measured', scores });
+    const result: PretrainResult = { vision: header.vision!, scores };
+    for (const [name, content] of Object.entries(tiny.files)) await storage.write(name, `${content}\n`);
+    await storage.write('model.safetensors', await packBase(model));
+    await storage.write(RESULT, `${JSON.stringify({ recipe, ...result }, null, 2)}\n`);
+    return result;
+  } finally {
+    model.dispose();
+  }
+}
+
+/** The base as it is shipped: float16 in the published key layout. */
+export async function packBase(model: VisionLanguageModel): Promise<Uint8Array> {
+  const tensors = new Map<string, TensorData>();
+  for (const [name, { shape, data }] of await model.tensors()) {
+    tensors.set(publishedKey(name, model.config.modelType), { dtype: 'F16', shape, data: fromFloat32(new Float32Array(data.slice().buffer), 'F16') });
+  }
+  return serializeSafetensors(tensors);
+}
+
+async function packCheckpoint(header: Header, model: VisionLanguageModel, training: readonly ParameterStore[]): Promise<Uint8Array> {
+  const tensors = new Map<string, TensorData>();
+  const add = async (store: ParameterStore, part: 'values' | 'm' | 'v') => {
+    const values = Float32Array.from(await store.storage(part).read());
+    tensors.set(`${store.values.name}/${part}`, floatTensor(values, [values.length]));
+  };
+  for (const store of new Set([model.text, model.vision, ...training])) await add(store, 'values');
+  for (const store of training) for (const part of ['m', 'v'] as const) await add(store, part);
+  return serializeSafetensors(tensors, { format: 'pt', state: JSON.stringify(header) });
+}
+
+async function readCheckpoint(storage: RunStorage, recipe: PretrainRecipe): Promise<{ header: Header; tensors: Map<string, Float32Array> } | undefined> {
+  const bytes = await storage.read(CHECKPOINT);
+  if (bytes === null) return undefined;
+  const file = `${storage.name}/${CHECKPOINT}`;
+  try {
+    const safetensors = await SafetensorsFile.open(bytesSource(bytes, file));
+    const header = JSON.parse(safetensors.metadata['state'] ?? 'null') as Header | null;
+    if (header?.format !== 1) throw new Error('it is none of a pretraining');
+    if (JSON.stringify(header.recipe) !== JSON.stringify(recipe)) throw new Error('it was made with another recipe');
+    const tensors = new Map<string, Float32Array>();
+    for (const name of safetensors.tensors.keys()) tensors.set(name, await safetensors.readFloat32(name));
+    return { header, tensors };
+  } catch (cause) {
+    throw new PipelineError('invalid-checkpoint', file, `cannot be gone on with (${cause instanceof Error ? cause.message : String(cause)}).`, 'Use the recipe it was made with, or another folder.', { cause });
+  }
+}
+
+/** Puts back one part of a store; without a checkpoint it stays as it is. */
+function restore(tensors: ReadonlyMap<string, Float32Array> | undefined, store: ParameterStore, part: 'values' | 'm' | 'v'): void {
+  const values = tensors?.get(`${store.values.name}/${part}`);
+  if (values !== undefined) store.storage(part).write(values);
+}
