@@ -76,6 +76,12 @@ async function writeApi() {
   await app.generateOutputs(project);
 }
 
+/** Pages of figures, under their own titles. */
+function resultPages() {
+  const pages = [...readdirSync(join(ROOT, 'docs/results')).filter((name) => name.endsWith('.md')).toSorted().map((name) => `results/${name}`), 'benchmarks.md'].filter((name) => existsSync(join(ROOT, 'docs', name)));
+  return pages.map((name) => item(/^# (.+)$/m.exec(readFileSync(join(ROOT, 'docs', name), 'utf8'))?.[1] ?? name, `/${name.replace(/\.md$/, '')}`));
+}
+
 function item(text, link) {
   return { text, link };
 }
@@ -93,7 +99,7 @@ function writeConfig() {
       sidebar: [
         { text: 'Use it', items: [item('What it is', '/'), item('Quick start', '/quick-start'), item('Your own policy', '/own-policy'), item('The command line', '/apps/cli'), item('The page', '/apps/web')] },
         { text: 'How it works', items: [item('The method', '/method'), item('The arithmetic', '/rollout'), item('Architecture', '/architecture'), item('Kernels', '/kernels')] },
-        { text: 'What came of it', items: [item('Results', '/results'), item('The tiny base', '/results/tiny-base'), ...(existsSync(join(ROOT, 'docs/benchmarks.md')) ? [item('Benchmarks', '/benchmarks')] : [])] },
+        { text: 'What came of it', items: [item('Results', '/results'), ...resultPages()] },
         { text: 'Packages', items: packages.map((name) => item(`@trimpi/${name}`, `/packages/${name}`)) },
         { text: 'Add', items: [item('A kernel', '/adding/kernel'), item('A model', '/adding/model'), item('An objective', '/adding/objective'), item('A dataset', '/adding/dataset'), item('Contributing', '/contributing')] },
       ],

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { packBatch, Processor } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
+import fc from 'fast-check';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openModel } from '../src/model/load.ts';
@@ -255,6 +256,28 @@ describe('a wrong or hostile request gets an error that says what is wrong, and 
     expect((await post(hello)).status).toBe(200);
     expect(await (await fetch(server.url.replace('/v1', '/health'))).json()).toMatchObject({ status: 'ok', running: 0, waiting: 0 });
     expect(log.filter((line) => line.startsWith('error'))).toEqual([]);
+  });
+});
+
+describe('noise', () => {
+  it('200 requests of bytes that a client might send by mistake or malice leave the server as it was', async () => {
+    const { hostname, port } = new URL(server.url);
+    const line = fc.oneof(fc.constantFrom('GET', 'POST', 'OPTIONS', 'PRI', 'get', ''), fc.string({ maxLength: 6 })).chain((method) => fc.tuple(fc.constant(method), fc.oneof(fc.constantFrom('/', '/health', '/v1/models', '/v1/models/%', '/v1/chat/completions', '*', '//', '/v1/../..', 'http://x/'), fc.webPath(), fc.string({ maxLength: 40 })), fc.constantFrom('HTTP/1.1', 'HTTP/1.0', 'HTTP/2.0', ''))).map((parts) => parts.join(' '));
+    const header = fc.oneof(fc.constantFrom('host: localhost', 'host: x', `authorization: Bearer ${KEY}`, 'content-type: application/json', 'content-length: 10', 'content-length: -1', 'content-length: 99999999999999999999', 'transfer-encoding: chunked', 'transfer-encoding: gzip, chunked', 'expect: 100-continue', 'connection: upgrade', 'upgrade: websocket', 'cookie: '), fc.string({ maxLength: 60 }));
+    const body = fc.oneof(fc.constant('{}'), fc.json(), fc.string(), fc.constant('5\r\n{"a":\r\n0\r\n\r\n'), fc.constant('ZZ\r\n'));
+    await fc.assert(
+      fc.asyncProperty(line, fc.array(header, { maxLength: 6 }), body, async (first, headers, rest) => {
+        await new Promise<void>((done) => {
+          const socket = connect(Number(port), hostname, () => socket.end(`${first}\r\n${headers.join('\r\n')}\r\n\r\n${rest}`));
+          socket.on('error', () => undefined);
+          socket.on('data', () => undefined);
+          socket.on('close', () => done());
+        });
+      }),
+      { numRuns: 200 },
+    );
+    expect((await post(hello)).status).toBe(200);
+    expect(log.filter((entry) => entry.startsWith('error'))).toEqual([]);
   });
 });
 
