@@ -117,6 +117,10 @@ describe('the sampler', () => {
     near(report({ level: 'sequence', max: 1.2 }), sums(weights, rows, 1.2, 1 / 1.2, 3, rows), 6);
     near(report({ level: 'sequence', max: 1.2, min: 0.9 }), sums([0.9, 0.9, 1.2, 1.2, 1.2], rows, 1.2, 0.9, 3, rows), 6);
   });
+  it('counts no weight that stands on its bound', () => {
+    const same = readBatch({ ...input, behaviorLogps: input.oldLogps });
+    for (const level of ['token', 'sequence'] as const) expect(samplerWeightMetrics(same, { level, min: 1, max: 1 })).toMatchObject({ 'rollout_corr/rollout_is_ratio_fraction_high': 0, 'rollout_corr/rollout_is_ratio_fraction_low': 0 });
+  });
   it('not without tokens, or without its log-probabilities', () => {
     expect(samplerWeightMetrics(readBatch({ ...input, behaviorLogps: input.oldLogps, mask: mask.map(() => 0) }), {})).toEqual({});
     expect(offPolicyMetrics(readBatch(input))).toEqual({});
