@@ -60,7 +60,9 @@ describe('RL', () => {
     const { metrics } = await train({ objective: poroGrpo({ beta: 0 }), policyFree: 2, policyAware: 2, onRollouts: (_, r) => seen.push(...r) }, 1);
     expect(seen.map((r) => r.origin)).toEqual(['free', 'free', 'policy', 'policy', 'free', 'free', 'policy', 'policy']);
     expect(metrics[0]!['rewards/low/policy']).toBeGreaterThanOrEqual(0);
-    // On-policy rows have old = behaviour log-probabilities; policy-aware rows do not.
+    // Policy-free rows have old = behaviour log-probabilities (to rounding); policy-aware rows do not.
+    expect(metrics[0]!['sampling/sampling_logp_difference/max']).toBeLessThan(1e-4);
+    expect(Math.abs(metrics[0]!['policy_gap/kl']!)).toBeGreaterThan(1e-3);
     expect(metrics[0]!.trained_tokens).toBeLessThan(2 * (8 + 4 * 6) + 64);
     expect(metrics[0]!.num_tokens).toBe(metrics[0]!.trained_tokens + metrics[0]!.sampled_tokens);
   });
@@ -104,6 +106,8 @@ describe('a step of RL', () => {
     const some = await train({ maskTruncatedCompletions: true, stopIds: Array.from({ length: 6 }, (_, i) => 10 * i) }, 1);
     expect(some.metrics[0]!['completions/clipped_ratio']).toBeGreaterThan(0);
     expect(some.metrics[0]!.trained_tokens).toBeGreaterThan(0);
+    expect(some.metrics[0]!['completions/max_terminated_length']).toBeLessThanOrEqual(6);
+    expect(none.metrics[0]).not.toHaveProperty(['completions/mean_terminated_length']);
     const { metrics } = await train({ overlong: { maxLength: 6, cache: 2 }, stopIds: [64] }, 1);
     expect(metrics[0]!['rewards/overlong/mean']).toBe(-1);
   });

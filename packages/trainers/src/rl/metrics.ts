@@ -1,7 +1,7 @@
 import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
-/** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths, entropy, and how far sampler and trainer agree. */
+/** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths and entropy. */
 export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
   const out: Record<string, number> = { reward: 0, ...metrics, ...sampledRewards };
   for (const [name, values] of Object.entries(rewards)) {
@@ -23,6 +23,12 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
   out['sampling/groups'] = groups;
   out['sampled_rollouts'] = sampledRollouts;
   out['sampled_tokens'] = sampledTokens;
+  const terminated = rollouts.filter((r) => r.completion.finish === 'stop').map((r) => r.completion.tokens.length);
+  if (terminated.length > 0) {
+    out['completions/mean_terminated_length'] = terminated.reduce((a, b) => a + b, 0) / terminated.length;
+    out['completions/min_terminated_length'] = Math.min(...terminated);
+    out['completions/max_terminated_length'] = Math.max(...terminated);
+  }
   const entropies = rollouts.flatMap((r) => Array.from(r.completion.entropies));
   out['entropy'] = entropies.reduce((a, b) => a + b, 0) / Math.max(1, entropies.length);
   return out;
@@ -33,4 +39,20 @@ function weightOf(weights: RewardWeights | undefined, name: string, index: numbe
   // Past its end stands the overlong penalty, which counts once.
   if (Array.isArray(weights)) return (weights as readonly number[])[index] ?? 1;
   return (weights as Readonly<Record<string, number>>)[name] ?? 1;
+}
+
+/**
+ * How far the sampler and the trainer are apart on policy-free tokens (TRL's names): |behaviour - old| of log-probabilities.
+ * More than rounding means that the sampler computes in another precision, or something else.
+ */
+export function samplerDifference(behaviour: Float64Array, old: Float64Array, counts: Uint8Array): Record<string, number> {
+  let [sum, max, n] = [0, 0, 0];
+  counts.forEach((c, i) => {
+    if (c === 0) return;
+    const difference = Math.abs(behaviour[i]! - old[i]!);
+    sum += difference;
+    max = Math.max(max, difference);
+    n++;
+  });
+  return n === 0 ? {} : { 'sampling/sampling_logp_difference/mean': sum / n, 'sampling/sampling_logp_difference/max': max };
 }

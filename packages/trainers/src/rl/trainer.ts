@@ -11,7 +11,7 @@ import { learningRateAt } from '../schedule.ts';
 import { checkState, type Trainer, type TrainerState } from '../state.ts';
 import { Stopwatch } from '../stopwatch.ts';
 import { collect, type Collected } from './collect.ts';
-import { rolloutReport } from './metrics.ts';
+import { rolloutReport, samplerDifference } from './metrics.ts';
 import { type MicroBatch, packRollouts, scoreAll } from './rows.ts';
 import type { RlMetrics, RlOptions, StatefulObjective } from './types.ts';
 
@@ -21,6 +21,8 @@ interface Update {
   readonly loss: (logps: Float64Array, entropy: Float64Array) => LossResult;
   readonly old: { readonly logp: Float64Array; readonly entropy: Float64Array };
   readonly tokens: number;
+  /** How far sampler and trainer are apart. */
+  readonly difference: Readonly<Record<string, number>>;
 }
 
 export class RlTrainer implements Trainer {
@@ -91,7 +93,7 @@ export class RlTrainer implements Trainer {
       for (const update of updates) {
         const { loss, result, gradNorm, applied } = await this.#update(update, first, learningRate, clock, `step ${step}`);
         if (!applied) metrics['skipped_updates']!++;
-        if (first) Object.assign(metrics, result?.metrics, { loss, grad_norm: gradNorm });
+        if (first) Object.assign(metrics, result?.metrics, update.difference, { loss, grad_norm: gradNorm });
         first = false;
       }
     }
@@ -126,19 +128,24 @@ export class RlTrainer implements Trainer {
         used.forEach((i, u) => into.set(from.subarray(batch.offsets[i], batch.offsets[i + 1]), offsets[u]!));
         return into;
       };
+      const behaviour = gather(batch.behaviorLogps!, new Float64Array(tokens));
+      const mask = gather(batch.mask, new Uint8Array(tokens));
+      // Policy-aware completions were sampled from another prompt: their difference is wanted.
+      const free = mask.slice();
+      used.forEach((i, u) => batch.origin[i] === 'policy' && free.fill(0, offsets[u], offsets[u + 1]));
       const common = {
         oldLogps: old.logp,
         ...(reference === undefined ? {} : { refLogps: reference.logp }),
-        behaviorLogps: gather(batch.behaviorLogps!, new Float64Array(tokens)),
+        behaviorLogps: behaviour,
         advantages: Float64Array.from(used, (i) => batch.advantages[i]!),
-        mask: gather(batch.mask, new Uint8Array(tokens)),
+        mask,
         offsets,
         origin: used.map((i) => batch.origin[i]!),
         // Those left out count in the divisors all the same.
         numItemsInBatch: all.reduce((n, i) => n + active(i), 0),
         globalBatchSize: all.length,
       };
-      updates.push({ batches, old, tokens, loss: (logps, entropy) => objective.loss({ ...common, logps, entropy }) });
+      updates.push({ batches, old, tokens, difference: samplerDifference(behaviour, old.logp, free), loss: (logps, entropy) => objective.loss({ ...common, logps, entropy }) });
     }
     return updates;
   }
