@@ -2,8 +2,10 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'nod
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { openCheckpoint, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
+import { encodePng } from '@trimpi/datasets';
+import { openCheckpoint, preprocessImage, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
 import { fileSource, folderFiles, saveAdapter } from '@trimpi/model/node';
+import { DEMO_CONFIG, PromptWriter, runDataset, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { textStream } from '../src/model/answer.ts';
@@ -77,6 +79,30 @@ describe('trimpi generate', () => {
     expect(ran.stderr).toContain(words);
     expect(ran.stderr).not.toMatch(/\n {4}at /);
     expect([ran.code, ran.stdout]).toEqual([code, '']);
+  });
+});
+
+describe("a run's model", () => {
+  it('reads a picture and a question as its run put them, so that what was trained is what is asked', async () => {
+    const base = fileURLToPath(new URL('../../../packages/pipeline/assets/tiny-base', import.meta.url));
+    const dataset = runDataset(DEMO_CONFIG);
+    const { width, height, rgb } = dataset.example('test', 0).images[0]!;
+    const image = { width, height, data: rgb };
+    const processor = await Processor.load(folderFiles(base));
+    const engine = new WebGpuEngine(await openDevice());
+    const model = new VisionLanguageModel(engine, processor.config);
+    const writer = new PromptWriter(model, new WordCodec(processor.tokenizer));
+    const patches = preprocessImage(image, processor.preprocessor);
+    const example = dataset.example('test', 0);
+    const want = writer.prompt({ example, image: patches }, false);
+    const row = processor.process({ messages: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: example.query }] }], images: [image], addGenerationPrompt: true, loss: 'all' });
+    expect([...row.inputIds]).toEqual(Array.from(want.inputIds));
+    expect([...row.positionIds]).toEqual(Array.from(want.positionIds));
+    model.dispose();
+    engine.dispose();
+    writeFileSync(dir.path('scene.png'), encodePng(example.images[0]!));
+    const said = await say('--model', base, '--image', dir.path('scene.png'), '--prompt', example.query);
+    expect(said.promptTokens).toBe(want.inputIds.length);
   });
 });
 

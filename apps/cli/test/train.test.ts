@@ -18,6 +18,7 @@ describe('settings', () => {
   it('--defaults prints a file that reads back as the defaults', async () => {
     const { code, stdout } = await trimpi('train', '--defaults');
     expect(code).toBe(0);
+    expect(stdout).toContain('# questions of a step');
     expect(readTrainSettings(file('defaults.yaml', stdout))).toEqual({ out: 'runs/train', base: 'tiny', config: DEMO_CONFIG });
     expect(readTrainSettings(file('empty.yaml', '# nothing\n')).config).toEqual(DEMO_CONFIG);
   });

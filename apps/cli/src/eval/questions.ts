@@ -53,6 +53,6 @@ function chatPrompt(processor: Processor, parts: readonly Part[], system: string
     ...(system === '' ? [] : [{ role: 'system', content: system }]),
     { role: 'user', content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' as const })) },
   ];
-  const row = processor.process({ messages, images, addGenerationPrompt: true });
+  const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
   return { inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) };
 }

@@ -28,7 +28,7 @@ export async function answer(
   signal: AbortSignal,
 ): Promise<Answer> {
   const { model, processor, adapter, stopIds } = loaded;
-  const row = processor.process({ messages, images, addGenerationPrompt: true });
+  const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
   const decode = (tokens: Int32Array) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true });
   const stream = textStream(onText);
   const started = performance.now();

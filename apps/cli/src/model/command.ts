@@ -24,7 +24,7 @@ export function modelCommands(program: Command): void {
     .requiredOption('--prompt <text>', 'the question; - reads it from standard input')
     .option('--image <file>', 'PNG, JPEG or WebP; may be given several times', collect, [])
     .option('--json', 'one JSON object at the end instead of a stream')
-    .addHelpText('after', examples("trimpi generate --model runs/demo/model --image scene.png --prompt 'According to Policy: L3-Hunoufou, what should be the response for the given image?'", 'trimpi generate --model models/qwen --adapter runs/mine/adapter --image a.jpg --image b.jpg --prompt - < question.txt', 'trimpi generate --model models/qwen --prompt Hello --temperature 0.7 --top-p 0.9 --seed 3 --json'))
+    .addHelpText('after', examples("trimpi generate --model runs/demo/model --image scene.png --prompt 'policy tevi rasi ?'", 'trimpi generate --model models/qwen --adapter runs/mine/adapter --image a.jpg --image b.jpg --prompt - < question.txt', 'trimpi generate --model models/qwen --prompt Hello --temperature 0.7 --top-p 0.9 --seed 3 --json'))
     .action(generateOnce);
 
   sampling(program.command('chat').description('a conversation in the terminal; /image FILE adds a picture to the next message'))

@@ -69,7 +69,7 @@ export class Backend {
       }
       messages.push({ role: role === 'developer' ? 'system' : role, content: typeof content === 'string' ? content : parts });
     }
-    const row = processor.process({ messages, images, addGenerationPrompt: true });
+    const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
     const promptTokens = row.inputIds.length;
     const room = this.contextLength - promptTokens;
     const maxTokens = request.maxTokens ?? Math.min(maxNewTokens, room);

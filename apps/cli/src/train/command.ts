@@ -29,6 +29,23 @@ export interface TrainSettings {
 
 const DEFAULTS = { out: 'runs/train', base: 'tiny', ...DEMO_CONFIG };
 
+/** What the settings are, for those who begin with the defaults. */
+const ABOUT: Readonly<Record<string, string>> = {
+  out: 'folder of the run: checkpoints, adapter, model, report',
+  base: 'tiny, or a folder with a base of the same vocabulary (trimpi pretrain makes one)',
+  seed: 'scenes, policies, sampling and order are a function of it',
+  n: 'depth of the decision trees: 1 to 3',
+  policies: 'how many policies go into one model',
+  trainPerPolicy: 'training scenes of each policy, and how many of them come with reasoning',
+  testSize: 'unseen questions in all',
+  vmCpt: 'continued pre-training on policy, image, question and response; all parameters',
+  sft: 'response without the policy; a LoRA adapter of rank r, merged afterwards',
+  rl: 'reinforcement learning from the weights after SFT',
+  'rl.promptsPerStep': 'questions of a step, and completions of each (PolicyRollout samples half of them with the policy)',
+  arms: `each from the same weights with as many rollouts: ${ALGORITHMS.join(', ')}`,
+  saveSteps: 'steps between two checkpoints',
+};
+
 export function trainCommand(program: Command): void {
   program
     .command('train')
@@ -45,7 +62,7 @@ export function trainCommand(program: Command): void {
 
 async function train(file: string | undefined, { out, seed, resume = false, defaults = false, json = false }: TrainOptions): Promise<void> {
   if (defaults) {
-    process.stdout.write(defaultsAsYaml(DEFAULTS as unknown as Defaults));
+    process.stdout.write(defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT));
     return;
   }
   if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml');

@@ -1,5 +1,5 @@
 /** @file A settings file in YAML or JSON, checked against its defaults; every complaint has file, line and column. */
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, stringify } from 'yaml';
+import { Document, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument, type Scalar, visit } from 'yaml';
 import { UsageError } from '../errors.ts';
 import { nearest } from '../options.ts';
 
@@ -80,7 +80,15 @@ export function parseSettings<T extends Defaults>(text: string, file: string, de
   };
 }
 
-/** All settings with their defaults, as a file to begin with. */
-export function defaultsAsYaml(defaults: Defaults): string {
-  return stringify(defaults, { flowCollectionPadding: true, collectionStyle: 'any' });
+/** All settings with their defaults, as a file to begin with; `about` says what a setting is, by its path. */
+export function defaultsAsYaml(defaults: Defaults, about: Readonly<Record<string, string>>): string {
+  const document = new Document(defaults);
+  visit(document, {
+    Pair(_key, pair, path) {
+      const keys = [...path.filter(isPair), pair].map((p) => String((p.key as Scalar).value));
+      const text = about[keys.join('.')];
+      if (text !== undefined) (pair.key as Scalar).commentBefore = ` ${text}`;
+    },
+  });
+  return document.toString();
 }
