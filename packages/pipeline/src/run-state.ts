@@ -9,8 +9,8 @@ export interface Finished {
   readonly curves: readonly Curve[];
   /** Completions of the examples that the report shows. */
   readonly shown: readonly { readonly text: string; readonly correct: boolean }[];
-  /** Which test questions were answered right, for paired tests. */
-  readonly correct: readonly boolean[];
+  /** Which test questions were answered right, for paired tests (runs of 0.1 did not keep it). */
+  readonly correct?: readonly boolean[];
 }
 
 export interface RunState {

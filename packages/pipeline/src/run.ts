@@ -150,12 +150,12 @@ class Run {
     this.#emit({ type: 'evaluated', stage, title, ...proportion });
     const { seconds, tokens } = result?.trained ?? { seconds: 0, tokens: 0 };
     const correct = outcomes.map((o) => o.correct);
-    const before = stage === 'base' ? undefined : this.#state.finished.find((f) => f.report.name === PREDECESSOR[stage]);
+    const before = stage === 'base' ? undefined : this.#state.finished.find((f) => f.report.name === PREDECESSOR[stage])?.correct;
     const report: StageReport = {
       name: stage, title, ...proportion, policyInPrompt: false, promptTokens, prefillMs, seconds,
       tokensPerSecond: seconds === 0 ? 0 : tokens / seconds,
       branchingError,
-      ...(before === undefined ? {} : { pAgainstBefore: mcnemar(before.correct, correct) }),
+      ...(before === undefined ? {} : { pAgainstBefore: mcnemar(before, correct) }),
       ...(result?.rl === undefined ? {} : { rl: result.rl }),
     };
     const shown = outcomes.slice(0, SHOWN).map((x) => ({ text: x.completion, correct: x.correct }));

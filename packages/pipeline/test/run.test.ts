@@ -117,6 +117,17 @@ describe('a run', () => {
 });
 
 describe('what goes wrong', () => {
+  it('a run of a version that kept no outcomes is gone on with, without a paired test', async () => {
+    const storage = memoryStorage();
+    await expect(start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'grpo' && e.step === 1) throw new Error('killed'); } })).rejects.toThrow('killed');
+    const state = JSON.parse(new TextDecoder().decode(storage.files.get('run.json'))) as { finished: { correct?: boolean[] }[] };
+    for (const f of state.finished) delete f.correct;
+    storage.files.set('run.json', new TextEncoder().encode(JSON.stringify(state)));
+    const report = await start(storage);
+    expect(report.stages.map((s) => s.accuracy)).toEqual((JSON.parse(new TextDecoder().decode(straight.files.get('report.json'))) as RunReport).stages.map((s) => s.accuracy));
+    expect(report.stages.find((s) => s.name === 'grpo')).not.toHaveProperty('pAgainstBefore');
+  });
+
   it('another configuration in the same folder is refused', async () => {
     await expect(start(straight, { config: { ...config, seed: 6 } })).rejects.toMatchObject({ code: 'invalid-option' });
   });

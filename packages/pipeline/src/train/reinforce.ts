@@ -86,10 +86,13 @@ const TIMES = ['generation', 'reward', 'rescoring', 'update', 'outside_gpu'] as 
 /** What RL learnt from, and where its time went. */
 export function rlReport(metrics: readonly Metrics[]): RlReport | undefined {
   if (metrics.length === 0) return undefined;
+  const values = (key: string, of: readonly Metrics[]) => of.flatMap((m) => (typeof m[key] === 'number' ? [{ value: m[key], weight: m['sampled_rollouts'] ?? 1 }] : []));
+  // By rollout: steps of dynamic sampling are of different sizes.
   const mean = (key: string, of: readonly Metrics[] = metrics) => {
-    const values = of.map((m) => m[key]).filter((v): v is number => typeof v === 'number');
-    return values.length === 0 ? undefined : values.reduce((a, b) => a + b, 0) / values.length;
+    const own = values(key, of);
+    return own.length === 0 ? undefined : own.reduce((s, { value, weight }) => s + value * weight, 0) / own.reduce((s, { weight }) => s + weight, 0);
   };
+  const seconds = (key: string) => values(key, metrics).reduce((s, { value }) => s + value, 0);
   const late = metrics.slice(Math.floor((3 * metrics.length) / 4));
   const policy = mean('sampled_rewards/accuracy/policy', late);
   return {
@@ -97,6 +100,6 @@ export function rlReport(metrics: readonly Metrics[]): RlReport | undefined {
     accuracyFree: mean('sampled_rewards/accuracy/free', late) ?? 0,
     ...(policy === undefined ? {} : { accuracyPolicy: policy }),
     rollouts: metrics.reduce((n, m) => n + (m['sampled_rollouts'] ?? 0), 0),
-    time: Object.fromEntries(TIMES.map((name) => [name, (mean(`time/${name}`) ?? 0) / (mean('time/step') ?? 1)])),
+    time: Object.fromEntries(TIMES.map((name) => [name, seconds(`time/${name}`) / Math.max(seconds('time/step'), 1e-9)])),
   };
 }
