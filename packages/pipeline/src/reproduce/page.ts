@@ -57,7 +57,7 @@ function depthSection(n: number, { rows: all, baselines }: ReproduceResults): Ta
 
 function accuracyCells(r: RowSummary): string[] {
   const interval = r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '';
-  return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), r.paper?.[4]?.toFixed(1) ?? '', r.paper?.[6]?.toFixed(1) ?? ''];
+  return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), r.paper?.[4]?.toFixed(2) ?? '', r.paper?.[6]?.toFixed(2) ?? ''];
 }
 
 function measureCells(r: RowSummary): string[] {
