@@ -47,14 +47,41 @@ export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor
     },
   };
   for (const [t, g] of seeds) ctx.give(t, g);
-  for (const node of nodes.reverse()) {
-    const own = node.outputs.map(gradientOf);
-    if (own.every((g) => g === undefined) || !node.inputs.some((t) => needed.has(t.id))) continue;
+  const visit = (node: Node, own: readonly (Tensor | undefined)[]) => {
+    if (own.every((g) => g === undefined) || !node.inputs.some((t) => needed.has(t.id))) return;
     const rule = VJPS[node.op] as Vjp<OpName> | undefined;
     if (rule === undefined) {
       throw new RuntimeError('autograd', node.op, `has no backward rule (inputs ${node.inputs.map(describe).join('; ')}).`, 'Keep it out of the differentiated part of the graph.');
     }
     rule(ctx, node, own);
+  };
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const segment = graph.checkpoints.find((c) => c.end === i + 1 && c.end > c.start);
+    if (segment === undefined) {
+      visit(nodes[i]!, nodes[i]!.outputs.map(gradientOf));
+      continue;
+    }
+    i = segment.start;
+    const stretch = nodes.slice(segment.start, segment.end);
+    if (!stretch.some((n) => n.outputs.some((o) => gradients.has(o.id)))) continue;
+    // The stretch once more; its rules see the repeated results, so the first ones need not be kept.
+    const repeated = new Map<number, Tensor>();
+    const again = stretch.map((node) => {
+      const copy = graph.repeat(node, node.inputs.map((t) => {
+        const r = repeated.get(t.id);
+        return r === undefined ? t : graph.reshape(r, t.shape);
+      }));
+      node.outputs.forEach((o, k) => {
+        repeated.set(o.id, copy.outputs[k]!);
+        if (needed.has(o.id)) needed.add(copy.outputs[k]!.id);
+      });
+      return copy;
+    });
+    stretch.forEach((node, k) => node.outputs.forEach((o, j) => {
+      const g = gradientOf(o);
+      if (g !== undefined) ctx.give(again[k]!.outputs[j]!, g);
+    }));
+    for (const copy of again.reverse()) visit(copy, copy.outputs.map(gradientOf));
   }
   return new Map(wanted.flatMap((t) => {
     const g = gradientOf(t);

@@ -25,6 +25,8 @@ export class Graph {
   readonly nodes: Node[] = [];
   readonly inputs = new Map<string, Tensor>();
   readonly outputs = new Map<string, Tensor>();
+  /** Stretches of nodes whose results are computed again in the backward pass (see `checkpoint`). */
+  readonly checkpoints: { readonly start: number; readonly end: number }[] = [];
   #nextId = 0;
 
   /** A tensor that the caller fills before each run. */
@@ -64,6 +66,25 @@ export class Graph {
   /** Working memory of one operation, to be listed among the targets of `emitInto`. */
   scratch(shape: Shape): Tensor {
     return this.#tensor({ kind: 'intermediate', shape, dtype: 'f32', name: 'scratch' });
+  }
+
+  /**
+   * Records `body` so that of its results only those used outside live until the backward pass, which computes the others
+   * again (activation checkpointing, arXiv 1604.06174). Not to be nested; the body may not write to storage.
+   */
+  checkpoint<T>(body: () => T): T {
+    const start = this.nodes.length;
+    const result = body();
+    const writer = this.nodes.slice(start).find((n) => n.outputs.some((t) => t.kind === 'storage'));
+    if (writer !== undefined) throw new RuntimeError('autograd', writer.op, 'writes to storage inside a checkpoint.', 'Keep it out of the checkpointed part.');
+    this.checkpoints.push({ start, end: this.nodes.length });
+    return result;
+  }
+
+  /** Records a node again on other inputs; its results are new tensors. */
+  repeat(node: Node, inputs: readonly Tensor[]): Node {
+    this.emit(node.op, inputs, node.attributes, node.outputs);
+    return this.nodes[this.nodes.length - 1]!;
   }
 
   /** Marks a tensor to be read after a run under this name. */

@@ -1,6 +1,6 @@
 import {
-  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, gatherRows, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto,
-  packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type Tensor,
+  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto,
+  packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
 
@@ -102,10 +102,55 @@ const decoding: Case = (ctx) => {
   for (const [name, t] of Object.entries(sampled)) ctx.graph.output(name, t as Tensor);
 };
 
+/** A random quantised weight as inputs of the graph: words of random bits, scales, zero points. */
+function quantised(ctx: CaseContext, name: string, rows: number, columns: number, options: { format?: 'nbits' | 'nf4'; bits?: 4 | 8; blockSize?: number; zeros?: boolean } = {}): QuantisedWeight {
+  const { format = 'nbits', bits = 4, blockSize = 32, zeros = false } = options;
+  const blocks = Math.ceil(columns / blockSize);
+  const words = (blocks * blockSize * bits) / 32;
+  return {
+    format, bits, blockSize, rows, columns,
+    data: ctx.integers(`${name}.data`, [rows, words], Array.from({ length: rows * words }, () => ctx.random.word()), 'u32'),
+    scales: ctx.normal(`${name}.scales`, [rows, blocks], bits === 8 ? 0.01 : 0.1),
+    ...(zeros ? { zeros: ctx.normal(`${name}.zeros`, [rows, blocks], 3) } : {}),
+  };
+}
+
+const quantisedCases: [string, Case][] = ([
+  [1, 48, 64, {}], [8, 33, 100, { zeros: true }], [9, 20, 32, {}], [21, 36, 72, { bits: 8 }], [19, 17, 64, { format: 'nf4', blockSize: 64 }], [3, 17, 40, { bits: 8, zeros: true, blockSize: 16 }],
+] as const).map(([m, n, k, options]): [string, Case] => [
+  `matmulQuantised ${m}x${k}x${n} ${JSON.stringify(options)}`,
+  (ctx) => {
+    const x = ctx.normal('x', [m, k]);
+    const bias = { ...ctx.normal('bias', [n]), grad: ctx.target('dbias', [n], () => 0) };
+    const residual = ctx.normal('residual', [m, n]);
+    withGradients(ctx, linear(x, quantised(ctx, 'w', n, k, options), { bias, residual }), { x, residual });
+  },
+]);
+
+/** The head over chunks of a table in storage, plain and quantised, against nothing but its own formula. */
+const headCases: [string, Case][] = ([[7, 12, 150, 64, 1], [3, 8, 33, 64, 0.7], [5, 32, 257, 128, 1.3]] as const).map(([r, k, v, chunk, temperature]): [string, Case] => [
+  `head of ${v} in chunks of ${chunk} at ${temperature}`,
+  (ctx) => {
+    const x = ctx.normal('x', [r, k]);
+    const table = { ...ctx.target('table', [v, k]), grad: ctx.target('dtable', [v, k], () => 0) };
+    const targets = ctx.integers('targets', [r], Array.from({ length: r }, (_, i) => (i === 2 ? -1 : (i * 13) % v)));
+    const { logp, entropy } = headLogProbabilities(x, table, targets, { temperature, chunk });
+    ctx.graph.output('logp', logp);
+    ctx.graph.output('entropy', entropy);
+    ctx.graph.output('dx', backward(ctx.graph, [[logp, ctx.normal('g', [r])], [entropy, ctx.normal('h', [r])]], [x]).get(x)!);
+  },
+]);
+
 /** Every operation, forward and backward, over shapes that are one, prime, multiples and not multiples of the tiles. */
 export const CASES: [string, Case][] = [
   ...matmulCases,
   ...attentionCases,
+  ...quantisedCases,
+  ...headCases,
+  ['embedQuantised in two shards', (ctx) => {
+    const shards = [{ first: 0, table: quantised(ctx, 'low', 5, 40) }, { first: 5, table: quantised(ctx, 'high', 6, 40, { bits: 4 }) }];
+    ctx.graph.output('out', embedQuantised(ctx.integers('ids', [6], [10, 0, -1, 4, 5, 3]), shards));
+  }],
   ['attention with a shared prefix and padding', sharedPrefix],
   ['decoding: cache, state, sampling', decoding],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [

@@ -3,6 +3,7 @@ import { checkShape } from '../errors.ts';
 import { describe, rowsAndColumns, type Tensor } from '../tensor.ts';
 import { dropout, type DropoutOptions } from './dropout.ts';
 import { columnSumInto, matmul, partRows } from './matmul.ts';
+import { isQuantised, matmulQuantised, type Weight } from './quantised.ts';
 
 /**
  * Low-rank factors (Hu et al. 2021) of one projection, or of several that are computed as one (q, k, v; gate, up):
@@ -30,11 +31,14 @@ export function lora(x: Tensor, base: Tensor, factors: LoraFactors): Tensor {
   return x.graph.emit('loraUp', [base, down, b], { rank, ends, scales }, [{ shape: [m, n] }])[0]!;
 }
 
-/** y = x w^T + bias (w [out, in], as in PyTorch), plus low-rank factors where given; a residual is added. */
-export function linear(x: Tensor, w: Tensor, options: { bias?: Tensor; residual?: Tensor; factors?: LoraFactors } = {}): Tensor {
+/** y = x w^T + bias (w [out, in], as in PyTorch; may be quantised), plus low-rank factors where given; a residual is added. */
+export function linear(x: Tensor, w: Weight, options: { bias?: Tensor; residual?: Tensor; factors?: LoraFactors } = {}): Tensor {
   const { factors, ...rest } = options;
-  if (factors?.magnitude !== undefined) return dora(x, w, factors, factors.magnitude, rest);
-  const y = matmul(x, w, { ...rest, transposeB: true });
+  if (factors?.magnitude !== undefined) {
+    checkShape(!isQuantised(w), 'linear', 'DoRA needs the lengths of the rows of a weight, which a quantised one does not have ready.', 'Use LoRA or rsLoRA on quantised weights.');
+    return dora(x, w, factors, factors.magnitude, rest);
+  }
+  const y = isQuantised(w) ? matmulQuantised(x, w, rest) : matmul(x, w, { ...rest, transposeB: true });
   return factors === undefined ? y : lora(x, y, factors);
 }
 

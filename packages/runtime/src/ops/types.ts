@@ -15,6 +15,19 @@ export interface OpAttributes {
     readonly residual: boolean;
     readonly accumulate: boolean;
   };
+  /**
+   * y = x W^T (+ bias) (+ residual) with a quantised W [N, K], or x W with `transposed` (the way back). Inputs x, data u32,
+   * scales [N, blocks], zeros [N, blocks]?, bias?, residual?; outputs y, scratch (see `ops/quantised.ts`).
+   */
+  matmulQuantised: QuantisedAttributes & { readonly transposed: boolean; readonly bias: boolean; readonly residual: boolean };
+  /** Rows of a quantised table. Inputs ids i32 [T], data, scales, zeros?, before [T, K]?; ids outside [first, first + N) take `before`, or 0. */
+  embedQuantised: QuantisedAttributes & { readonly first: number; readonly before: boolean };
+  /** Running softmax statistics over chunks of the vocabulary. Inputs logits [R, C], targets i32 [R], before [R, 4]?; output [R, 4]: maximum, sum of exp, sum of exp * z, target's z. */
+  softmaxChunk: { readonly temperature: number; readonly first: number; readonly before: boolean };
+  /** Input statistics [R, 4]; outputs logp, entropy, lse [R]. Inputs: statistics, targets. */
+  softmaxFinish: Record<never, never>;
+  /** As logSoftmaxBackward for columns [first, first + C) of the vocabulary. Inputs logits, targets, lse, entropy, dLogp, dEntropy?. */
+  softmaxChunkBackward: { readonly temperature: number; readonly first: number };
   /** out[n] += sum over rows of x. Input: x [M, N]; outputs: target [N], scratch. */
   columnSum: { readonly rowsPerPart: number };
   /** y = x * rstd * w; outputs y, rstd [M]. */
@@ -89,6 +102,19 @@ export interface OpAttributes {
   decodeAdvance: DecodeAttributes;
   /** Input state; outputs ids [R], positions [3, R], ranges u32 [R, 6], cacheRows [R], counters u32 [R, 2]. */
   decodeInputs: DecodeAttributes;
+}
+
+export interface QuantisedAttributes {
+  /** `nbits`: w = (q - zero) * scale; `nf4`: w = CODEBOOK[q] * scale (arXiv 2305.14314). */
+  readonly format: 'nbits' | 'nf4';
+  readonly bits: 4 | 8;
+  /** Values along K that share a scale. */
+  readonly blockSize: number;
+  /** N and K of the weight. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Whether zero points are given; without, the middle of the range is zero. */
+  readonly zeros: boolean;
 }
 
 export interface LoraAttributes {

@@ -2,10 +2,12 @@ import type { Vjp } from '../autograd.ts';
 import { attentionVjp } from './attention.ts';
 import { dropoutVjp } from './dropout.ts';
 import { activationVjp, addVjp, swigluVjp } from './elementwise.ts';
+import { softmaxChunkVjp, softmaxFinishVjp } from './head.ts';
 import { logSoftmaxVjp } from './loss.ts';
 import { doraScaleVjp, loraUpVjp } from './lora.ts';
 import { matmulVjp } from './matmul.ts';
 import { headNormVjp, layerNormVjp, rmsNormVjp } from './norm.ts';
+import { matmulQuantisedVjp } from './quantised.ts';
 import { ropeVjp } from './rope.ts';
 import { blendRowsVjp, embedVjp, gatherRowsVjp } from './rows.ts';
 import type { OpName } from './types.ts';
@@ -13,6 +15,9 @@ import type { OpName } from './types.ts';
 /** Backward rules by operation; what is missing cannot be differentiated. */
 export const VJPS: { readonly [K in OpName]?: Vjp<K> } = {
   matmul: matmulVjp,
+  matmulQuantised: matmulQuantisedVjp,
+  softmaxChunk: softmaxChunkVjp,
+  softmaxFinish: softmaxFinishVjp,
   loraUp: loraUpVjp,
   doraScale: doraScaleVjp,
   dropout: dropoutVjp,

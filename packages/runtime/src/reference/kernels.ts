@@ -2,7 +2,8 @@
 import type { Node } from '../graph.ts';
 import { STATE, STATE_WIDTH } from '../ops/decode.ts';
 import { HYPER } from '../ops/optimizer.ts';
-import type { LoraAttributes, OpName } from '../ops/types.ts';
+import { NF4 } from '../ops/nf4.ts';
+import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
@@ -37,6 +38,70 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
         const v = act(activation, alpha * s + (biasData?.[j] ?? 0)) + (residualData?.[i * n + j] ?? 0);
         if (accumulate) out![i * n + j]! += v;
         else out![i * n + j] = v;
+      }
+    }
+  },
+  matmulQuantised(node, inputs, [out]) {
+    const { rows: n, columns: k, transposed, zeros, bias, residual } = node.attributes;
+    const x = inputs[0]!;
+    const w = unpack(node.attributes, inputs[1]!, inputs[2]!, zeros ? inputs[3] : undefined);
+    let next = zeros ? 4 : 3;
+    const biasData = bias ? inputs[next++] : undefined;
+    const residualData = residual ? inputs[next] : undefined;
+    const m = rowsAndColumns(node.outputs[0]!)[0];
+    const [wide, inner] = transposed ? [k, n] : [n, k];
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < wide; j++) {
+        let s = biasData?.[j] ?? 0;
+        for (let q = 0; q < inner; q++) s += x[i * inner + q]! * (transposed ? w[q * k + j]! : w[j * k + q]!);
+        out![i * wide + j] = s + (residualData?.[i * wide + j] ?? 0);
+      }
+    }
+  },
+  embedQuantised(node, inputs, [out]) {
+    const { rows, columns: k, first, zeros, before } = node.attributes;
+    const table = unpack(node.attributes, inputs[1]!, inputs[2]!, zeros ? inputs[3] : undefined);
+    const earlier = before ? inputs[zeros ? 4 : 3] : undefined;
+    inputs[0]!.forEach((id, t) => {
+      const own = id >= first && id < first + rows;
+      for (let c = 0; c < k; c++) out![t * k + c] = own ? table[(id - first) * k + c]! : (earlier?.[t * k + c] ?? 0);
+    });
+  },
+  softmaxChunk(node, [logits, targets, before], [out]) {
+    const { temperature, first } = node.attributes;
+    const [r, c] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < r; i++) {
+      const z = Array.from(logits!.subarray(i * c, (i + 1) * c), (v) => v / temperature);
+      const most = Math.max(before?.[4 * i] ?? -Infinity, ...z);
+      const shift = before === undefined ? 0 : Math.exp(before[4 * i]! - most);
+      let sum = before === undefined ? 0 : before[4 * i + 1]! * shift;
+      let weighted = before === undefined ? 0 : before[4 * i + 2]! * shift;
+      for (const v of z) {
+        sum += Math.exp(v - most);
+        weighted += Math.exp(v - most) * v;
+      }
+      const t = targets![i]! - first;
+      out!.set([most, sum, weighted, t >= 0 && t < c ? z[t]! : (before?.[4 * i + 3] ?? 0)], 4 * i);
+    }
+  },
+  softmaxFinish(_node, [statistics, targets], [logp, entropy, lse]) {
+    for (let i = 0; i < logp!.length; i++) {
+      const [most, sum, weighted, z] = statistics!.subarray(4 * i, 4 * i + 4) as unknown as [number, number, number, number];
+      const l = most + Math.log(sum);
+      lse![i] = l;
+      entropy![i] = l - weighted / sum;
+      logp![i] = targets![i]! < 0 ? 0 : z - l;
+    }
+  },
+  softmaxChunkBackward(node, [logits, targets, lse, entropy, dLogp, dEntropy], [out]) {
+    const { temperature, first } = node.attributes;
+    const [r, c] = rowsAndColumns(node.inputs[0]!);
+    for (let i = 0; i < r; i++) {
+      const g = targets![i]! < 0 ? 0 : dLogp![i]!;
+      for (let j = 0; j < c; j++) {
+        const lp = logits![i * c + j]! / temperature - lse![i]!;
+        const p = Math.exp(lp);
+        out![i * c + j] = (g * ((first + j === targets![i] ? 1 : 0) - p) - (dEntropy?.[i] ?? 0) * p * (lp + entropy![i]!)) / temperature;
       }
     }
   },
@@ -455,6 +520,22 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     }
   },
 };
+
+/** A quantised weight as numbers [rows, columns]. */
+function unpack({ format, bits, blockSize, rows, columns }: QuantisedAttributes, data: A, scales: A, zeros: A | undefined): A {
+  const blocks = Math.ceil(columns / blockSize);
+  const perWord = 32 / bits;
+  const out = new Float64Array(rows * columns);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < columns; c++) {
+      const block = r * blocks + Math.floor(c / blockSize);
+      const at = r * blocks * blockSize + c;
+      const q = (data[Math.floor(at / perWord)]! >>> (bits * (at % perWord))) & (2 ** bits - 1);
+      out[r * columns + c] = (format === 'nf4' ? NF4[q]! : q - (zeros?.[block] ?? 2 ** (bits - 1))) * scales[block]!;
+    }
+  }
+  return out;
+}
 
 function keysOf(ranges: A, row: number): number[] {
   const keys: number[] = [];

@@ -1,6 +1,7 @@
-/** @file Log-probability, entropy and their gradient from a row of logits; one row a thread, sums of exponentials against the maximum. */
+/** @file Log-probability, entropy and their gradient from a row of logits, whole or in chunks; one row a thread, sums of exponentials against the maximum. */
+import type { Node } from '../../graph.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
-import { launch } from '../launch.ts';
+import { launch, type Launch } from '../launch.ts';
 import type { Kernel } from './context.ts';
 
 export const logSoftmaxKernel: Kernel<'logSoftmax'> = (node) => {
@@ -33,13 +34,65 @@ export const logSoftmaxKernel: Kernel<'logSoftmax'> = (node) => {
   ];
 };
 
-export const logSoftmaxBackwardKernel: Kernel<'logSoftmaxBackward'> = (node) => {
+export const softmaxChunkKernel: Kernel<'softmaxChunk'> = (node) => {
+  const [logits, targets, before] = node.inputs as [Tensor, Tensor, Tensor];
+  const [r, c] = rowsAndColumns(logits);
+  const { temperature, first, before: later } = node.attributes;
+  return [
+    launch({
+      label: 'softmaxChunk',
+      inputs: { logits: [logits, 'f32'], targets: [targets, 'i32'], ...(later ? { before: [before, 'vec4<f32>'] as const } : {}) },
+      outputs: { out: [node.outputs[0]!, 'vec4<f32>'] },
+      uniforms: { r: ['u32', r], c: ['u32', c], first: ['i32', first], inverse: ['f32', 1 / temperature] },
+      workgroupSize: [8],
+      workgroups: [Math.ceil(r / 8)],
+      body: `
+  if (gid.x >= p.r) { return; }
+  let at = gid.x * p.c;
+  let old = ${later ? 'before[gid.x]' : 'vec4<f32>(-3.4e38, 0.0, 0.0, 0.0)'};
+  var m = old.x;
+  for (var i = 0u; i < p.c; i++) { m = max(m, logits[at + i] * p.inverse); }
+  let shift = exp(old.x - m);
+  var s = old.y * shift;
+  var w = old.z * shift;
+  for (var i = 0u; i < p.c; i++) { let z = logits[at + i] * p.inverse; let e = exp(z - m); s += e; w = fma(e, z, w); }
+  let t = targets[gid.x] - p.first;
+  out[gid.x] = vec4<f32>(m, s, w, select(old.w, logits[at + u32(clamp(t, 0, i32(p.c) - 1))] * p.inverse, t >= 0 && t < i32(p.c)));`,
+    }),
+  ];
+};
+
+export const softmaxFinishKernel: Kernel<'softmaxFinish'> = (node) => {
+  const [statistics, targets] = node.inputs as [Tensor, Tensor];
+  const [logp, entropy, lse] = node.outputs as readonly [Tensor, Tensor, Tensor];
+  const [r] = rowsAndColumns(statistics);
+  return [
+    launch({
+      label: 'softmaxFinish',
+      inputs: { statistics: [statistics, 'vec4<f32>'], targets: [targets, 'i32'] },
+      outputs: { logp: [logp, 'f32'], entropy: [entropy, 'f32'], lse: [lse, 'f32'] },
+      uniforms: { r: ['u32', r] },
+      workgroupSize: [8],
+      workgroups: [Math.ceil(r / 8)],
+      body: `
+  if (gid.x >= p.r) { return; }
+  let s = statistics[gid.x];
+  let l = s.x + log(s.y);
+  lse[gid.x] = l;
+  entropy[gid.x] = l - s.z / s.y;
+  logp[gid.x] = select(0.0, s.w - l, targets[gid.x] >= 0);`,
+    }),
+  ];
+};
+
+/** The gradient of a row's log-probability and entropy to its logits, which may be columns `first` and on of a larger row. */
+function logitGradient(node: Node<'logSoftmaxBackward' | 'softmaxChunkBackward'>, first: number): readonly Launch[] {
   const [logits, targets, lse, entropy, dLogp, dEntropy] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | undefined];
   const [r, v] = rowsAndColumns(logits);
   const withEntropy = dEntropy !== undefined;
   return [
     launch({
-      label: withEntropy ? 'logSoftmaxBackward.entropy' : 'logSoftmaxBackward',
+      label: withEntropy ? `${node.op}.entropy` : node.op,
       inputs: {
         logits: [logits, 'f32'],
         targets: [targets, 'i32'],
@@ -48,7 +101,7 @@ export const logSoftmaxBackwardKernel: Kernel<'logSoftmaxBackward'> = (node) => 
         ...(withEntropy ? { entropy: [entropy, 'f32'] as const, dEntropy: [dEntropy, 'f32'] as const } : {}),
       },
       outputs: { out: [node.outputs[0]!, 'f32'] },
-      uniforms: { r: ['u32', r], v: ['u32', v], inverse: ['f32', 1 / node.attributes.temperature] },
+      uniforms: { r: ['u32', r], v: ['u32', v], first: ['i32', first], inverse: ['f32', 1 / node.attributes.temperature] },
       workgroupSize: [64],
       workgroups: [Math.ceil((r * v) / 64)],
       body: `
@@ -58,9 +111,12 @@ export const logSoftmaxBackwardKernel: Kernel<'logSoftmaxBackward'> = (node) => 
   let lp = logits[gid.x] * p.inverse - lse[row];
   let e = exp(lp);
   let g = select(0.0, dLogp[row], t >= 0);
-  var d = -g * e + select(0.0, g, i32(gid.x % p.v) == t);
+  var d = -g * e + select(0.0, g, i32(gid.x % p.v) + p.first == t);
   ${withEntropy ? 'd -= dEntropy[row] * e * (lp + entropy[row]);' : ''}
   out[gid.x] = d * p.inverse;`,
     }),
   ];
-};
+}
+
+export const logSoftmaxBackwardKernel: Kernel<'logSoftmaxBackward'> = (node) => logitGradient(node, 0);
+export const softmaxChunkBackwardKernel: Kernel<'softmaxChunkBackward'> = (node) => logitGradient(node, node.attributes.first);

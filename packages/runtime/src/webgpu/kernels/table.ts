@@ -4,10 +4,11 @@ import type { Kernel } from './context.ts';
 import { decodeAdvanceKernel, decodeInputsKernel, sampleKernel } from './decode.ts';
 import { activationBackwardKernel, activationKernel, addKernel, dropoutKernel, swigluBackwardKernel, swigluKernel } from './elementwise.ts';
 import { doraMagnitudeGradKernel, doraNormKernel, doraScaleKernel, loraUpGradBKernel, loraUpGradDownKernel, loraUpKernel } from './lora.ts';
-import { logSoftmaxBackwardKernel, logSoftmaxKernel } from './loss.ts';
+import { logSoftmaxBackwardKernel, logSoftmaxKernel, softmaxChunkBackwardKernel, softmaxChunkKernel, softmaxFinishKernel } from './loss.ts';
 import { matmulKernel } from './matmul.ts';
 import { headNormBackwardKernel, headNormKernel, layerNormBackwardKernel, layerNormKernel, rmsNormBackwardKernel, rmsNormKernel } from './norm.ts';
 import { adamwKernel } from './optimizer.ts';
+import { embedQuantisedKernel, matmulQuantisedKernel } from './quantised.ts';
 import { columnSumKernel, headNormWeightGradKernel, layerNormWeightGradKernel, rmsNormWeightGradKernel, sumSquaresKernel } from './reduce.ts';
 import { ropeKernel } from './rope.ts';
 import { blendRowsBackwardKernel, blendRowsKernel, embedKernel, embedTableGradKernel, gatherRowsKernel, scatterRowsIntoKernel } from './rows.ts';
@@ -15,6 +16,11 @@ import { blendRowsBackwardKernel, blendRowsKernel, embedKernel, embedTableGradKe
 /** The WebGPU kernel of every operation. */
 export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   matmul: matmulKernel,
+  matmulQuantised: matmulQuantisedKernel,
+  embedQuantised: embedQuantisedKernel,
+  softmaxChunk: softmaxChunkKernel,
+  softmaxFinish: softmaxFinishKernel,
+  softmaxChunkBackward: softmaxChunkBackwardKernel,
   columnSum: columnSumKernel,
   rmsNorm: rmsNormKernel,
   rmsNormBackward: rmsNormBackwardKernel,

@@ -1,0 +1,92 @@
+import type { Vjp, VjpContext } from '../autograd.ts';
+import { checkShape } from '../errors.ts';
+import { describe, rowsAndColumns, type Tensor } from '../tensor.ts';
+import { columnSumInto } from './matmul.ts';
+import type { QuantisedAttributes } from './types.ts';
+
+/**
+ * A frozen matrix [rows, columns] in 4 or 8 bits: blocks along the columns with a scale (and perhaps a zero point) each.
+ * A word holds 8 or 4 values, the first in its lowest bits; rows are padded to whole blocks.
+ */
+export interface QuantisedWeight extends Omit<QuantisedAttributes, 'zeros'> {
+  /** u32 [rows, blocks * blockSize * bits / 32]. */
+  readonly data: Tensor;
+  /** f32 [rows, blocks]. */
+  readonly scales: Tensor;
+  /** f32 [rows, blocks]; none: 8 (4 bits) or 128 (8 bits). */
+  readonly zeros?: Tensor;
+}
+
+export type Weight = Tensor | QuantisedWeight;
+
+export function isQuantised(w: Weight): w is QuantisedWeight {
+  return 'data' in w;
+}
+
+/** Rows [first, first + count) of a weight. */
+export function weightRows(w: Weight, first: number, count: number): Weight {
+  if (!isQuantised(w)) return tensorRows(w, first, count);
+  const blocks = Math.ceil(w.columns / w.blockSize);
+  const cut = (t: Tensor) => tensorRows(t.graph.reshape(t, [w.rows, rowsAndColumns(t)[1] === blocks || t.dtype === 'u32' ? rowsAndColumns(t)[1] : blocks]), first, count);
+  return { ...w, rows: count, data: cut(w.data), scales: cut(w.scales), ...(w.zeros === undefined ? {} : { zeros: cut(w.zeros) }) };
+}
+
+function tensorRows(t: Tensor, first: number, count: number): Tensor {
+  const columns = rowsAndColumns(t)[1];
+  checkShape(t.storage !== undefined, 'weightRows', `${describe(t)} is no view of storage.`, 'Only parameters can be cut into rows.');
+  return t.graph.view(t.storage, (t.offset ?? 0) + first * columns, [count, columns], `${t.name}[${first}..]`, t.grad === undefined ? undefined : tensorRows(t.grad, first, count));
+}
+
+/** From this many rows on a matrix product first unpacks the weight; below, it reads the packed words as it goes. */
+export const UNPACK_FROM_ROWS = 9;
+
+/** x W^T + bias + residual for a quantised W: [M, columns] to [M, rows]. No gradient flows into W. */
+export function matmulQuantised(x: Tensor, w: QuantisedWeight, options: { readonly bias?: Tensor; readonly residual?: Tensor } = {}): Tensor {
+  const [m, k] = rowsAndColumns(x);
+  checkShape(k === w.columns, 'matmulQuantised', `${describe(x)} does not fit a weight of ${w.columns} columns.`, 'Check the weight.');
+  const words = Math.ceil(w.columns / w.blockSize) * w.blockSize * (w.bits / 32);
+  checkShape(rowsAndColumns(w.data)[1] === words, 'matmulQuantised', `${describe(w.data)} is not ${words} words a row.`, 'Pack rows to whole blocks.');
+  const { bias, residual } = options;
+  return emitQuantised(x, w, m, w.rows, false, bias, residual);
+}
+
+function emitQuantised(x: Tensor, w: QuantisedWeight, m: number, n: number, transposed: boolean, bias?: Tensor, residual?: Tensor): Tensor {
+  const { data, scales, zeros, format, bits, blockSize, rows, columns } = w;
+  const inputs = [x, data, scales, ...[zeros, bias, residual].filter((t) => t !== undefined)];
+  const attributes = { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, transposed, bias: bias !== undefined, residual: residual !== undefined };
+  const unpacks = transposed || m >= UNPACK_FROM_ROWS;
+  return x.graph.emit('matmulQuantised', inputs, attributes, [{ shape: [m, n] }, { shape: unpacks ? [rows, columns] : [1], name: 'unpacked' }])[0]!;
+}
+
+export const matmulQuantisedVjp: Vjp<'matmulQuantised'> = (ctx, node, [dy]) => {
+  if (dy === undefined) return;
+  const { zeros, bias, residual, transposed, ...rest } = node.attributes;
+  checkShape(!transposed, 'matmulQuantised', 'is its own way back.', 'Second derivatives are not recorded.');
+  const [x, data, scales] = node.inputs as [Tensor, Tensor, Tensor];
+  let next = 3;
+  const zerosTensor = zeros ? node.inputs[next++]! : undefined;
+  const biasTensor = bias ? node.inputs[next++]! : undefined;
+  const residualTensor = residual ? node.inputs[next]! : undefined;
+  if (biasTensor?.grad !== undefined) columnSumInto(biasTensor.grad, dy);
+  if (residualTensor !== undefined && ctx.needs(residualTensor)) ctx.give(residualTensor, dy);
+  giveThrough(ctx, x, dy, { ...rest, data, scales, ...(zerosTensor === undefined ? {} : { zeros: zerosTensor }) });
+};
+
+/** dx = dy W, with the gradient so far folded in. */
+export function giveThrough(ctx: VjpContext, x: Tensor, dy: Tensor, w: QuantisedWeight): void {
+  if (!ctx.needs(x)) return;
+  const before = ctx.take(x);
+  ctx.give(x, emitQuantised(dy, w, rowsAndColumns(x)[0], w.columns, true, undefined, before));
+}
+
+/** table[ids] of a quantised table cut into shards of rows; a negative id gives zeros. Not differentiable. */
+export function embedQuantised(ids: Tensor, shards: readonly { readonly first: number; readonly table: QuantisedWeight }[]): Tensor {
+  let out: Tensor | undefined;
+  for (const { first, table } of shards) {
+    const { data, scales, zeros, format, bits, blockSize, rows, columns } = table;
+    const inputs = [ids, data, scales, ...(zeros === undefined ? [] : [zeros]), ...(out === undefined ? [] : [out])];
+    out = ids.graph.emit('embedQuantised', inputs, { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, first, before: out !== undefined }, [{ shape: [ids.shape[0] ?? 0, columns] }])[0]!;
+  }
+  checkShape(out !== undefined, 'embedQuantised', 'has no shards.', 'Give at least one.');
+  return out;
+}
