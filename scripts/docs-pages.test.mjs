@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { anchorsOf, linkProblems, linksOf, resolveTarget, sitePath, slug } from './docs-pages.mjs';
+import { anchorsOf, forSite, linkProblems, linksOf, resolveTarget, sitePath, slug } from './docs-pages.mjs';
 
 describe('links of a page', () => {
   it('are found outside of code, with their lines', () => {
@@ -43,4 +43,12 @@ it('headings that come again are numbered', () => {
 
 it('files have their place on the site', () => {
   expect(['docs/adding/kernel.md', 'packages/model/README.md', 'README.md', 'LICENSE', 'packages/runtime/src/ops', 'docs/images/report.png'].map(sitePath)).toEqual(['adding/kernel.md', 'packages/model.md', 'readme.md', 'source/LICENSE.md', 'source/packages/runtime/src/ops/index.md', 'images/report.png']);
+});
+
+it('links of a page lead to where the files land on the site', () => {
+  const used = new Set();
+  const page = 'See [the method](method.md#equation-1-the-task), [`launch`](../packages/runtime/src/webgpu/launch.ts), ![a](images/report.png), [web](https://example.org) and `[no](link.md)`.\n```\n[no](method.md)\n```';
+  expect(forSite('docs/kernels.md', page, used)).toBe('See [the method](./method.md#equation-1-the-task), [`launch`](./source/packages/runtime/src/webgpu/launch.ts.md), ![a](./images/report.png), [web](https://example.org) and `[no](link.md)`.\n```\n[no](method.md)\n```');
+  expect([...used]).toEqual(['docs/method.md', 'packages/runtime/src/webgpu/launch.ts', 'docs/images/report.png']);
+  expect(forSite('packages/model/README.md', '[a](../../docs/adding/model.md)', used)).toBe('[a](../adding/model.md)');
 });

@@ -142,6 +142,35 @@ describe('Scheduler', () => {
   });
 });
 
+describe('pictures in data URLs', () => {
+  const rules = { allowUrls: false, maxBytes: 50_000, timeoutMs: 300, blocked: new BlockList() };
+  const whole = readFileSync(golden('image_93x61.png'));
+
+  it('damaged in any way are decoded or refused by name', async () => {
+    let refused = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(fc.nat(whole.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }), fc.option(fc.nat(whole.length)), fc.constantFrom('png', 'jpeg', 'svg+xml'), async (changes, cut, type) => {
+        const bytes = Buffer.from(whole);
+        for (const [at, value] of changes) bytes[at] = value;
+        try {
+          const image = await requestImage(`data:image/${type};base64,${bytes.subarray(0, cut ?? undefined).toString('base64')}`, 'p', rules, new AbortController().signal);
+          expect(image.data.length).toBe(image.width * image.height * (image.channels ?? 3));
+        } catch (error) {
+          refused++;
+          expect(['ApiError', 'ModelError']).toContain((error as Error).name);
+        }
+      }),
+      { numRuns: 150 },
+    );
+    expect(refused).toBeGreaterThan(50);
+  });
+
+  it('an SVG is no picture here: it could name files and addresses', async () => {
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>`;
+    await expect(requestImage(`data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}`, 'p', rules, new AbortController().signal)).rejects.toThrow(/PNG/);
+  });
+});
+
 describe('pictures from the web', () => {
   let web: Server;
   let base = '';

@@ -24,10 +24,20 @@ export interface ImageRules {
 /** @throws ApiError 400 naming the part; ModelError `invalid-image` for bytes that are no picture. */
 export async function requestImage(url: string, param: string, rules: ImageRules, signal: AbortSignal): Promise<RawImage> {
   const bytes = url.slice(0, 5).toLowerCase() === 'data:' ? dataUrlBytes(url, param) : await fetchBytes(url, param, rules, signal);
-  // sharp reads the header alone here; what it cannot read, decodeImage refuses with its own words.
-  const { width = 0, height = 0 } = await sharp(bytes, { limitInputPixels: false }).metadata().catch(() => ({ width: 0, height: 0 }));
+  const { width, height } = await headerSize(bytes);
   if (width * height > MAX_REQUEST_PIXELS) throw new ApiError(400, `${param}: the picture has ${width} x ${height} pixels, more than ${MAX_REQUEST_PIXELS}. Shrink it.`, { param, code: 'image_too_large' });
   return decodeImage(bytes);
+}
+
+/** PNG, JPEG, WebP. Anything else never reaches the library: an SVG could name files. */
+const SIGNATURES = /^(?:89504e470d0a1a0a|ffd8ff|52494646.{8}57454250)/;
+
+/** The size that the header names, without decoding; 0 x 0 where there is none, which `decodeImage` refuses with its own words. */
+async function headerSize(bytes: Uint8Array): Promise<{ width: number; height: number }> {
+  const none = { width: 0, height: 0 };
+  if (!SIGNATURES.test(Buffer.from(bytes.subarray(0, 12)).toString('hex'))) return none;
+  const { width, height } = await sharp(bytes, { limitInputPixels: false }).metadata().catch(() => none);
+  return { width, height };
 }
 
 function dataUrlBytes(url: string, param: string): Uint8Array {
