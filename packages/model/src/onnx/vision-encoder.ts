@@ -1,0 +1,107 @@
+/** @file A frozen vision encoder in ONNX in the place of our tower. */
+import type { Storage } from '@trimpi/runtime';
+import type { ModelConfig } from '../config.ts';
+import { ModelError } from '../errors.ts';
+import type { GridThw } from '../rope-index.ts';
+import { type BatchImage, cellsOf } from '../vl/batch.ts';
+import { floatsOf, type OnnxModelBytes, type OnnxSessionOptions, openSession, type OrtModule, type OrtSession, type OrtTensor, runSession, toTensor } from './runtime.ts';
+import { onnxVisionInputs } from './vision-inputs.ts';
+
+/** An image as the processor prepares it. */
+export interface PixelImage {
+  readonly gridThw: GridThw;
+  readonly pixelValues: Float32Array;
+}
+
+/** Features on the device: [cells, text width] of all images, in raster order of cells. */
+export interface DeviceFeatures {
+  readonly buffer: GPUBuffer;
+  readonly cells: number;
+  /** Gives the buffer back to ONNX Runtime. */
+  dispose(): void;
+}
+
+const OUTPUTS = ['image_features', 'deepstack_features'] as const;
+
+/** `vision_encoder.onnx` behind the interface of `VisionLanguageModel.encodeImages`. */
+export class OnnxVisionEncoder {
+  readonly config: ModelConfig;
+  readonly #ort: OrtModule;
+  readonly #session: OrtSession;
+  readonly #device: GPUDevice | undefined;
+
+  private constructor(ort: OrtModule, session: OrtSession, config: ModelConfig, device: GPUDevice | undefined) {
+    this.#ort = ort;
+    this.#session = session;
+    this.config = config;
+    this.#device = device;
+  }
+
+  /** @throws ModelError `io` when ONNX Runtime cannot open the file. */
+  static async create(ort: OrtModule, file: OnnxModelBytes, config: ModelConfig, options: OnnxSessionOptions = {}): Promise<OnnxVisionEncoder> {
+    const outputs = config.vision.deepstackVisualIndexes.length > 0 ? OUTPUTS : OUTPUTS.slice(0, 1);
+    return new OnnxVisionEncoder(ort, await openSession(ort, file, options, () => true, outputs), config, options.device);
+  }
+
+  /** For each image its features [cells, text width], those of DeepStack behind them: images of a batch, as our tower encodes them. */
+  async encodeImages(images: readonly PixelImage[]): Promise<(BatchImage & { readonly features: Float32Array })[]> {
+    if (images.length === 0) return [];
+    const outputs = await this.#run(images);
+    const levels: Float32Array[] = [];
+    for (const name of OUTPUTS) {
+      const output = outputs[name];
+      if (output === undefined) continue;
+      levels.push((await floatsOf(output)).slice());
+      output.dispose();
+    }
+    const width = this.config.vision.outHiddenSize;
+    const cells = levels[0]!.length / width;
+    let at = 0;
+    return images.map(({ gridThw }) => {
+      const n = cellsOf(this.config, gridThw) * width;
+      const parts = [levels[0]!.subarray(at, at + n), ...this.config.vision.deepstackVisualIndexes.map((_, k) => levels[1]!.subarray(k * cells * width + at, k * cells * width + at + n))];
+      at += n;
+      const features = new Float32Array(n * parts.length);
+      parts.forEach((part, k) => features.set(part, k * n));
+      return { gridThw, features };
+    });
+  }
+
+  /** Features that never leave the device given to `create`. @throws ModelError `unsupported` without one, or with DeepStack. */
+  async encodeOnDevice(images: readonly PixelImage[]): Promise<DeviceFeatures> {
+    if (this.#device === undefined) throw new ModelError('unsupported', { argument: 'device', value: undefined, message: 'was not given, so features are on the host', remedy: 'Create the encoder with a device, or use encodeImages.' });
+    if (this.config.vision.deepstackVisualIndexes.length > 0) throw new ModelError('unsupported', { argument: 'config', value: this.config.modelType, message: 'has features of several levels', remedy: 'Use encodeImages.' });
+    const output = (await this.#run(images))['image_features']!;
+    return { buffer: output.gpuBuffer as GPUBuffer, cells: output.dims[0]!, dispose: () => output.dispose() };
+  }
+
+  /**
+   * Encodes into storage of an engine on the same device, from element `offset` on: the copy runs on the device, before
+   * whatever is submitted next. A graph reads it as `graph.view(storage, offset, [cells, text width])`. Returns the cells.
+   * @throws ModelError `unsupported` for storage of another device; `invalid-input` when the features do not fit.
+   */
+  async encodeInto(storage: Storage, images: readonly PixelImage[], offset = 0): Promise<number> {
+    const buffer = (storage as Storage & { readonly buffer?: GPUBuffer }).buffer;
+    if (buffer === undefined) throw new ModelError('unsupported', { argument: 'storage', value: storage.name, message: 'is not on a WebGPU device', remedy: 'Use encodeImages with this engine.' });
+    const features = await this.encodeOnDevice(images);
+    try {
+      const length = features.cells * this.config.vision.outHiddenSize;
+      if (offset < 0 || offset + length > storage.length) throw new ModelError('invalid-input', { argument: 'storage', value: storage.length, message: `has no room for ${length} elements at ${offset}`, remedy: 'Create storage for all cells.' });
+      const encoder = this.#device!.createCommandEncoder();
+      encoder.copyBufferToBuffer(features.buffer, 0, buffer, offset * 4, length * 4);
+      this.#device!.queue.submit([encoder.finish()]);
+      return features.cells;
+    } finally {
+      features.dispose();
+    }
+  }
+
+  async #run(images: readonly PixelImage[]): Promise<Readonly<Record<string, OrtTensor>>> {
+    const arrays = onnxVisionInputs(this.config, images);
+    return runSession(this.#session, Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, toTensor(this.#ort, array)])));
+  }
+
+  async dispose(): Promise<void> {
+    await this.#session.release();
+  }
+}
