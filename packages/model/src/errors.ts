@@ -20,6 +20,8 @@ export type ModelErrorCode =
   | 'invalid-image'
   /** An adapter file or a LoRA configuration that does not fit the model. */
   | 'invalid-adapter'
+  /** A plan needs more memory than there is. */
+  | 'does-not-fit'
   /** The caller's `AbortSignal` fired. */
   | 'aborted';
 

@@ -41,3 +41,5 @@ export { type Completion, generate, type GenerateOptions } from './generate/gene
 // Quantised weights in the layouts of others.
 export { dequantiseNbits4, quantiseNbits4, type Nbits4 } from './quant/nbits4.ts';
 export { dequantiseNf4, NF4_CODEBOOK, quantiseNf4, type Nf4 } from './quant/nf4.ts';
+export type { QuantisationOptions } from './quant/rows.ts';
+export { type DeviceLimits, estimate, type Estimate, type EstimateOptions, requireFit } from './estimate.ts';

@@ -2,73 +2,18 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import * as ort from 'onnxruntime-web';
 import { afterAll, describe, expect, it } from 'vitest';
-import { dequantiseNbits4, floatTensor, fromFloat32, generate, getRopeIndex, loraConfig, packBatch, quantiseNbits4, toFloat32, type TensorData, type TokenSequence, VisionLanguageModel } from '../src/index.ts';
+import { dequantiseNbits4, floatTensor, fromFloat32, getRopeIndex, loraConfig, packBatch, quantiseNbits4, toFloat32, type TensorData, VisionLanguageModel } from '../src/index.ts';
 import { exportOnnx, generateOnnx, OnnxDecoder, OnnxVisionEncoder, readOnnxFile } from '../src/onnx.ts';
 import { patchLength } from '../src/vl/parameters.ts';
-import { exported, largest, loadedModel, type Name, openModel, someImages } from './onnx-models.ts';
+import { openGolden } from './golden-cases.ts';
+import { compare, exported, GRIDS, largest, sessions, someImages } from './onnx-compare.ts';
+import { loadedModel, type Name, openModel } from './onnx-models.ts';
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = 'error';
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
 afterAll(() => device.dispose());
-
-const GRIDS = [[1, 10, 6], [1, 4, 12], [2, 4, 4]] as const;
-
-/** Text around three images, the last one of two frames. */
-function promptOf(model: VisionLanguageModel, images: TokenSequence['images']): TokenSequence {
-  const { imageTokenId, visionStartTokenId, visionEndTokenId } = model.config;
-  const inputIds = [5, 17, 33, ...images.flatMap(({ gridThw: [t, h, w] }, i) => [visionStartTokenId, ...Array.from({ length: (t * h * w) / 4 }, () => imageTokenId), visionEndTokenId, 40 + i]), 9, 71, 12];
-  return { inputIds, positionIds: getRopeIndex(inputIds, images.map((i) => i.gridThw), model.config).positionIds, images };
-}
-
-/** All logits of a prompt by our own forward. */
-async function ownLogits(model: VisionLanguageModel, sequence: TokenSequence, adapter?: string): Promise<Float32Array> {
-  const n = sequence.inputIds.length;
-  // The last token predicts nothing in a batch, so one more stands behind it.
-  const inputIds = [...Array.from(sequence.inputIds), 3];
-  const positions = Array.from(sequence.positionIds);
-  const positionIds = [0, 1, 2].flatMap((a) => [...positions.slice(a * n, (a + 1) * n), 0]);
-  const batch = packBatch(model.config, [{ sequence: { inputIds, positionIds, images: sequence.images } }]);
-  const out = await model.inspect(batch, ['logits'], adapter === undefined ? {} : { adapter });
-  return out['logits']!.subarray(0, n * model.config.vocabSize);
-}
-
-async function sessions(source: Parameters<typeof exported>[0], model: VisionLanguageModel, options: Parameters<typeof exported>[2]) {
-  const files = await exported(source, model.config, options);
-  return { vision: await OnnxVisionEncoder.create(ort, files.vision, model.config), decoder: await OnnxDecoder.create(ort, files, model.config) };
-}
-
-/** Vision features, prefill, decoding with the cache and greedy tokens; the largest differences. */
-async function compare(model: VisionLanguageModel, { vision, decoder }: Awaited<ReturnType<typeof sessions>>, adapter?: string) {
-  const images = someImages(patchLength(model.config), GRIDS);
-  const [own, theirs] = [await model.encodeImages(images, adapter === undefined ? {} : { adapter }), await vision.encodeImages(images)];
-  const features = Math.max(...own.map(({ features }, i) => largest(theirs[i]!.features, features)));
-  const prompt = promptOf(model, images);
-  const want = await ownLogits(model, prompt, adapter);
-  const { vocabSize } = model.config;
-  const { logits, cache } = await decoder.prefill({ ...prompt, images: theirs }, 0);
-  const prefill = largest(logits, want);
-  // The same tokens one at a time, from a cache that holds all of the prompt but its last three (behind the images).
-  const n = prompt.inputIds.length;
-  const positions = Array.from(prompt.positionIds);
-  const cut = n - 3;
-  const head = { inputIds: Array.from(prompt.inputIds).slice(0, cut), positionIds: [0, 1, 2].flatMap((a) => positions.slice(a * n, a * n + cut)), images: theirs };
-  let step = await decoder.prefill(head);
-  let decode = largest(step.logits, want.subarray((cut - 1) * vocabSize, cut * vocabSize));
-  for (let i = cut; i < n; i++) {
-    step = await decoder.step(prompt.inputIds[i]!, positions[i]!, step.cache);
-    decode = Math.max(decode, largest(step.logits, want.subarray(i * vocabSize, (i + 1) * vocabSize)));
-  }
-  decoder.release(step.cache);
-  decoder.release(cache);
-  const options = { maxNewTokens: 8, stopIds: [], temperature: 0, seed: 1 };
-  const greedy = await generateOnnx(decoder, { ...prompt, images: theirs }, options);
-  const [mine] = await generate(model, [prompt], { ...options, ...(adapter === undefined ? {} : { adapter }) });
-  await vision.dispose();
-  await decoder.dispose();
-  return { features, prefill, decode, tokens: Array.from(greedy.tokens), want: Array.from(mine!.tokens) };
-}
 
 function expectEqual(result: Awaited<ReturnType<typeof compare>>): void {
   if (process.env['ONNX_FIGURES'] !== undefined) console.log(expect.getState().currentTestName, JSON.stringify({ features: result.features, prefill: result.prefill, decode: result.decode }));
@@ -81,7 +26,213 @@ function expectEqual(result: Awaited<ReturnType<typeof compare>>): void {
 describe('in onnxruntime-web', () => {
   it.each<[Name, 'standard' | 'fused']>([['golden', 'standard'], ['golden', 'fused'], ['tiny-base', 'standard'], ['tiny-base', 'fused'], ['qwen25_untied', 'standard'], ['qwen2_vl', 'standard'], ['qwen3_vl', 'standard']])('%s, %s operators: features, logits, cache and greedy tokens are those of our forward', async (name, ops) => {
     const model = await loadedModel(engine, name);
-    expectEqual(await compare(model, await sessions((await openModel(name)).checkpoint, model, { ops })));
+    expectEqual(await compare(model, await sessions(ort, (await openModel(name)).checkpoint, model, { ops })));
+    model.dispose();
+  });
+});
+
+/** The model with the matrices of the decoder (its head too) as they are after 4 bits, everything else after float16: what a 4-bit file computes. */
+function fourBits(tensors: ReadonlyMap<string, TensorData>): Map<string, TensorData> {
+  return new Map([...tensors].map(([name, { shape, data }]) => {
+    const values = toFloat32(data, 'F32');
+    if (shape.length === 1) return [name, floatTensor(values, shape)];
+    const [rows, columns] = [shape[0]!, values.length / shape[0]!];
+    const rounded = name.includes('.layers.') || name === 'lm_head.weight' ? dequantiseNbits4(quantiseNbits4(values, rows, columns, { blockSize: 32, symmetric: true })) : toFloat32(fromFloat32(values, 'F16'), 'F16');
+    return [name, floatTensor(rounded, shape)];
+  }));
+}
+
+/** A model of ours with given tensors. */
+async function modelWith(config: VisionLanguageModel['config'], tensors: ReadonlyMap<string, TensorData>): Promise<VisionLanguageModel> {
+  const model = new VisionLanguageModel(engine, config);
+  await model.load({
+    names: [...tensors.keys()],
+    has: (name) => tensors.has(name),
+    info: (name) => ({ ...tensors.get(name)!, name, begin: 0, end: 0 }),
+    readBytes: async (name) => tensors.get(name)!.data,
+    readFloat32: async (name) => toFloat32(tensors.get(name)!.data, 'F32'),
+  });
+  return model;
+}
+
+describe('precisions and sources', () => {
+  it('float16: the logits of our forward with weights rounded to float16', async () => {
+    const base = await loadedModel(engine, 'golden');
+    const weights = await base.tensors();
+    const rounded = new Map([...weights].map(([name, { shape, data }]) => [name, shape.length === 1 ? { dtype: 'F32' as const, shape, data } : floatTensor(toFloat32(fromFloat32(toFloat32(data, 'F32'), 'F16'), 'F16'), shape)]));
+    const model = await modelWith(base.config, rounded);
+    const files = await exportOnnx(weights, base.config, { bits: 16 });
+    const full = await exportOnnx(weights, base.config);
+    files.forEach(({ size }, i) => expect(size).toBeLessThan(0.75 * full[i]!.size));
+    expectEqual(await compare(model, await sessions(ort, weights, model, { bits: 16 })));
+    base.dispose();
+    model.dispose();
+  });
+
+  it.each(['standard', 'fused'] as const)('4 bits, %s operators: the logits of our forward with dequantised weights', async (ops) => {
+    // Not tied, so that head and embedding can be rounded in their own ways.
+    const base = await loadedModel(engine, 'qwen25_untied');
+    const weights = await base.tensors();
+    const model = await modelWith(base.config, fourBits(weights));
+    expectEqual(await compare(model, await sessions(ort, weights, model, { bits: 4, ops })));
+    base.dispose();
+    model.dispose();
+  });
+
+  it('an adapter merged into the weights', async () => {
+    const model = await loadedModel(engine, 'golden');
+    const adapter = model.addAdapter('a', loraConfig({ r: 4, loraAlpha: 16, targetModules: ['q_proj', 'v_proj', 'down_proj', 'attn.qkv'] }), 3);
+    const factors = await adapter.read();
+    let i = 0;
+    for (const { loraB } of factors.values()) loraB.forEach((_, j) => (loraB[j] = 0.05 * Math.sin(++i)));
+    adapter.write(factors);
+    const [before] = (await model.encodeImages(someImages(patchLength(model.config), GRIDS)));
+    const [after] = (await model.encodeImages(someImages(patchLength(model.config), GRIDS), { adapter: 'a' }));
+    expect(largest(after!.features, before!.features)).toBeGreaterThan(1e-2);
+    expectEqual(await compare(model, await sessions(ort, await model.tensors({ merge: 'a' }), model, {}), 'a'));
+    model.dispose();
+  });
+
+  it('large tensors in a second file: the same numbers', async () => {
+    const model = await loadedModel(engine, 'golden');
+    const { checkpoint, config } = await openModel('golden');
+    const files = await exportOnnx(checkpoint, config, { maxInlineBytes: 100_000 });
+    expect(files.map((f) => f.name)).toEqual(['vision_encoder.onnx', 'vision_encoder.onnx_data', 'embed_tokens.onnx', 'embed_tokens.onnx_data', 'decoder_model_merged.onnx', 'decoder_model_merged.onnx_data']);
+    expect(files.filter((f) => f.name.endsWith('.onnx')).every((f) => f.size < 100_000)).toBe(true);
+    expectEqual(await compare(model, await sessions(ort, checkpoint, model, { maxInlineBytes: 100_000 })));
+    model.dispose();
+  });
+
+  it('the same input gives the same bytes, of the size that was promised', async () => {
+    const { checkpoint, config } = await openModel('qwen3_vl');
+    const [one, two] = [await exportOnnx(checkpoint, config, { bits: 4 }), await exportOnnx(checkpoint, config, { bits: 4 })];
+    for (const [i, file] of one.entries()) {
+      let bytes = 0;
+      for await (const part of file.parts()) bytes += part.byteLength;
+      expect(bytes).toBe(file.size);
+      expect(await readOnnxFile(file)).toEqual(await readOnnxFile(two[i]!));
+    }
+  });
+});
+
+describe('batches', () => {
+  /** Two rows of different length, padded, in one run; each compared with itself alone. */
+  it.each([['standard', 'left'], ['standard', 'right'], ['fused', 'right']] as const)('%s operators, padded on the %s', async (ops, side) => {
+    const { checkpoint, config } = await openModel('golden');
+    const files = await exported(checkpoint, config, { ops });
+    const alone = await OnnxDecoder.create(ort, files, config);
+    const session = await ort.InferenceSession.create(files.decoder.model);
+    const rows = [[4, 9, 33, 70, 12, 8, 100], [61, 7, 22]];
+    const length = 7;
+    const embeds = new Float32Array(2 * length * config.hiddenSize);
+    const mask = new BigInt64Array(2 * length);
+    const positions = new BigInt64Array(3 * 2 * length);
+    const starts = rows.map((ids) => (side === 'left' ? length - ids.length : 0));
+    for (const [r, ids] of rows.entries()) {
+      embeds.set(await alone.embed(ids), (r * length + starts[r]!) * config.hiddenSize);
+      ids.forEach((_, i) => {
+        mask[r * length + starts[r]! + i] = 1n;
+        for (let axis = 0; axis < 3; axis++) positions[(axis * 2 + r) * length + starts[r]! + i] = BigInt(i);
+      });
+    }
+    const empty = () => new ort.Tensor('float32', new Float32Array(0), [2, config.numKeyValueHeads, 0, config.headDim]);
+    const out = await session.run({
+      inputs_embeds: new ort.Tensor('float32', embeds, [2, length, config.hiddenSize]),
+      attention_mask: new ort.Tensor('int64', mask, [2, length]),
+      position_ids: new ort.Tensor('int64', positions, [3, 2, length]),
+      num_logits_to_keep: new ort.Tensor('int64', [0n], []),
+      ...Object.fromEntries(session.inputNames.filter((n) => n.startsWith('past_')).map((n) => [n, empty()])),
+    });
+    for (const [r, ids] of rows.entries()) {
+      const { logits, cache } = await alone.prefill({ inputIds: ids, positionIds: [0, 1, 2].flatMap(() => ids.map((_, i) => i)), images: [] }, 0);
+      alone.release(cache);
+      const at = (r * length + starts[r]!) * config.vocabSize;
+      expect(largest((out['logits']!.data as Float32Array).subarray(at, at + logits.length), logits)).toBeLessThan(1e-4);
+    }
+    await session.release();
+    await alone.dispose();
+  });
+});
+
+describe('refuses', () => {
+  it('weights that are missing or of another shape, and options out of range', async () => {
+    const { checkpoint, config } = await openModel('golden');
+    const has = (name: string) => name !== 'model.visual.merger.ln_q.weight' && checkpoint.has(name);
+    await expect(exportOnnx({ ...checkpoint, has }, config)).rejects.toMatchObject({ code: 'not-found', argument: 'model.visual.merger.ln_q.weight' });
+    await expect(exportOnnx(checkpoint, { ...config, vocabSize: 500 })).rejects.toMatchObject({ code: 'tensor-mismatch', argument: 'model.language_model.embed_tokens.weight' });
+    await expect(exportOnnx(checkpoint, config, { bits: 8 as never })).rejects.toMatchObject({ code: 'invalid-input', argument: 'bits' });
+    await expect(exportOnnx(checkpoint, config, { ops: 'fast' as never })).rejects.toMatchObject({ code: 'invalid-input', argument: 'ops' });
+    await expect(exportOnnx(checkpoint, config, { maxPositions: 0 })).rejects.toMatchObject({ code: 'invalid-input', argument: 'maxPositions' });
+    await expect(exportOnnx(checkpoint, config, { maxInlineBytes: 3e9 })).rejects.toMatchObject({ code: 'invalid-input', argument: 'maxInlineBytes' });
+  });
+
+  it('data of another length than its shape', async () => {
+    const model = await loadedModel(engine, 'golden');
+    const tensors = await model.tensors();
+    const name = 'model.language_model.norm.weight';
+    tensors.set(name, { ...tensors.get(name)!, data: new Uint8Array(8) });
+    const [, , decoder] = await exportOnnx(tensors, model.config);
+    await expect(readOnnxFile(decoder!)).rejects.toMatchObject({ code: 'tensor-mismatch', argument: name });
+    model.dispose();
+  });
+
+  it('files that are no models, images that are not encoded, positions beyond the table', async () => {
+    const { checkpoint, config } = await openModel('golden');
+    await expect(OnnxVisionEncoder.create(ort, { model: new Uint8Array([1, 2, 3]) }, config)).rejects.toMatchObject({ code: 'io' });
+    const files = await exported(checkpoint, config, { maxPositions: 8 });
+    const decoder = await OnnxDecoder.create(ort, files, config, { maxPositions: 8 });
+    const [image] = someImages(patchLength(config), [[1, 4, 4]]);
+    const prompt = { inputIds: [1, ...Array.from({ length: 4 }, () => config.imageTokenId), 2], positionIds: new Array<number>(18).fill(0), images: [image!] };
+    await expect(decoder.prefill(prompt)).rejects.toMatchObject({ code: 'invalid-input', argument: 'prompt.images' });
+    await expect(decoder.prefill({ ...prompt, images: [] })).rejects.toMatchObject({ code: 'invalid-input', argument: 'prompt' });
+    await expect(decoder.prefill({ inputIds: [1], positionIds: [8, 8, 8], images: [] })).rejects.toMatchObject({ code: 'invalid-input', argument: 'positions' });
+    await expect(generateOnnx(decoder, prompt, { maxNewTokens: 0, stopIds: [] })).rejects.toMatchObject({ code: 'invalid-input', argument: 'maxNewTokens' });
+    const encoder = await OnnxVisionEncoder.create(ort, files.vision, config);
+    await expect(encoder.encodeOnDevice([image!])).rejects.toMatchObject({ code: 'unsupported', argument: 'device' });
+    await expect(encoder.encodeImages(someImages(patchLength(config), [[1, 514, 2]]))).rejects.toMatchObject({ code: 'invalid-input', argument: 'images' });
+    await expect(encoder.encodeImages([{ ...image!, pixelValues: new Float32Array(3) }])).rejects.toMatchObject({ code: 'invalid-input' });
+    await encoder.dispose();
+    await decoder.dispose();
+  });
+});
+
+describe('generation', () => {
+  it('greedy: the tokens of transformers', async () => {
+    const golden = await openGolden('generate_single');
+    const single = await openGolden('case_single');
+    const { checkpoint, config } = await openModel('golden');
+    const files = await exported(checkpoint, config);
+    const [encoder, decoder] = [await OnnxVisionEncoder.create(ort, files.vision, config), await OnnxDecoder.create(ort, files, config)];
+    const inputIds = Array.from(await golden.readFloat32('in.prompt_ids'));
+    const grid = await single.readFloat32('in.image_grid_thw');
+    const pixels = await single.readFloat32('in.pixel_values');
+    const grids = [[grid[0]!, grid[1]!, grid[2]!], [grid[3]!, grid[4]!, grid[5]!]] as const;
+    const first = grids[0][1] * grids[0][2] * 1176;
+    const images = await encoder.encodeImages([{ gridThw: grids[0], pixelValues: pixels.slice(0, first) }, { gridThw: grids[1], pixelValues: pixels.slice(first) }]);
+    const want = Array.from(await golden.readFloat32('out.sequences')).slice(inputIds.length);
+    const prompt = { inputIds, positionIds: getRopeIndex(inputIds, grids, config).positionIds, images };
+    expect(Array.from((await generateOnnx(decoder, prompt, { maxNewTokens: want.length, stopIds: [] })).tokens)).toEqual(want);
+    const streamed: number[] = [];
+    const stopped = await generateOnnx(decoder, prompt, { maxNewTokens: want.length, stopIds: [want[2]!], onToken: (t) => streamed.push(t) });
+    expect([Array.from(stopped.tokens), stopped.finish]).toEqual([want.slice(0, want.indexOf(want[2]!) + 1), 'stop']);
+    expect(streamed).toEqual(Array.from(stopped.tokens));
+    await encoder.dispose();
+    await decoder.dispose();
+  });
+
+  it('sampled: a function of the seed, with the log-probabilities and entropies of our scoring pass', async () => {
+    const model = await loadedModel(engine, 'golden');
+    const { decoder, vision } = await sessions(ort, (await openModel('golden')).checkpoint, model, {});
+    const prompt = { inputIds: [3, 41, 59, 26], positionIds: [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3], images: [] };
+    const sample = (seed: number) => generateOnnx(decoder, prompt, { maxNewTokens: 12, stopIds: [], temperature: 1.5, seed });
+    const [one, again, other] = [await sample(1), await sample(1), await sample(2)];
+    expect(again).toEqual(one);
+    expect(other.tokens).not.toEqual(one.tokens);
+    const scores = await model.score(packBatch(model.config, [{ sequence: prompt, completions: [one.tokens] }]), { temperature: 1.5 });
+    expect(largest(one.logps, scores.logp)).toBeLessThan(1e-4);
+    expect(largest(one.entropies, scores.entropy)).toBeLessThan(1e-4);
+    await decoder.dispose();
+    await vision.dispose();
     model.dispose();
   });
 });

@@ -1,5 +1,5 @@
 import {
-  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto,
+  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
   packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
@@ -147,6 +147,7 @@ export const CASES: [string, Case][] = [
   ...attentionCases,
   ...quantisedCases,
   ...headCases,
+  ...([3, 20] as const).map((m): [string, Case] => [`matmulQuantised in two shards, ${m} rows`, (ctx) => ctx.graph.output('out', matmulShards(ctx.normal('x', [m, 40]), [quantised(ctx, 'low', 37, 40), quantised(ctx, 'high', 12, 40)]))]),
   ['embedQuantised in two shards', (ctx) => {
     const shards = [{ first: 0, table: quantised(ctx, 'low', 5, 40) }, { first: 5, table: quantised(ctx, 'high', 6, 40, { bits: 4 }) }];
     ctx.graph.output('out', embedQuantised(ctx.integers('ids', [6], [10, 0, -1, 4, 5, 3]), shards));

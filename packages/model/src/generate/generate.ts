@@ -4,11 +4,11 @@
  * and values stay in a cache on the device, and so does everything a decoding step needs (see `decodeInputs`), so that
  * steps are submitted one after the other without waiting for the host.
  */
-import { decodeAdvance, type DecodeBuffers, decodeInputs, embed, Graph, type HostArray, type Plan, sample, type SampleAttributes, scatterRowsInto, STATE, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
+import { decodeAdvance, type DecodeBuffers, decodeInputs, Graph, type HostArray, type Plan, sample, type SampleAttributes, scatterRowsInto, STATE, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
 import { packBatch, sharedPrefix, type TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
-import { batchInputs, type BatchShape, shapeOf, visualInputs } from '../vl/plans.ts';
+import { batchInputs, type BatchShape, embedTokens, roundUp, shapeOf, visualInputs } from '../vl/plans.ts';
 import { languageHead, textTower } from '../vl/towers.ts';
 
 export interface GenerateOptions extends Partial<SampleAttributes> {
@@ -230,6 +230,14 @@ function sessionFor(model: VisionLanguageModel, shape: BatchShape, rows: number,
   return session;
 }
 
+/** Bytes that sampling with these sizes takes: plans, cache and state. `storageBytes` reads what the engine holds. */
+export async function generationMemory(model: VisionLanguageModel, { tokens, rows, maxNewTokens, adapter }: { readonly tokens: number; readonly rows: number; readonly maxNewTokens: number; readonly adapter?: string }, storageBytes: () => number): Promise<number> {
+  const before = storageBytes();
+  const shape: BatchShape = { ...NOTHING_TO_READ, tokens: roundUp(tokens, 32) };
+  const session = await makeSession(model, shape, Math.ceil(rows / 8) * 8, { temperature: 1, topK: 0, topP: 1, minP: 0 }, { maxNewTokens, stopIds: [], adapter });
+  return storageBytes() - before + session.prefill.memory().total + session.decode.memory().total;
+}
+
 async function makeSession(
   model: VisionLanguageModel,
   shape: BatchShape,
@@ -251,8 +259,7 @@ async function makeSession(
     history: g.view(history, 0, [rows, maxNewTokens]),
     trace: g.view(trace, 0, [rows, maxNewTokens, 2]),
   });
-  const factors = (g: Graph) => (projection: string) => (adapter === undefined ? undefined : model.adapter(adapter).factors(g, projection));
-  const head = (g: Graph, x: Tensor) => languageHead(config, (name) => model.parameter(g, name), factors(g), x);
+  const parametersOf = (g: Graph) => model.parameters(g, adapter === undefined ? undefined : model.adapter(adapter));
   /** Puts this layer's keys and values into the cache; decoding also reads them from there. */
   const cacheWith = (g: Graph, cacheRows: Tensor, read: boolean) => (layer: number, qkv: Tensor) => {
     const cache = g.view(caches[layer]!, 0, [cacheLength, width], `cache ${layer}`);
@@ -263,10 +270,11 @@ async function makeSession(
   const p = new Graph();
   if (shape.tokens > 0) {
     const g = p;
-    const visual = visualInputs(model, g, shape, factors(g));
-    const embedded = embed(g.input('ids', [shape.tokens], 'i32'), model.parameter(g, 'embed_tokens'), visual === undefined ? {} : { features: visual.features, source: visual.source });
+    const parameters = parametersOf(g);
+    const visual = visualInputs(model, g, shape, parameters);
+    const embedded = embedTokens(model, g, g.input('ids', [shape.tokens], 'i32'), visual);
     // What comes of the last layer is not needed, so the plan leaves it out: only keys and values count.
-    textTower(config, (name) => model.parameter(g, name), factors(g), {
+    textTower(config, parameters, {
       embedded,
       positions: g.input('positions', [3, shape.tokens], 'i32'),
       rotary: model.textRotary(g),
@@ -280,14 +288,15 @@ async function makeSession(
   {
     const g = d;
     const inputs = decodeInputs(g, g.view(state, 0, [rows, STATE_WIDTH]), attributes);
-    const x = textTower(config, (name) => model.parameter(g, name), factors(g), {
-      embedded: embed(inputs.ids, model.parameter(g, 'embed_tokens')),
+    const parameters = parametersOf(g);
+    const x = textTower(config, parameters, {
+      embedded: embedTokens(model, g, inputs.ids, undefined),
       positions: inputs.positions,
       rotary: model.textRotary(g),
       queryRanges: inputs.ranges,
       cache: cacheWith(g, inputs.cacheRows, true),
     });
-    decodeAdvance(sample(head(g, x), inputs.counters, g.input('key', [2], 'u32'), sampling), buffers(g), attributes);
+    decodeAdvance(sample(languageHead(config, parameters, x), inputs.counters, g.input('key', [2], 'u32'), sampling), buffers(g), attributes);
   }
   const [prefill, decode] = await Promise.all([engine.compile(p), engine.compile(d)]);
   return { prefill, prefillInputs: new Set(p.inputs.keys()), decode, state, history, trace };

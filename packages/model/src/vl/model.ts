@@ -1,23 +1,31 @@
 /** @file A vision-language model on an engine: weights, adapters, scoring, gradients and updates. */
-import { type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, ropeTable, sizeOf, type Storage, type Tensor } from '@trimpi/runtime';
+import { type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, ropeTable, sizeOf, type Storage, type Tensor, type Weight } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { LoraAdapter } from '../lora/adapter.ts';
 import type { LoraConfig } from '../lora/config.ts';
 import type { Adapter } from '../lora/peft-files.ts';
+import { type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
+import { type QuantisedSpec, QuantisedStore } from '../quant/store.ts';
 import type { GridThw } from '../rope-index.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
 import { floatTensor, type TensorData } from '../safetensors/writer.ts';
 import { type BatchImage, cellsOf, type PackedBatch, packVision } from './batch.ts';
 import { type ParameterPart, type ParameterLayout, textParameters, visionParameters } from './parameters.ts';
 import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, recordVision, roundUp, shapeOf, visionInputs } from './plans.ts';
-import { type Observer, textFrequencies, visionFrequencies } from './towers.ts';
+import { type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
 
 export interface ModelOptions {
   /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
   readonly maxPositions?: number;
   /** Rows or columns of patches that an image can have. Default 512. */
   readonly maxPatchRows?: number;
+  /** Keeps the matrices in 4 or 8 bits (frozen: train an adapter); the embedding table and the head in 8, norms and biases in f32. */
+  readonly quantise?: QuantisationOptions;
+  /** Computes text layers again in the backward pass instead of keeping their activations. Default false. */
+  readonly checkpointing?: boolean;
+  /** Logits that exist at once, in elements; a larger vocabulary is gone through in chunks. Default 32 million (128 MiB). */
+  readonly headElements?: number;
 }
 
 export interface ScoreOptions {
@@ -43,6 +51,9 @@ export class VisionLanguageModel {
   readonly text: ParameterStore;
   readonly vision: ParameterStore;
   readonly adapters = new Map<string, LoraAdapter>();
+  readonly checkpointing: boolean;
+  readonly headElements: number;
+  readonly #quantised: QuantisedStore | undefined;
   readonly #layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout };
   readonly #textTable: { readonly storage: Storage; readonly rows: number };
   readonly #visionTable: { readonly storage: Storage; readonly rows: number };
@@ -53,8 +64,13 @@ export class VisionLanguageModel {
     this.engine = engine;
     this.config = config;
     this.#layouts = { text: textParameters(config), vision: visionParameters(config) };
-    this.text = new ParameterStore(engine, 'text', this.#layouts.text.specs);
-    this.vision = new ParameterStore(engine, 'visual', this.#layouts.vision.specs);
+    this.checkpointing = options.checkpointing ?? false;
+    this.headElements = options.headElements ?? 2 ** 25;
+    const quantised = options.quantise === undefined ? [] : quantisedSpecs(this.#layouts, resolveQuantisation(options.quantise));
+    const names = new Set(quantised.map((q) => q.name));
+    this.#quantised = quantised.length === 0 ? undefined : new QuantisedStore(engine, quantised);
+    this.text = new ParameterStore(engine, 'text', this.#layouts.text.specs.filter((p) => !names.has(p.name)));
+    this.vision = new ParameterStore(engine, 'visual', this.#layouts.vision.specs.filter((p) => !names.has(`visual.${p.name}`)));
     const table = (name: string, rows: number, frequencies: number[]) => {
       const storage = engine.createStorage(name, rows * frequencies.length * 2);
       storage.write(ropeTable(rows, frequencies));
@@ -67,6 +83,16 @@ export class VisionLanguageModel {
   /** A parameter in a graph; those of the vision tower are `visual.*`. */
   parameter(graph: Graph, name: string): Tensor {
     return name.startsWith('visual.') ? this.vision.tensor(graph, name.slice('visual.'.length)) : this.text.tensor(graph, name);
+  }
+
+  /** A matrix of a projection, the embedding table or the head; quantised when the model is. */
+  weight(graph: Graph, name: string): Weight {
+    return this.#quantised?.has(name) === true ? this.#quantised.weight(graph, name) : this.parameter(graph, name);
+  }
+
+  /** Everything that the text tower is computed with in a graph. */
+  parameters(graph: Graph, adapter?: LoraAdapter, dropoutKey?: Tensor): Parameters {
+    return { tensor: (name) => this.parameter(graph, name), weight: (name) => this.weight(graph, name), factors: (projection) => adapter?.factors(graph, projection, dropoutKey) };
   }
 
   textRotary(graph: Graph): Tensor {
@@ -112,6 +138,7 @@ export class VisionLanguageModel {
   async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients' } = {}): Promise<Map<string, TensorData>> {
     const merge = options.merge === undefined ? undefined : await this.#merger(options.merge);
     const out = new Map<string, TensorData>();
+    this.#refuseQuantised('tensors');
     for (const { part, store } of this.#parts()) {
       if (options.from === 'gradients' && !store.trainable) continue;
       const whole = await store.read(part.parameter, options.from ?? 'values');
@@ -124,6 +151,7 @@ export class VisionLanguageModel {
 
   /** Adds an adapter to the weights for good (the adapter itself stays, and should be dropped or made anew). */
   async merge(adapter: string): Promise<void> {
+    this.#refuseQuantised('merge');
     const merge = await this.#merger(adapter);
     for (const { part, store } of this.#parts()) {
       const whole = await store.read(part.parameter);
@@ -131,6 +159,10 @@ export class VisionLanguageModel {
       const merged = merge(part.tensor, Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape))));
       if (merged !== undefined) this.#write(store, part, merged);
     }
+  }
+
+  #refuseQuantised(what: string): void {
+    if (this.#quantised !== undefined) throw new ModelError('unsupported', { argument: what, value: 'quantised', message: 'needs the whole weights, and this model holds quantised ones', remedy: 'Load the checkpoint without quantise, or keep the adapter beside the weights.' });
   }
 
   async #merger(name: string): Promise<(tensor: string, weight: Float32Array) => Float32Array | undefined> {
@@ -176,11 +208,13 @@ export class VisionLanguageModel {
 
   /** The weight of a projection by the name adapters know it by. */
   async #projectionWeight(projection: string): Promise<ArrayLike<number>> {
+    this.#refuseQuantised('weights of a projection');
     const parameter = projection === 'lm_head' ? (this.config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head') : `${projection}.weight`;
     return (this.text.has(parameter) ? this.text : this.vision).read(parameter);
   }
 
   #attach(name: string, config: LoraConfig): LoraAdapter {
+    if (config.useDora) this.#refuseQuantised('DoRA');
     if (this.adapters.has(name)) throw new ModelError('invalid-input', { argument: 'adapter', value: name, message: 'is there already', remedy: 'Remove it first, or take another name.' });
     const adapter = new LoraAdapter(this.engine, this.config, name, config);
     this.adapters.set(name, adapter);
@@ -206,6 +240,7 @@ export class VisionLanguageModel {
       const { config } = this.adapter(name);
       if (config.loraDropout > 0 && config.useDora) throw new ModelError('unsupported', { argument: 'lora.loraDropout', value: config.loraDropout, message: 'is not computed together with DoRA', remedy: 'Set loraDropout to 0.' });
     }
+    if (what.includes('text') || what.includes('vision')) this.#refuseQuantised('setTrainable');
     this.text.setTrainable(what.includes('text'));
     this.vision.setTrainable(what.includes('vision'));
     for (const [name, a] of this.adapters) a.store.setTrainable(adapters.has(name));
@@ -300,6 +335,7 @@ export class VisionLanguageModel {
     this.#forgetPlans();
     this.text.dispose();
     this.vision.dispose();
+    this.#quantised?.dispose();
     for (const a of this.adapters.values()) a.dispose();
     this.adapters.clear();
     this.#textTable.storage.dispose();
@@ -358,8 +394,22 @@ export class VisionLanguageModel {
 
   #write(store: ParameterStore, part: ParameterPart, data: Float32Array): void {
     const perRow = sizeOf(part.shape) / part.shape[0]!;
-    store.writeRows(part.parameter, part.row * perRow, data);
+    const name = store === this.vision ? `visual.${part.parameter}` : part.parameter;
+    if (this.#quantised?.has(name) === true) this.#quantised.writeRows(name, part.row, data);
+    else store.writeRows(part.parameter, part.row * perRow, data);
   }
+}
+
+/** The matrices that are quantised: all projections as asked for, the embedding table and the head in 8 bits. */
+function quantisedSpecs(layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout }, quantisation: Required<QuantisationOptions>): QuantisedSpec[] {
+  const eight = { ...quantisation, bits: 8, format: 'nbits' } as const;
+  const of = (layout: ParameterLayout, prefix: string) => layout.specs.flatMap(({ name, shape }): QuantisedSpec[] => {
+    const [rows, columns] = shape;
+    const table = name === 'embed_tokens' || name === 'lm_head';
+    if (rows === undefined || columns === undefined || (!table && !name.endsWith('.weight'))) return [];
+    return [{ name: `${prefix}${name}`, shape: [rows, columns], quantisation: table ? eight : quantisation }];
+  });
+  return [...of(layouts.text, ''), ...of(layouts.vision, 'visual.')];
 }
 
 const NO_SHAPE: BatchShape = { tokens: 0, targets: 0, vision: 'none', patches: 0, cells: 0 };

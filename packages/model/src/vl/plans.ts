@@ -1,11 +1,11 @@
 /** @file Plans of a model, recorded once for each shape of a batch. */
-import { backward, embed, gatherRows, Graph, type IdIndex, idIndex, idIndexInputs, logSoftmax, type Plan, type PlanInputs, type Tensor } from '@trimpi/runtime';
+import { backward, embed, embedQuantised, gatherRows, Graph, headLogProbabilities, add, type IdIndex, idIndex, idIndexInputs, isQuantised, logSoftmax, type Plan, rmsNorm, sizeOf, type PlanInputs, type Tensor } from '@trimpi/runtime';
 import type { LoraAdapter } from '../lora/adapter.ts';
 import type { ModelConfig } from '../config.ts';
 import { type BatchImage, type PackedBatch, packVision } from './batch.ts';
 import type { VisionLanguageModel } from './model.ts';
 import { patchLength } from './parameters.ts';
-import { type Factors, languageHead, type Observer, textTower, type VisionFeatures, type VisionInputs, visionTower } from './towers.ts';
+import { headName, languageHead, type Observer, type Parameters, rowsPerBinding, shardsOf, textTower, type VisionFeatures, type VisionInputs, visionTower } from './towers.ts';
 
 /** Sizes of a plan: a batch is padded to them. */
 export interface BatchShape {
@@ -50,22 +50,18 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
   const g = new Graph();
   const { config } = model;
   const dropoutKey = options.backward && (options.adapter?.config.loraDropout ?? 0) > 0 ? g.input('dropoutKey', [2], 'u32') : undefined;
-  const factors: Factors = (projection) => options.adapter?.factors(g, projection, dropoutKey);
-  const parameter = (name: string) => model.parameter(g, name);
+  const parameters = model.parameters(g, options.adapter, dropoutKey);
   const ids = g.input('ids', [shape.tokens], 'i32');
-  const visual = visualInputs(model, g, shape, factors, options.observe);
+  const visual = visualInputs(model, g, shape, parameters, options.observe);
   const trainsTable = options.backward && model.text.trainable;
   const index: IdIndex | undefined = trainsTable ? idIndexInputs(g, 'idIndex', shape.tokens) : undefined;
-  const embedded = embed(ids, parameter('embed_tokens'), {
-    ...(visual === undefined ? {} : { features: visual.features, source: visual.source, featureTokens: visual.featureTokens }),
-    ...(index === undefined ? {} : { ids: index }),
-  });
+  const embedded = embedTokens(model, g, ids, visual, index);
   const x = textTower(
     config,
-    parameter,
-    factors,
+    parameters,
     {
       embedded,
+      checkpointing: options.backward && model.checkpointing,
       positions: g.input('positions', [3, shape.tokens], 'i32'),
       rotary: model.textRotary(g),
       queryRanges: g.input('queryRanges', [shape.tokens, 6], 'u32'),
@@ -75,9 +71,19 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
     options.observe,
   );
   const gathered = gatherRows(x, g.input('predictors', [shape.targets], 'i32'), g.input('predictorInverse', [shape.tokens], 'i32'));
-  const logits = languageHead(config, parameter, factors, gathered);
-  if (options.logits === true) g.output('logits', logits);
-  const { logp, entropy } = logSoftmax(logits, g.input('targets', [shape.targets], 'i32'), options.temperature);
+  const targets = g.input('targets', [shape.targets], 'i32');
+  const scored = () => {
+    const logits = languageHead(config, parameters, gathered);
+    if (options.logits === true) g.output('logits', logits);
+    return logSoftmax(logits, targets, options.temperature);
+  };
+  // Adapters on the head need whole logits; else a large vocabulary, or a head larger than a binding, is gone through in chunks.
+  const head = parameters.weight(headName(config));
+  const chunk = Math.min(isQuantised(head) ? rowsPerBinding(head) : Infinity, Math.max(64, Math.floor(model.headElements / shape.targets)));
+  const { logp, entropy } =
+    options.logits === true || parameters.factors('lm_head') !== undefined || config.vocabSize <= chunk
+      ? scored()
+      : headLogProbabilities(rmsNorm(gathered, parameters.tensor('norm'), config.rmsNormEps), head, targets, { temperature: options.temperature, chunk });
   g.output('logp', logp);
   g.output('entropy', entropy);
   if (options.backward) {
@@ -88,18 +94,34 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
   return g;
 }
 
+/** Embedded tokens with the features of images in place; a quantised table is looked up shard by shard. */
+export function embedTokens(model: VisionLanguageModel, g: Graph, ids: Tensor, visual: ReturnType<typeof visualInputs>, index?: IdIndex): Tensor {
+  const table = model.weight(g, 'embed_tokens');
+  if (!isQuantised(table)) {
+    return embed(ids, table, {
+      ...(visual === undefined ? {} : { features: visual.features, source: visual.source, featureTokens: visual.featureTokens }),
+      ...(index === undefined ? {} : { ids: index }),
+    });
+  }
+  const words = embedQuantised(ids, shardsOf(table));
+  // The rows of image tokens are taken out before their features are put in.
+  if (visual === undefined) return words;
+  const kept = gatherRows(words, g.input('wordRows', [sizeOf(ids.shape)], 'i32'), g.input('wordRows.inverse', [sizeOf(ids.shape)], 'i32'));
+  return add(kept, gatherRows(visual.features, visual.source, visual.featureTokens));
+}
+
 /** The features of a batch's images (from the tower, or handed in) and where they go: inputs `source` and `featureTokens`. */
-export function visualInputs(model: VisionLanguageModel, g: Graph, shape: BatchShape, factors: Factors, observe?: Observer): (VisionFeatures & { readonly source: Tensor; readonly featureTokens: Tensor }) | undefined {
+export function visualInputs(model: VisionLanguageModel, g: Graph, shape: BatchShape, parameters: Parameters, observe?: Observer): (VisionFeatures & { readonly source: Tensor; readonly featureTokens: Tensor }) | undefined {
   if (shape.vision === 'none') return undefined;
   const given = (name: string) => g.input(name, [shape.cells, model.config.vision.outHiddenSize]);
   const { features, deep } =
     shape.vision === 'features'
       ? { features: given('features'), deep: model.config.vision.deepstackVisualIndexes.map((_, k) => given(`deep.${k}`)) }
-      : recordVision(model, g, shape.patches, factors, observe);
+      : recordVision(model, g, shape.patches, parameters.factors, observe);
   return { features, deep, source: g.input('source', [shape.tokens], 'i32'), featureTokens: g.input('featureTokens', [shape.cells], 'i32') };
 }
 
-export function recordVision(model: VisionLanguageModel, g: Graph, patches: number, factors: Factors, observe?: Observer): VisionFeatures {
+export function recordVision(model: VisionLanguageModel, g: Graph, patches: number, factors: Parameters['factors'], observe?: Observer): VisionFeatures {
   const corners = model.config.vision.numPositionEmbeddings === 0 ? undefined : {
     ids: g.input('cornerIds', [4 * patches], 'i32'),
     weights: g.input('cornerWeights', [patches, 4]),
@@ -113,7 +135,7 @@ export function recordVision(model: VisionLanguageModel, g: Graph, patches: numb
     frame: { queries: g.input('frameQueries', [patches, 6], 'u32'), keys: g.input('frameKeys', [patches, 2], 'u32') },
     ...(corners === undefined ? {} : { corners }),
   };
-  return visionTower(model.config, (name) => model.parameter(g, `visual.${name}`), factors, inputs, observe);
+  return visionTower(model.config, { tensor: (name) => model.parameter(g, `visual.${name}`), weight: (name) => model.weight(g, `visual.${name}`), factors }, inputs, observe);
 }
 
 /** The inputs of a plan from a batch, padded: padding attends to nothing and predicts nothing. */
@@ -133,6 +155,8 @@ export function batchInputs(batch: PackedBatch, shape: BatchShape, graphInputs: 
   if (vision !== undefined) {
     inputs['source'] = padded(batch.source, new Int32Array(t).fill(-1));
     inputs['featureTokens'] = inverse(batch.source, shape.cells);
+    // -1 where an image's feature stands: those words are not looked up. The map is its own inverse.
+    inputs['wordRows'] = inputs['wordRows.inverse'] = Int32Array.from({ length: t }, (_, i) => ((batch.source[i] ?? -1) >= 0 ? -1 : i));
     vision.features?.forEach((level, k) => (inputs[k === 0 ? 'features' : `deep.${k - 1}`] = padded(level, new Float32Array((shape.cells * level.length) / vision.cells))));
     if (vision.features === undefined) Object.assign(inputs, visionInputs(vision, shape.patches));
   }

@@ -1,11 +1,18 @@
 /** @file The two towers as plain functions over recorded tensors (arXiv 2502.13923; layer by layer as in transformers). */
-import { activate, add, attention, blendRows, embed, gatherRows, headNorm, type IdIndex, layerNorm, linear, type LoraFactors, matmul, rmsNorm, rope, swiglu, type Tensor } from '@trimpi/runtime';
+import { activate, add, attention, blendRows, embed, gatherRows, headNorm, type IdIndex, isQuantised, layerNorm, linear, type LoraFactors, matmul, matmulShards, type QuantisedWeight, rmsNorm, rope, swiglu, type Tensor, type Weight, weightRows } from '@trimpi/runtime';
 import type { ModelConfig, VisionActivation } from '../config.ts';
 
-/** Parameters by name, as tensors of the graph being recorded. */
-export type Parameters = (name: string) => Tensor;
 /** The low-rank factors on a projection, when there are some. */
 export type Factors = (projection: string) => LoraFactors | undefined;
+
+/** What a tower is computed with, by name, in the graph being recorded. */
+export interface Parameters {
+  /** Norms, biases, the patch embedding, tables. */
+  tensor(name: string): Tensor;
+  /** Matrices of projections, which may be quantised. */
+  weight(name: string): Weight;
+  readonly factors: Factors;
+}
 
 export interface VisionInputs {
   /** [P, patch length] in window order. */
@@ -38,7 +45,7 @@ export type Observer = (name: string, value: Tensor) => void;
 const ACTIVATIONS = { silu: 'silu', quick_gelu: 'quickGelu', gelu_pytorch_tanh: 'geluTanh' } as const satisfies Record<VisionActivation, string>;
 
 /** Vision tower and mergers of Qwen2-VL, Qwen2.5-VL and Qwen3-VL: [P, patch length] to features in window order. */
-export function visionTower(config: ModelConfig, p: Parameters, f: Factors, inputs: VisionInputs, observe?: Observer): VisionFeatures {
+export function visionTower(config: ModelConfig, { tensor: p, weight: w, factors: f }: Parameters, inputs: VisionInputs, observe?: Observer): VisionFeatures {
   const v = config.vision;
   const half = v.headDim / 2;
   const axes = Array.from({ length: half }, (_, j) => (j < half / 2 ? 0 : 1));
@@ -54,7 +61,7 @@ export function visionTower(config: ModelConfig, p: Parameters, f: Factors, inpu
   for (let i = 0; i < v.depth; i++) {
     const name = (part: string) => `blocks.${i}.${part}`;
     const project = (part: string, input: Tensor, residual?: Tensor) =>
-      projection(input, p(`${name(part)}.weight`), p(`${name(part)}.bias`), f(name(part)), residual);
+      projection(input, w(`${name(part)}.weight`), p(`${name(part)}.bias`), f(name(part)), residual);
     const segments = v.windowSize === 0 || v.fullattBlockIndexes.includes(i) ? inputs.frame : inputs.window;
     const qkv = rope(project('qkv', norm(x, name('norm1'))), inputs.positions, inputs.rotary, { heads: 2 * v.numHeads, headDim: v.headDim, axes });
     const mixed = attention(qkv, qkv, qkv, {
@@ -78,7 +85,7 @@ export function visionTower(config: ModelConfig, p: Parameters, f: Factors, inpu
   function merge(name: string, patches: Tensor): Tensor {
     const toCells = (t: Tensor) => t.graph.reshape(t, [(patches.shape[0] ?? 0) / v.spatialMergeSize ** 2, v.hiddenSize * v.spatialMergeSize ** 2]);
     const cells = name === 'merger' ? toCells(norm(patches, `${name}.ln_q`)) : norm(toCells(patches), `${name}.ln_q`);
-    const project = (part: string, input: Tensor) => projection(input, p(`${part}.weight`), p(`${part}.bias`), f(part));
+    const project = (part: string, input: Tensor) => projection(input, w(`${part}.weight`), p(`${part}.bias`), f(part));
     const out = project(`${name}.2`, activate(project(`${name}.0`, cells), 'gelu'));
     observe?.(`vision.${name}`, out);
     return out;
@@ -98,21 +105,23 @@ export interface TextInputs {
   readonly keyRanges?: Tensor;
   /** Features that text layer k takes up behind itself at the tokens of images: `source` i32 [T], `featureTokens` i32 [cells] as for `embed`. */
   readonly deep?: { readonly levels: readonly Tensor[]; readonly source: Tensor; readonly featureTokens: Tensor };
+  /** Layers are computed again in the backward pass instead of being kept. */
+  readonly checkpointing?: boolean;
   /** Turned q, k and v of layer i in; where keys and values are read from out (a cache that has taken them up). */
   readonly cache?: (layer: number, qkv: Tensor) => { readonly keys: Tensor; readonly kColumn: number; readonly vColumn: number } | undefined;
 }
 
 /** The decoder layers, before the last norm: [T, hidden]. */
-export function textTower(config: ModelConfig, p: Parameters, f: Factors, inputs: TextInputs, observe?: Observer): Tensor {
+export function textTower(config: ModelConfig, { tensor: p, weight: w, factors: f }: Parameters, inputs: TextInputs, observe?: Observer): Tensor {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim, rmsNormEps } = config;
   const axes = mropeAxes(config);
   const kColumn = heads * headDim;
   const vColumn = (heads + kvHeads) * headDim;
   let x = inputs.embedded;
   observe?.('text.embedded', x);
-  for (let i = 0; i < config.numHiddenLayers; i++) {
+  const layer = (i: number) => {
     const name = (part: string) => `layers.${i}.${part}`;
-    const weight = (part: string) => p(`${name(part)}.weight`);
+    const weight = (part: string) => w(`${name(part)}.weight`);
     const normed = rmsNorm(x, p(name('input_layernorm')), rmsNormEps);
     const projected = projection(normed, weight('qkv'), config.attentionBias ? p(`${name('qkv')}.bias`) : undefined, f(name('qkv')));
     const even = config.qkNorm ? headNorm(projected, p(name('qk_norm')), { heads: heads + kvHeads, queryHeads: heads, headDim, eps: rmsNormEps }) : projected;
@@ -133,13 +142,40 @@ export function textTower(config: ModelConfig, p: Parameters, f: Factors, inputs
     const level = inputs.deep?.levels[i];
     if (inputs.deep !== undefined && level !== undefined) x = add(x, gatherRows(level, inputs.deep.source, inputs.deep.featureTokens));
     observe?.(`text.layer.${i}`, x);
+  };
+  for (let i = 0; i < config.numHiddenLayers; i++) {
+    if (inputs.checkpointing === true) x.graph.checkpoint(() => layer(i));
+    else layer(i);
   }
   return x;
 }
 
-/** Logits of hidden states: the last norm and the head, which is the embedding table where the two are tied. */
-export function languageHead(config: ModelConfig, p: Parameters, f: Factors, x: Tensor): Tensor {
-  return projection(rmsNorm(x, p('norm'), config.rmsNormEps), p(config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head'), undefined, f('lm_head'));
+/** Name of the matrix of the head: the embedding table where the two are tied. */
+export function headName(config: ModelConfig): string {
+  return config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head';
+}
+
+/** Logits of hidden states: the last norm and the head. */
+export function languageHead(config: ModelConfig, { tensor, weight, factors }: Parameters, x: Tensor): Tensor {
+  const normed = rmsNorm(x, tensor('norm'), config.rmsNormEps);
+  const head = weight(headName(config));
+  const rows = isQuantised(head) ? rowsPerBinding(head) : Infinity;
+  if (!isQuantised(head) || head.rows <= rows) return projection(normed, head, undefined, factors('lm_head'));
+  return matmulShards(normed, shardsOf(head).map((s) => s.table));
+}
+
+/** What a binding holds on every device, bytes. */
+const BINDING = 128 * 2 ** 20;
+
+/** How many rows of a quantised matrix one binding holds, in multiples of 64. */
+export function rowsPerBinding(weight: QuantisedWeight): number {
+  return Math.max(64, Math.floor(BINDING / ((weight.data.shape[1] ?? 1) * 4) / 64) * 64);
+}
+
+/** A quantised matrix in shards that a binding holds. */
+export function shardsOf(weight: QuantisedWeight): { readonly first: number; readonly table: QuantisedWeight }[] {
+  const rows = rowsPerBinding(weight);
+  return Array.from({ length: Math.ceil(weight.rows / rows) }, (_, i) => ({ first: i * rows, table: weightRows(weight, i * rows, Math.min(rows, weight.rows - i * rows)) as QuantisedWeight }));
 }
 
 /** Which axis (0 time, 1 height, 2 width) each rotary angle turns with: in runs (Qwen2, 2.5) or interleaved (Qwen3). */
@@ -163,7 +199,7 @@ export function visionFrequencies(config: ModelConfig): number[] {
   return Array.from({ length: half }, (_, j) => 10000 ** ((-2 * (j % (half / 2))) / half));
 }
 
-function projection(x: Tensor, weight: Tensor, bias: Tensor | undefined, factors: LoraFactors | undefined, residual?: Tensor): Tensor {
+function projection(x: Tensor, weight: Weight, bias: Tensor | undefined, factors: LoraFactors | undefined, residual?: Tensor): Tensor {
   return linear(x, weight, {
     ...(bias === undefined ? {} : { bias }),
     ...(residual === undefined ? {} : { residual }),

@@ -37,9 +37,6 @@ function tensorRows(t: Tensor, first: number, count: number): Tensor {
   return t.graph.view(t.storage, (t.offset ?? 0) + first * columns, [count, columns], `${t.name}[${first}..]`, t.grad === undefined ? undefined : tensorRows(t.grad, first, count));
 }
 
-/** From this many rows on a matrix product first unpacks the weight; below, it reads the packed words as it goes. */
-export const UNPACK_FROM_ROWS = 9;
-
 /** x W^T + bias + residual for a quantised W: [M, columns] to [M, rows]. No gradient flows into W. */
 export function matmulQuantised(x: Tensor, w: QuantisedWeight, options: { readonly bias?: Tensor; readonly residual?: Tensor } = {}): Tensor {
   const [m, k] = rowsAndColumns(x);
@@ -50,18 +47,34 @@ export function matmulQuantised(x: Tensor, w: QuantisedWeight, options: { readon
   return emitQuantised(x, w, m, w.rows, false, bias, residual);
 }
 
+/** x W^T for a W in shards of rows, as one result [M, all rows]: a head that exceeds a binding. Not differentiable (see `headLogProbabilities`). */
+export function matmulShards(x: Tensor, shards: readonly QuantisedWeight[]): Tensor {
+  const outColumns = shards.reduce((n, s) => n + s.rows, 0);
+  const [m] = rowsAndColumns(x);
+  let out: Tensor | undefined;
+  let outFirst = 0;
+  for (const { data, scales, zeros, format, bits, blockSize, rows, columns } of shards) {
+    const inputs = [x, data, scales, ...(zeros === undefined ? [] : [zeros])];
+    const attributes = { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, transposed: false, bias: false, residual: false, outFirst, outColumns };
+    if (out === undefined) out = x.graph.emit('matmulQuantised', inputs, attributes, [{ shape: [m, outColumns] }])[0]!;
+    else x.graph.emitInto('matmulQuantised', inputs, attributes, [out]);
+    outFirst += rows;
+  }
+  checkShape(out !== undefined, 'matmulShards', 'has no shards.', 'Give at least one.');
+  return out;
+}
+
 function emitQuantised(x: Tensor, w: QuantisedWeight, m: number, n: number, transposed: boolean, bias?: Tensor, residual?: Tensor): Tensor {
   const { data, scales, zeros, format, bits, blockSize, rows, columns } = w;
   const inputs = [x, data, scales, ...[zeros, bias, residual].filter((t) => t !== undefined)];
-  const attributes = { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, transposed, bias: bias !== undefined, residual: residual !== undefined };
-  const unpacks = transposed || m >= UNPACK_FROM_ROWS;
-  return x.graph.emit('matmulQuantised', inputs, attributes, [{ shape: [m, n] }, { shape: unpacks ? [rows, columns] : [1], name: 'unpacked' }])[0]!;
+  const attributes = { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, transposed, bias: bias !== undefined, residual: residual !== undefined, outFirst: 0, outColumns: n };
+  return x.graph.emit('matmulQuantised', inputs, attributes, [{ shape: [m, n] }])[0]!;
 }
 
 export const matmulQuantisedVjp: Vjp<'matmulQuantised'> = (ctx, node, [dy]) => {
   if (dy === undefined) return;
-  const { zeros, bias, residual, transposed, ...rest } = node.attributes;
-  checkShape(!transposed, 'matmulQuantised', 'is its own way back.', 'Second derivatives are not recorded.');
+  const { zeros, bias, residual, transposed, outFirst: _, outColumns, ...rest } = node.attributes;
+  checkShape(!transposed && outColumns === rest.rows, 'matmulQuantised', 'in shards, or the way back itself, has no gradient.', 'Use headLogProbabilities for a large head.');
   const [x, data, scales] = node.inputs as [Tensor, Tensor, Tensor];
   let next = 3;
   const zerosTensor = zeros ? node.inputs[next++]! : undefined;

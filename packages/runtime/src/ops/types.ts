@@ -17,9 +17,9 @@ export interface OpAttributes {
   };
   /**
    * y = x W^T (+ bias) (+ residual) with a quantised W [N, K], or x W with `transposed` (the way back). Inputs x, data u32,
-   * scales [N, blocks], zeros [N, blocks]?, bias?, residual?; outputs y, scratch (see `ops/quantised.ts`).
+   * scales [N, blocks], zeros [N, blocks]?, bias?, residual?; output y (see `ops/quantised.ts`).
    */
-  matmulQuantised: QuantisedAttributes & { readonly transposed: boolean; readonly bias: boolean; readonly residual: boolean };
+  matmulQuantised: QuantisedAttributes & { readonly transposed: boolean; readonly bias: boolean; readonly residual: boolean; /** Where in rows of outColumns the result goes. */ readonly outFirst: number; readonly outColumns: number };
   /** Rows of a quantised table. Inputs ids i32 [T], data, scales, zeros?, before [T, K]?; ids outside [first, first + N) take `before`, or 0. */
   embedQuantised: QuantisedAttributes & { readonly first: number; readonly before: boolean };
   /** Running softmax statistics over chunks of the vocabulary. Inputs logits [R, C], targets i32 [R], before [R, 4]?; output [R, 4]: maximum, sum of exp, sum of exp * z, target's z. */

@@ -42,7 +42,7 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     }
   },
   matmulQuantised(node, inputs, [out]) {
-    const { rows: n, columns: k, transposed, zeros, bias, residual } = node.attributes;
+    const { rows: n, columns: k, transposed, zeros, bias, residual, outFirst, outColumns } = node.attributes;
     const x = inputs[0]!;
     const w = unpack(node.attributes, inputs[1]!, inputs[2]!, zeros ? inputs[3] : undefined);
     let next = zeros ? 4 : 3;
@@ -54,7 +54,7 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
       for (let j = 0; j < wide; j++) {
         let s = biasData?.[j] ?? 0;
         for (let q = 0; q < inner; q++) s += x[i * inner + q]! * (transposed ? w[q * k + j]! : w[j * k + q]!);
-        out![i * wide + j] = s + (residualData?.[i * wide + j] ?? 0);
+        out![i * outColumns + outFirst + j] = s + (residualData?.[i * wide + j] ?? 0);
       }
     }
   },

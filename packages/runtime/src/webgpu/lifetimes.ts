@@ -10,8 +10,8 @@ export interface Placement {
 
 /**
  * Gives intermediates whose lifetimes do not overlap the same memory. Walks the nodes in order; an output takes the
- * smallest free slot that holds it, else the largest free one grows, else a new slot begins. `outputs` are kept to the
- * end.
+ * smallest free slot of about its size that holds it, else the largest such one grows, else a new slot begins.
+ * `outputs` are kept to the end.
  */
 export function placeIntermediates(nodes: readonly Node[], outputs: Iterable<Tensor>): Placement {
   const lastUse = new Map<number, number>();
@@ -37,10 +37,14 @@ export function bytesOf(t: Tensor): number {
   return Math.max(16, Math.ceil((sizeOf(t.shape) * 4) / 16) * 16);
 }
 
+/** A slot may be this many times larger than what it holds: a small tensor that lives long must not keep a large slot busy. */
+const SLACK = 1.5;
+
 function claim(slots: number[], free: Set<number>, bytes: number): number {
   let best = -1;
   for (const s of free) {
     const size = slots[s]!;
+    if (size > bytes * SLACK || size * SLACK < bytes) continue;
     const current = best < 0 ? -1 : slots[best]!;
     const fits = size >= bytes;
     if (best < 0 || (fits ? current < bytes || size < current : current < bytes && size > current)) best = s;

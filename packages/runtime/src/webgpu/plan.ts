@@ -32,15 +32,35 @@ interface Step {
   readonly workgroups: readonly [number, number, number];
 }
 
+/** What a plan of a graph consists of, before any memory is asked for. */
+export interface PlanLayout {
+  readonly nodes: readonly Node[];
+  readonly launches: readonly Launch[];
+  readonly slotOf: ReadonlyMap<number, number>;
+  /** Bytes of each slot of intermediates. */
+  readonly slots: readonly number[];
+  readonly memory: PlanMemory;
+}
+
+/** Chooses kernels and places memory. Throws `limit` for a tensor that no kernel of the device may bind. */
+export function layOut(graph: Graph, context: KernelContext, maxBinding: number): PlanLayout {
+  const nodes = liveNodes(graph);
+  const launches: Launch[] = [];
+  for (const node of nodes) {
+    checkNode(maxBinding, node);
+    launches.push(...(KERNELS[node.op] as Kernel<OpName>)(node, context));
+  }
+  const { slotOf, slots } = placeIntermediates(nodes, graph.outputs.values());
+  const intermediates = slots.reduce((a, b) => a + b, 0);
+  const inputs = [...graph.inputs.values()].reduce((a, t) => a + bytesOf(t), 0);
+  const overhead = Math.max(1, launches.length) * UNIFORM_ALIGNMENT + [...graph.outputs.values()].reduce((n, t) => n + bytesOf(t), 0);
+  return { nodes, launches, slotOf, slots, memory: { intermediates, inputs, overhead, total: intermediates + inputs + overhead } };
+}
+
 /** Compiles every kernel of the graph in parallel, places its memory, and makes its bind groups once. */
 export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan> {
   engine.check();
-  const launches: Launch[] = [];
-  const nodes = liveNodes(graph);
-  for (const node of nodes) {
-    checkNode(engine, node);
-    launches.push(...(KERNELS[node.op] as Kernel<OpName>)(node, engine.context));
-  }
+  const { launches, slotOf, slots, memory } = layOut(graph, engine.context, engine.device.adapter.maxStorageBufferBindingSize);
   const pipelines = await Promise.all(launches.map((l) => engine.pipeline(l.label, l.code)));
 
   const owned: GPUBuffer[] = [];
@@ -49,7 +69,6 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
     owned.push(b);
     return b;
   };
-  const { slotOf, slots } = placeIntermediates(nodes, graph.outputs.values());
   const slotBuffers = slots.map((size, i) => make(`intermediate ${i}`, size, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST));
   const inputBuffers = new Map<number, GPUBuffer>();
   for (const t of graph.inputs.values()) {
@@ -95,16 +114,11 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
     if (outOfMemory !== null) throw new RuntimeError('out-of-memory', 'compile', outOfMemory.message, 'Use a smaller batch, or free other plans.');
     throw new RuntimeError('validation', 'compile', invalid!.message, 'This is a defect of @trimpi/runtime: please report it with this message.');
   }
-  return new GpuPlan(engine, graph, steps, locate, inputBuffers, owned, {
-    intermediates: slots.reduce((a, b) => a + b, 0),
-    inputs: [...graph.inputs.values()].reduce((a, t) => a + bytesOf(t), 0),
-    uniforms: uniforms.byteLength,
-  });
+  return new GpuPlan(engine, graph, steps, locate, inputBuffers, owned, memory);
 }
 
 /** Refuses what no kernel may bind: a tensor larger than the device's binding. */
-function checkNode(engine: PlanHost, node: Node): void {
-  const limit = engine.device.adapter.maxStorageBufferBindingSize;
+function checkNode(limit: number, node: Node): void {
   for (const t of [...node.inputs, ...node.outputs]) {
     if (bytesOf(t) > limit) {
       throw new RuntimeError('limit', `${node.op} ${describe(t)}`, `takes ${bytesOf(t)} bytes; this device binds at most ${limit}.`, 'Use fewer tokens in a batch or split the tensor.');
@@ -120,7 +134,7 @@ class GpuPlan implements Plan {
   readonly #locate: (t: Tensor) => { buffer: GPUBuffer; offset: number; size: number };
   readonly #inputs: ReadonlyMap<number, GPUBuffer>;
   readonly #owned: GPUBuffer[];
-  readonly #sizes: { intermediates: number; inputs: number; uniforms: number };
+  readonly #memory: PlanMemory;
   /** Buffers through which outputs come back, kept for the next read of the same size. */
   readonly #staging: GPUBuffer[] = [];
   #disposed = false;
@@ -132,7 +146,7 @@ class GpuPlan implements Plan {
     locate: (t: Tensor) => { buffer: GPUBuffer; offset: number; size: number },
     inputs: ReadonlyMap<number, GPUBuffer>,
     owned: GPUBuffer[],
-    sizes: { intermediates: number; inputs: number; uniforms: number },
+    memory: PlanMemory,
   ) {
     this.#engine = engine;
     this.#graph = graph;
@@ -141,7 +155,7 @@ class GpuPlan implements Plan {
     this.#locate = locate;
     this.#inputs = inputs;
     this.#owned = owned;
-    this.#sizes = sizes;
+    this.#memory = memory;
   }
 
   async run(inputs: PlanInputs, read: readonly string[] = []): Promise<PlanOutputs> {
@@ -186,9 +200,7 @@ class GpuPlan implements Plan {
   }
 
   memory(): PlanMemory {
-    const { intermediates, inputs, uniforms } = this.#sizes;
-    const overhead = uniforms + [...this.#graph.outputs.values()].reduce((n, t) => n + bytesOf(t), 0);
-    return { intermediates, inputs, overhead, total: intermediates + inputs + overhead };
+    return this.#memory;
   }
 
   /** Runs once with a timestamp around each dispatch; nanoseconds by label. Needs the feature `timestamp-query`. */

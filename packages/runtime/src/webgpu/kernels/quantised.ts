@@ -1,16 +1,13 @@
 /**
- * @file Products with 4- and 8-bit weights. Few rows (decoding): one output a thread, which unpacks words as it goes, so a
- * step reads the weight once in its packed form. Many rows (prefill, training): the weight is unpacked into scratch
- * memory, which the plan shares between projections, and the dense product with its tiles follows.
+ * @file Products with 4- and 8-bit weights, which are unpacked word by word in registers and never lie in memory whole.
+ * Few rows (decoding): one column a thread. Many rows (prefill, training): 4 x 4 tiles. The way back: a word of columns.
  */
 import type { Node } from '../../graph.ts';
 import { NF4 } from '../../ops/nf4.ts';
-import { UNPACK_FROM_ROWS } from '../../ops/quantised.ts';
 import type { QuantisedAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
-import { type KernelSpec, launch, type Launch } from '../launch.ts';
+import { type KernelSpec, launch, type Launch, unroll } from '../launch.ts';
 import type { Kernel } from './context.ts';
-import { matmulKernel } from './matmul.ts';
 
 /** WGSL of `value(word, i, block)`: the i-th value of a word of the given block. */
 function valueOf({ format, bits, zeros }: QuantisedAttributes): string {
@@ -36,43 +33,81 @@ function layout({ bits, blockSize, columns }: QuantisedAttributes) {
   return { perWord: 32 / bits, words: (blocks * blockSize * bits) / 32, blocks };
 }
 
-export const matmulQuantisedKernel: Kernel<'matmulQuantised'> = (node, context) => {
+export const matmulQuantisedKernel: Kernel<'matmulQuantised'> = (node) => {
   const { attributes } = node;
   const x = node.inputs[0]!;
-  const [out, scratch] = node.outputs as readonly [Tensor, Tensor];
+  const out = node.outputs[0]!;
   const m = rowsAndColumns(out)[0];
   const first = attributes.zeros ? 4 : 3;
   const bias = attributes.bias ? node.inputs[first] : undefined;
   const residual = attributes.residual ? node.inputs[first + (attributes.bias ? 1 : 0)] : undefined;
-  if (!attributes.transposed && m < UNPACK_FROM_ROWS) return [narrow(node, x, out, m, bias, residual)];
-  const dense: Node<'matmul'> = {
-    op: 'matmul',
-    inputs: [x, scratch, ...[bias, residual].filter((t) => t !== undefined)],
-    outputs: [out],
-    attributes: { transposeA: false, transposeB: !attributes.transposed, alpha: 1, activation: 'none', bias: bias !== undefined, residual: residual !== undefined, accumulate: false },
-  };
-  return [unpack(node, scratch), ...matmulKernel(dense, context)];
+  if (attributes.transposed) return [back(node, x, out, m, residual)];
+  return [m <= NARROW_ROWS ? narrow(node, x, out, m, bias, residual) : wide(node, x, out, m, bias, residual)];
 };
 
-/** One word a thread. */
-function unpack(node: Node<'matmulQuantised'>, scratch: Tensor): Launch {
+/** Up to this many rows one thread makes a column of all of them. */
+const NARROW_ROWS = 8;
+/** Rows and columns of outputs a thread makes in the others. */
+const TILE = 4;
+
+/** Forward: 4 x 4 outputs a thread, one word of each of its four weight rows at a time. */
+function wide(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number, bias: Tensor | undefined, residual: Tensor | undefined): Launch {
   const { rows, columns, blockSize } = node.attributes;
   const { perWord, words, blocks } = layout(node.attributes);
   return launch({
-    label: 'unpack',
-    inputs: weightInputs(node),
-    outputs: { out: [scratch, 'f32'] },
-    uniforms: { rows: ['u32', rows], columns: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks] },
+    label: 'matmulQuantised.wide',
+    inputs: { x: [x, 'f32'], ...weightInputs(node), ...(bias === undefined ? {} : { bias: [bias, 'f32'] as const }), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
+    outputs: { out: [out, 'f32'] },
+    uniforms: { m: ['u32', m], n: ['u32', rows], k: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks] },
     header: valueOf(node.attributes),
-    workgroupSize: [64],
-    workgroups: [Math.ceil((rows * words) / 64)],
+    workgroupSize: [8, 8],
+    workgroups: [Math.ceil(rows / (8 * TILE)), Math.ceil(m / (8 * TILE))],
     body: `
-  if (gid.x >= p.rows * p.words) { return; }
-  let row = gid.x / p.words;
-  let column = gid.x % p.words * ${perWord}u;
-  let word = data[gid.x];
-  let block = row * p.blocks + column / ${blockSize}u;
-  for (var i = 0u; i < ${perWord}u; i++) { if (column + i < p.columns) { out[row * p.columns + column + i] = value(word, i, block); } }`,
+  let r0 = gid.y * ${TILE}u;
+  let c0 = gid.x * ${TILE}u;
+  ${unroll(TILE, (i) => `var s${i} = vec4<f32>(); let x${i} = min(r0 + ${i}u, p.m - 1u) * p.k;`)}
+  ${unroll(TILE, (j) => `let n${j} = min(c0 + ${j}u, p.n - 1u);`)}
+  for (var w = 0u; w < p.words; w++) {
+    let first = w * ${perWord}u;
+    let block = first / ${blockSize}u;
+    ${unroll(TILE, (j) => `let w${j} = data[n${j} * p.words + w];`)}
+    for (var i = 0u; i < ${perWord}u; i++) {
+      let k = first + i;
+      if (k >= p.k) { break; }
+      let v = vec4<f32>(${unroll(TILE, (j) => `value(w${j}, i, n${j} * p.blocks + block)`, ', ')});
+      ${unroll(TILE, (i) => `s${i} = fma(vec4<f32>(x[x${i} + k]), v, s${i});`, ' ')}
+    }
+  }
+  ${unroll(TILE, (i) => `if (r0 + ${i}u < p.m) { ${unroll(TILE, (j) => `if (c0 + ${j}u < p.n) { let at = (r0 + ${i}u) * ${node.attributes.outColumns}u + ${node.attributes.outFirst}u + c0 + ${j}u; out[at] = s${i}[${j}]${bias === undefined ? '' : ` + bias[c0 + ${j}u]`}${residual === undefined ? '' : ' + residual[at]'}; }`, ' ')} }`)}`,
+  });
+}
+
+/** Back (x W): a thread makes, for four rows, the columns of one word. */
+function back(node: Node<'matmulQuantised'>, dy: Tensor, out: Tensor, m: number, residual: Tensor | undefined): Launch {
+  const { rows, columns, blockSize } = node.attributes;
+  const { perWord, words, blocks } = layout(node.attributes);
+  return launch({
+    label: 'matmulQuantised.back',
+    inputs: { dy: [dy, 'f32'], ...weightInputs(node), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
+    outputs: { out: [out, 'f32'] },
+    uniforms: { m: ['u32', m], n: ['u32', rows], k: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks] },
+    header: valueOf(node.attributes),
+    workgroupSize: [8, 8],
+    workgroups: [Math.ceil(words / 8), Math.ceil(m / (8 * TILE))],
+    body: `
+  if (gid.x >= p.words) { return; }
+  let r0 = gid.y * ${TILE}u;
+  let first = gid.x * ${perWord}u;
+  let block = first / ${blockSize}u;
+  ${unroll(TILE, (r) => `let d${r} = min(r0 + ${r}u, p.m - 1u) * p.n;`)}
+  ${unroll(perWord, (i) => `var s${i} = vec4<f32>();`, ' ')}
+  for (var n = 0u; n < p.n; n++) {
+    let word = data[n * p.words + gid.x];
+    let g = vec4<f32>(${unroll(TILE, (r) => `dy[d${r} + n]`, ', ')});
+    let at = n * p.blocks + block;
+    ${unroll(perWord, (i) => `s${i} = fma(vec4<f32>(value(word, ${i}u, at)), g, s${i});`)}
+  }
+  ${unroll(perWord, (i) => `if (first + ${i}u < p.k) { ${unroll(TILE, (r) => `if (r0 + ${r}u < p.m) { let at = (r0 + ${r}u) * p.k + first + ${i}u; out[at] = s${i}[${r}]${residual === undefined ? '' : ' + residual[at]'}; }`, ' ')} }`)}`,
   });
 }
 
@@ -104,7 +139,7 @@ function narrow(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number
       }
     }
   }
-  ${each((r) => `out[${r}u * p.n + gid.x] = s${r}${bias === undefined ? '' : ' + bias[gid.x]'}${residual === undefined ? '' : ` + residual[${r}u * p.n + gid.x]`};`)}`,
+  ${each((r) => `out[${r * node.attributes.outColumns + node.attributes.outFirst}u + gid.x] = s${r}${bias === undefined ? '' : ' + bias[gid.x]'}${residual === undefined ? '' : ` + residual[${r}u * p.n + gid.x]`};`)}`,
   });
 }
 
