@@ -9,6 +9,7 @@ import { examples } from './options.ts';
 import { modelCommands } from './model/command.ts';
 import { serveCommand } from './serve/command.ts';
 import { pretrainCommand } from './pretrain.ts';
+import { reproduceCommand } from './reproduce.ts';
 import { trainCommand } from './train/command.ts';
 
 export function createProgram(): Command {
@@ -30,6 +31,7 @@ export function createProgram(): Command {
 
   trainCommand(program);
   pretrainCommand(program);
+  reproduceCommand(program);
   evalCommand(program);
   dataCommand(program);
   modelCommands(program);
