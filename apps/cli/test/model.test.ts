@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { encodePng } from '@trimpi/datasets';
 import { openCheckpoint, preprocessImage, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
 import { fileSource, folderFiles, saveAdapter } from '@trimpi/model/node';
+import { exportOnnx, readOnnxFile } from '@trimpi/model/onnx';
 import { DEMO_CONFIG, PromptWriter, runDataset, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -166,6 +167,29 @@ describe('trimpi export', () => {
     const keys = [...(await SafetensorsFile.open(fileSource(`${out}/adapter_model.safetensors`))).tensors.keys()];
     expect(keys).toHaveLength(28);
     expect(keys[0]).toMatch(/^base_model\.model\.model\.language_model\.layers\.0\..*\.lora_[AB]\.weight$/);
+  });
+
+  it('onnx: the files of the library, of the merged weights, beside configuration and tokenizer', async () => {
+    const out = dir.path('onnx');
+    const { code, stdout } = await trimpi('export', '--model', MODEL, '--adapter', ADAPTER, '--format', 'onnx', '--ops', 'fused', '--bits', '16', '--out', out, '--json');
+    expect(code).toBe(0);
+    const names = ['decoder_model_merged.onnx', 'embed_tokens.onnx', 'vision_encoder.onnx'];
+    const said = JSON.parse(stdout) as { to: string; files: { name: string; bytes: number }[] };
+    expect([said.to, said.files.map((f) => f.name).toSorted()]).toEqual(['onnx', names.map((n) => `onnx/${n}`)]);
+    for (const { name, bytes } of said.files) expect(readFileSync(`${out}/${name}`)).toHaveLength(bytes);
+    expect(readdirSync(`${out}/onnx`).toSorted()).toEqual(names);
+    expect(readdirSync(out)).toEqual(expect.arrayContaining(['config.json', 'onnx', 'tokenizer.json']));
+    // The merged weights that --to safetensors writes give the same bytes; the base gives others.
+    const merged = dir.path('merged');
+    expect((await trimpi('export', '--model', MODEL, '--adapter', ADAPTER, '--out', merged)).code).toBe(0);
+    const decoderOf = async (folder: string) => {
+      const { config } = await Processor.load(folderFiles(folder));
+      const files = await exportOnnx(await openCheckpoint(folderFiles(folder)), config, { ops: 'fused', bits: 16 });
+      return Buffer.from(await readOnnxFile(files.find((f) => f.name === names[0])!));
+    };
+    const written = readFileSync(`${out}/onnx/${names[0]}`);
+    expect(written.equals(await decoderOf(merged))).toBe(true);
+    expect(written.equals(await decoderOf(MODEL))).toBe(false);
   });
 
   it('DoRA: a row gets the length of its magnitude and keeps its direction', () => {

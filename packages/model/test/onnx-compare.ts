@@ -57,7 +57,7 @@ export async function sessions(ort: OrtModule, source: OnnxSource, model: Vision
 export async function compare(model: VisionLanguageModel, { vision, decoder }: Awaited<ReturnType<typeof sessions>>, adapter?: string) {
   const images = someImages(patchLength(model.config), GRIDS);
   const [own, theirs] = [await model.encodeImages(images, adapter === undefined ? {} : { adapter }), await vision.encodeImages(images)];
-  const features = Math.max(...own.map(({ features }, i) => largest(theirs[i]!.features, features)));
+  const features = Math.max(...own.map((image, i) => largest(theirs[i]!.features, image.features)));
   const prompt = promptOf(model, images);
   const want = await ownLogits(model, prompt, adapter);
   const { vocabSize } = model.config;

@@ -182,7 +182,7 @@ describe('refuses', () => {
     const files = await exported(checkpoint, config, { maxPositions: 8 });
     const decoder = await OnnxDecoder.create(ort, files, config, { maxPositions: 8 });
     const [image] = someImages(patchLength(config), [[1, 4, 4]]);
-    const prompt = { inputIds: [1, ...Array.from({ length: 4 }, () => config.imageTokenId), 2], positionIds: new Array<number>(18).fill(0), images: [image!] };
+    const prompt = { inputIds: [1, ...Array.from({ length: 4 }, () => config.imageTokenId), 2], positionIds: Array.from({ length: 18 }, () => 0), images: [image!] };
     await expect(decoder.prefill(prompt)).rejects.toMatchObject({ code: 'invalid-input', argument: 'prompt.images' });
     await expect(decoder.prefill({ ...prompt, images: [] })).rejects.toMatchObject({ code: 'invalid-input', argument: 'prompt' });
     await expect(decoder.prefill({ inputIds: [1], positionIds: [8, 8, 8], images: [] })).rejects.toMatchObject({ code: 'invalid-input', argument: 'positions' });

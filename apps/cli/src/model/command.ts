@@ -1,10 +1,10 @@
 /** @file `trimpi generate`, `chat` and `export`: a checkpoint folder at work. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { UsageError } from '../errors.ts';
 import { exportForTrainer, type TrainerExport } from '../export/trainers.ts';
 import { collect, examples, integer, number, oneOf } from '../options.ts';
 import { chat } from './chat.ts';
-import { exportModel, type ExportOptions } from './export.ts';
+import { exportModel, exportModelOnnx, type ExportOptions, type OnnxExport } from './export.ts';
 import { generateOnce } from './generate.ts';
 
 function sampling(command: Command): Command {
@@ -34,27 +34,36 @@ export function modelCommands(program: Command): void {
 
   program
     .command('export')
-    .description('a merged checkpoint (safetensors), an adapter (peft), or data and rewards for other trainers (trl, verl)')
-    .option('--model <dir>', 'checkpoint folder, for safetensors and peft')
-    .option('--adapter <dir>', 'LoRA adapter folder (PEFT), for safetensors and peft')
+    .description('a merged checkpoint (safetensors), an adapter (peft), ONNX files (onnx), or data and rewards for other trainers (trl, verl)')
+    .option('--model <dir>', 'checkpoint folder, for safetensors, peft and onnx')
+    .option('--adapter <dir>', 'LoRA adapter folder (PEFT), for safetensors and peft; merged in for onnx')
     .option('--data <dir>', 'a folder that trimpi data wrote, or your own policy folder, for trl and verl')
     .requiredOption('--out <dir>', 'folder to write; it is there whole or not at all')
-    .option('--to <format>', 'safetensors: the merged checkpoint; peft: the adapter alone, checked against the model; trl, verl: Parquet files and reward.py', oneOf('safetensors', 'peft', 'trl', 'verl'), 'safetensors')
+    .option('--to <format>', 'safetensors: the merged checkpoint; peft: the adapter alone, checked against the model; onnx: vision encoder, embeddings and decoder; trl, verl: Parquet files and reward.py', oneOf(...TARGETS), 'safetensors')
+    .addOption(new Option('--format <format>', 'another name for --to').argParser(oneOf(...TARGETS)).hideHelp())
+    .option('--ops <ops>', 'onnx: standard operators, or those of ONNX Runtime too (fused)', oneOf('standard', 'fused'))
+    .option('--bits <n>', 'onnx: 32, 16 or 4 (matrices of the decoder in 4, the others in 16)', oneOf('32', '16', '4'))
     .option('--with-policy', 'put the policy into every prompt (trl, verl)')
     .option('--overwrite', 'replace a folder that is not empty')
     .option('--json', 'one JSON object instead of text')
-    .addHelpText('after', examples('trimpi export --model models/qwen --adapter runs/mine/adapter --to safetensors --out models/qwen-mine', 'trimpi export --model models/qwen --adapter runs/mine/adapter --to peft --out adapters/mine', 'trimpi export --data data/clevr --to trl --out trl/clevr', 'trimpi export --data data/gta --to verl --out verl/gta'))
+    .addHelpText('after', examples('trimpi export --model models/qwen --adapter runs/mine/adapter --to safetensors --out models/qwen-mine', 'trimpi export --model models/qwen --adapter runs/mine/adapter --to peft --out adapters/mine', 'trimpi export --model models/qwen --adapter runs/mine/adapter --to onnx --bits 4 --out onnx/mine', 'trimpi export --data data/clevr --to trl --out trl/clevr', 'trimpi export --data data/gta --to verl --out verl/gta'))
     .action(exportAny);
 }
 
-type ExportAny = Omit<ExportOptions, 'model' | 'adapter' | 'to'> & Omit<TrainerExport, 'data' | 'to'> & { readonly model?: string; readonly adapter?: string; readonly data?: string; readonly to: ExportOptions['to'] | TrainerExport['to'] };
+const TARGETS = ['safetensors', 'peft', 'onnx', 'trl', 'verl'] as const;
 
-async function exportAny({ model, adapter, data, to, ...options }: ExportAny): Promise<void> {
+type ExportAny = Omit<ExportOptions, 'model' | 'adapter' | 'to'> & Omit<TrainerExport, 'data' | 'to'> & Pick<OnnxExport, 'ops'> & { readonly bits?: '32' | '16' | '4'; readonly model?: string; readonly adapter?: string; readonly data?: string; readonly to: (typeof TARGETS)[number]; readonly format?: (typeof TARGETS)[number] };
+
+async function exportAny({ model, adapter, data, to: named, format, ops, bits, ...options }: ExportAny): Promise<void> {
+  const to = format ?? named;
+  if (to !== 'onnx' && (ops !== undefined || bits !== undefined)) throw new UsageError(`--${ops === undefined ? 'bits' : 'ops'} is for --to onnx. Leave it out, or export to onnx.`);
   if (to === 'trl' || to === 'verl') {
     if (data === undefined || model !== undefined || adapter !== undefined) throw new UsageError(`--to ${to} exports data. Give --data, and neither --model nor --adapter.`);
     await exportForTrainer({ data, to, ...options });
-  } else {
-    if (model === undefined || adapter === undefined || data !== undefined || options.withPolicy !== undefined) throw new UsageError(`--to ${to} exports a model. Give --model and --adapter, and neither --data nor --with-policy.`);
-    await exportModel({ model, adapter, to, ...options });
+    return;
   }
+  const needs = to === 'onnx' ? '--model (and --adapter, if one is to be merged in)' : '--model and --adapter';
+  if (model === undefined || (adapter === undefined && to !== 'onnx') || data !== undefined || options.withPolicy !== undefined) throw new UsageError(`--to ${to} exports a model. Give ${needs}, and neither --data nor --with-policy.`);
+  if (to === 'onnx') await exportModelOnnx({ model, ...(adapter === undefined ? {} : { adapter }), ...(ops === undefined ? {} : { ops }), ...(bits === undefined ? {} : { bits: Number(bits) as 32 | 16 | 4 }), ...options });
+  else await exportModel({ model, adapter: adapter!, to, ...options });
 }

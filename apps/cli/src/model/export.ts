@@ -1,9 +1,10 @@
-/** @file `trimpi export`: a merged checkpoint or the adapter alone. Needs no GPU; one tensor is in memory at a time. */
+/** @file `trimpi export`: a merged checkpoint, the adapter alone, or ONNX files. Needs no GPU; one tensor is in memory at a time. */
 import { copyFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { type Adapter, ADAPTER_CONFIG_FILE, type Checkpoint, fromFloat32, type ModelConfig, openCheckpoint, parseConfig, readAdapter, readText, requireText } from '@trimpi/model';
-import { folderFiles, type LazyTensor, saveAdapter, saveCheckpoint } from '@trimpi/model/node';
+import { folderFiles, type LazyTensor, saveAdapter, saveCheckpoint, saveOnnx } from '@trimpi/model/node';
+import { exportOnnx, type OnnxBits, type OnnxOps } from '@trimpi/model/onnx';
 import { UsageError } from '../errors.ts';
 import { checkFree, wholeFolder } from '../folder.ts';
 import { interruptible } from '../interrupt.ts';
@@ -43,6 +44,51 @@ export async function exportModel({ model: dir, adapter: adapterDir, to, out, ov
   }
   const modules = adapter.targets.length;
   console.log(json ? JSON.stringify({ out, to, modules, r: adapter.config.r }) : `${out}: ${to === 'peft' ? `the adapter on ${modules} modules, as PEFT loads it` : `${dir} with the adapter merged into ${modules} modules`}`);
+}
+
+export interface OnnxExport {
+  readonly model: string;
+  /** Merged into the weights; none: the model as it is. */
+  readonly adapter?: string;
+  readonly out: string;
+  readonly ops?: OnnxOps;
+  readonly bits?: OnnxBits;
+  readonly overwrite?: boolean;
+  readonly json?: boolean;
+}
+
+/** The files in `onnx/` beside configuration and tokenizer, as in the repositories that transformers.js reads. */
+export async function exportModelOnnx({ model: dir, adapter: adapterDir, out, ops = 'standard', bits = 32, overwrite = false, json = false }: OnnxExport): Promise<void> {
+  requireFolder('--model', dir);
+  if (adapterDir !== undefined) requireFolder('--adapter', adapterDir);
+  checkFree(out, overwrite);
+  const folder = folderFiles(dir);
+  const config = parseConfig(JSON.parse(await requireText(folder, 'config.json')));
+  const checkpoint = await openCheckpoint(folder);
+  const progress = json ? undefined : new Progress();
+  const files = await interruptible(async (_signal, check) => {
+    const merged = adapterDir === undefined ? checkpoint : mergedTensors(checkpoint, await readAdapter(folderFiles(adapterDir), config), config, check);
+    const planned = await exportOnnx(merged, config, { ops, bits });
+    const of = planned.reduce((sum, { size }) => sum + size, 0);
+    let done = 0;
+    const watched = planned.map(({ name, size, parts }) => ({
+      name,
+      size,
+      async *parts() {
+        for await (const part of parts()) {
+          check();
+          progress?.show({ type: 'progress', what: 'bytes', done: (done += part.byteLength), of });
+          yield part;
+        }
+      },
+    }));
+    await wholeFolder(out, overwrite, async (work) => {
+      await saveOnnx(join(work, 'onnx'), watched);
+      copyCompanions(dir, work);
+    });
+    return planned.map(({ name, size }) => ({ name: `onnx/${name}`, bytes: size }));
+  }).finally(() => progress?.end());
+  console.log(json ? JSON.stringify({ out, to: 'onnx', ops, bits, files }) : files.map(({ name, bytes }) => `${join(out, name)}: ${(bytes / 2 ** 20).toFixed(1)} MiB`).join('\n'));
 }
 
 /** @throws UsageError when an adapted module has no weight of its own in the checkpoint. */

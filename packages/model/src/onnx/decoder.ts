@@ -10,25 +10,32 @@ export interface OnnxCache {
   readonly tensors: Readonly<Record<string, OrtTensor>>;
 }
 
+export interface OnnxDecoderOptions extends OnnxSessionOptions {
+  /** That of the export. Default as there: the smaller of the config's positions and 8192. */
+  readonly maxPositions?: number;
+}
+
 export class OnnxDecoder {
   readonly config: ModelConfig;
+  readonly #maxPositions: number;
   readonly #ort: OrtModule;
   readonly #embed: OrtSession;
   readonly #decoder: OrtSession;
 
-  private constructor(ort: OrtModule, embed: OrtSession, decoder: OrtSession, config: ModelConfig) {
+  private constructor(ort: OrtModule, embed: OrtSession, decoder: OrtSession, config: ModelConfig, maxPositions: number) {
     this.#ort = ort;
     this.#embed = embed;
     this.#decoder = decoder;
     this.config = config;
+    this.#maxPositions = maxPositions;
   }
 
   /** @throws ModelError `io` when ONNX Runtime cannot open a file. */
-  static async create(ort: OrtModule, files: { readonly embedTokens: OnnxModelBytes; readonly decoder: OnnxModelBytes }, config: ModelConfig, options: OnnxSessionOptions = {}): Promise<OnnxDecoder> {
+  static async create(ort: OrtModule, files: { readonly embedTokens: OnnxModelBytes; readonly decoder: OnnxModelBytes }, config: ModelConfig, options: OnnxDecoderOptions = {}): Promise<OnnxDecoder> {
     const presents = Array.from({ length: config.numHiddenLayers }, (_, i) => [`present.${i}.key`, `present.${i}.value`]).flat();
     const embed = await openSession(ort, files.embedTokens, options, () => false, ['inputs_embeds']);
     const decoder = await openSession(ort, files.decoder, options, (name) => name !== 'logits', ['logits', ...presents]);
-    return new OnnxDecoder(ort, embed, decoder, config);
+    return new OnnxDecoder(ort, embed, decoder, config, options.maxPositions ?? Math.min(config.maxPositionEmbeddings, 8192));
   }
 
   /** [n, hidden] of tokens. */
@@ -75,6 +82,9 @@ export class OnnxDecoder {
   async #run(embeds: Float32Array, positions: ArrayLike<number>, deep: Float32Array, past: OnnxCache, keep: number): Promise<{ logits: Float32Array; cache: OnnxCache }> {
     const width = this.config.hiddenSize;
     const n = embeds.length / width;
+    // A GPU reads the last row of the rotary table for positions beyond it, and says nothing.
+    const wrong = Array.from(positions).find((p) => !(p >= 0 && p < this.#maxPositions));
+    if (wrong !== undefined) throw new ModelError('invalid-input', { argument: 'positions', value: wrong, message: `must be below the ${this.#maxPositions} positions of the export`, remedy: 'Export with a larger maxPositions, and give it here too.' });
     const tensor = (data: Float32Array | BigInt64Array, dims: readonly number[]) => toTensor(this.#ort, { data, dims });
     const length = past.length + n;
     const depth = this.config.vision.deepstackVisualIndexes.length;

@@ -45,6 +45,7 @@ export async function openSession(ort: OrtModule, { model, externalData }: OnnxM
   const { device } = options;
   const settings = {
     executionProviders: options.executionProviders ?? [device === undefined ? 'wasm' : { name: 'webgpu', device }],
+    logSeverityLevel: 3, // It warns of every graph whose shapes are computed on the CPU, which is as it should be.
     ...(device === undefined ? {} : { preferredOutputLocation: Object.fromEntries(outputs.map((name) => [name, onDevice(name) ? 'gpu-buffer' : 'cpu'])) }),
     ...(externalData === undefined ? {} : { externalData: [externalData] }),
   };

@@ -21,6 +21,11 @@ export interface DeviceFeatures {
   dispose(): void;
 }
 
+export interface OnnxVisionEncoderOptions extends OnnxSessionOptions {
+  /** That of the export. Default 512, as there. */
+  readonly maxPatchRows?: number;
+}
+
 const OUTPUTS = ['image_features', 'deepstack_features'] as const;
 
 /** `vision_encoder.onnx` behind the interface of `VisionLanguageModel.encodeImages`. */
@@ -29,18 +34,20 @@ export class OnnxVisionEncoder {
   readonly #ort: OrtModule;
   readonly #session: OrtSession;
   readonly #device: GPUDevice | undefined;
+  readonly #maxPatchRows: number;
 
-  private constructor(ort: OrtModule, session: OrtSession, config: ModelConfig, device: GPUDevice | undefined) {
+  private constructor(ort: OrtModule, session: OrtSession, config: ModelConfig, { device, maxPatchRows = 512 }: OnnxVisionEncoderOptions) {
     this.#ort = ort;
     this.#session = session;
     this.config = config;
     this.#device = device;
+    this.#maxPatchRows = maxPatchRows;
   }
 
   /** @throws ModelError `io` when ONNX Runtime cannot open the file. */
-  static async create(ort: OrtModule, file: OnnxModelBytes, config: ModelConfig, options: OnnxSessionOptions = {}): Promise<OnnxVisionEncoder> {
+  static async create(ort: OrtModule, file: OnnxModelBytes, config: ModelConfig, options: OnnxVisionEncoderOptions = {}): Promise<OnnxVisionEncoder> {
     const outputs = config.vision.deepstackVisualIndexes.length > 0 ? OUTPUTS : OUTPUTS.slice(0, 1);
-    return new OnnxVisionEncoder(ort, await openSession(ort, file, options, () => true, outputs), config, options.device);
+    return new OnnxVisionEncoder(ort, await openSession(ort, file, options, () => true, outputs), config, options);
   }
 
   /** For each image its features [cells, text width], those of DeepStack behind them: images of a batch, as our tower encodes them. */
@@ -97,6 +104,8 @@ export class OnnxVisionEncoder {
   }
 
   async #run(images: readonly PixelImage[]): Promise<Readonly<Record<string, OrtTensor>>> {
+    const large = images.find(({ gridThw: [, h, w] }) => Math.max(h, w) > this.#maxPatchRows);
+    if (large !== undefined) throw new ModelError('invalid-input', { argument: 'images', value: [...large.gridThw], message: `has more than the ${this.#maxPatchRows} rows or columns of patches of the export`, remedy: 'Export with a larger maxPatchRows, and give it here too.' });
     const arrays = onnxVisionInputs(this.config, images);
     return runSession(this.#session, Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, toTensor(this.#ort, array)])));
   }
