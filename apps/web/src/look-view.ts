@@ -1,11 +1,13 @@
 /** @file Policies as trees, and scenes with what each policy says about them. */
 import { byId, el } from './dom.ts';
 import type { FromLook, PolicyView, SceneView, TreeView } from './protocol.ts';
+import { sceneCanvas } from './scene-canvas.ts';
+import { treeList } from './tree-view.ts';
 
-/** A case of a policy that the visitor chose. */
+/** A question or a case of a policy that the visitor chose. */
 interface Choice {
   readonly policyId: string;
-  readonly leafId: string;
+  readonly nodeId: string;
 }
 
 export class LookView {
@@ -13,14 +15,14 @@ export class LookView {
   readonly #scenes = byId('scenes');
   readonly #shown = byId('scenes-shown');
   readonly #cards: { readonly scene: SceneView; readonly element: HTMLElement }[] = [];
-  readonly #leaves = new Map<string, HTMLButtonElement>();
+  readonly #nodes = new Map<string, HTMLButtonElement>();
   #choice: Choice | undefined;
 
   clear(): void {
     this.#policies.setAttribute('aria-busy', 'true');
     this.#scenes.replaceChildren();
     this.#cards.length = 0;
-    this.#leaves.clear();
+    this.#nodes.clear();
     this.#choice = undefined;
   }
 
@@ -38,30 +40,30 @@ export class LookView {
       'article',
       { class: 'policy' },
       el('h3', {}, 'Policy ', el('q', {}, name)),
-      el('ul', { class: 'tree' }, el('li', {}, ...this.#tree(tree, id, name))),
+      treeList(tree, (node) => this.#node(node, id, name)),
       el('details', {}, el('summary', {}, 'As the model reads it'), el('p', { class: 'code' }, text)),
     );
   }
 
-  #tree(node: TreeView, policyId: string, name: string): Node[] {
-    if (node.kind === 'leaf') {
-      const choice = { policyId, leafId: node.id };
-      const button = el(
-        'button',
-        { type: 'button', class: 'leaf', 'aria-pressed': 'false', 'aria-label': `${node.answer} of policy ${name}: show its pictures`, disabled: !node.reachable, click: () => this.#choose(same(this.#choice, choice) ? undefined : choice) },
-        node.answer,
-      );
-      this.#leaves.set(key(choice), button);
-      return [button];
-    }
-    const branch = (word: 'yes' | 'no', child: TreeView) => el('li', { class: word }, el('span', { class: 'edge' }, word), ...this.#tree(child, policyId, name));
-    return [el('span', { class: 'question' }, el('small', {}, node.id), ` ${node.question}`), el('ul', {}, branch('yes', node.yes), branch('no', node.no))];
+  /** A button for every way through the tree: the pictures that come by a question, or end at a case. */
+  #node(node: TreeView, policyId: string, name: string): HTMLElement {
+    const choice = { policyId, nodeId: node.id };
+    const leaf = node.kind === 'leaf';
+    const words = leaf ? node.answer : node.question;
+    const button = el(
+      'button',
+      {
+        type: 'button', class: leaf ? 'leaf' : 'question', 'aria-pressed': 'false', disabled: leaf && !node.reachable,
+        'aria-label': `${leaf ? '' : `${node.id} `}${words} of policy ${name}: show its pictures`, click: () => this.#choose(same(this.#choice, choice) ? undefined : choice),
+      },
+      ...(leaf ? [words] : [el('small', {}, node.id), ` ${words}`]),
+    );
+    this.#nodes.set(key(choice), button);
+    return button;
   }
 
   #add(scene: SceneView): void {
-    const canvas = el('canvas', { width: scene.width, height: scene.height, role: 'img', 'aria-label': `A scene with ${scene.objects}` });
-    canvas.getContext('2d')?.putImageData(new ImageData(scene.rgba, scene.width, scene.height), 0, 0);
-    const element = el('li', { class: 'scene' }, canvas, el('p', {}, el('span', { class: 'code' }, scene.query), ' ', el('strong', {}, scene.answer)), el('p', { class: 'quiet' }, scene.way));
+    const element = el('li', { class: 'scene' }, sceneCanvas(scene), el('p', {}, el('span', { class: 'code' }, scene.query), ' ', el('strong', {}, scene.answer)), el('p', { class: 'quiet' }, scene.way));
     this.#cards.push({ scene, element });
     this.#scenes.append(element);
     this.#choose(this.#choice);
@@ -69,20 +71,24 @@ export class LookView {
 
   #choose(choice: Choice | undefined): void {
     this.#choice = choice;
-    for (const [name, button] of this.#leaves) button.setAttribute('aria-pressed', String(choice !== undefined && name === key(choice)));
+    for (const [name, button] of this.#nodes) button.setAttribute('aria-pressed', String(choice !== undefined && name === key(choice)));
     let visible = 0;
     for (const { scene, element } of this.#cards) {
-      element.hidden = choice !== undefined && !same(choice, scene);
+      element.hidden = choice !== undefined && !passes(scene, choice);
       if (!element.hidden) visible++;
     }
-    this.#shown.textContent = choice === undefined ? `${visible} pictures of the test set.` : `${visible} of ${this.#cards.length} pictures end at ${choice.leafId} of this policy. Choose the case again to see all.`;
+    this.#shown.textContent = choice === undefined ? `${visible} pictures of the test set.` : `${visible} of ${this.#cards.length} pictures come by ${choice.nodeId} of this policy. Choose it again to see all.`;
   }
 }
 
 function same(a: Choice | undefined, b: Choice): boolean {
-  return a !== undefined && a.policyId === b.policyId && a.leafId === b.leafId;
+  return a !== undefined && a.policyId === b.policyId && a.nodeId === b.nodeId;
 }
 
-function key({ policyId, leafId }: Choice): string {
-  return `${policyId}/${leafId}`;
+function passes({ policyId, leafId, path }: SceneView, choice: Choice): boolean {
+  return policyId === choice.policyId && (leafId === choice.nodeId || path.includes(choice.nodeId));
+}
+
+function key({ policyId, nodeId }: Choice): string {
+  return `${policyId}/${nodeId}`;
 }

@@ -1,6 +1,7 @@
 /** @file The page: one worker draws examples, one trains; this thread only shows what they say. */
 import { DEMO_CONFIG, type RunConfig } from '@trimpi/pipeline';
 import { adapterAdvice, failureAdvice, type Advice } from './advice.ts';
+import { CompareView } from './compare-view.ts';
 import { configFromAddress } from './config.ts';
 import { byId, el } from './dom.ts';
 import { LookView } from './look-view.ts';
@@ -35,6 +36,7 @@ let failure: Failure | undefined;
 let lookWorker: Worker | undefined;
 const initial = initialConfig();
 const settings = new SettingsView(initial, begin, drawExamples);
+const compare = new CompareView(() => settings.current(), () => phase === 'running' || phase === 'pausing');
 let trainWorker = openTrainWorker();
 
 drawExamples(initial);
@@ -69,6 +71,7 @@ function drawExamples(config: RunConfig): void {
   lookWorker = new Worker(new URL('./worker/look.ts', import.meta.url), { type: 'module', name: 'look' });
   lookWorker.addEventListener('message', ({ data }: MessageEvent<FromLook>) => look.show(data));
   lookWorker.postMessage({ type: 'look', config, scenes: SCENES } satisfies ToLook, []);
+  compare.refresh();
 }
 
 // ---- Train
@@ -111,7 +114,9 @@ function hear(message: FromTrain): void {
       return;
     case 'event': {
       const { event } = message;
-      if (event.type === 'evaluated' && event.stage !== 'in-context') done = [...done, event];
+      if (event.type === 'evaluated' && event.stage !== 'in-context') done = [...done, { ...event, stage: event.stage }];
+      // The stage before has saved its weights.
+      if (event.type === 'stage') compare.refresh();
       const sentence = progress.show(event);
       if (sentence !== undefined && phase !== 'pausing') say(sentence);
       return;
@@ -124,6 +129,7 @@ function hear(message: FromTrain): void {
     case 'finished':
       setPhase('finished');
       say('Complete. The report is below.');
+      compare.refresh();
       report.show(message.report);
       return;
     case 'failed':

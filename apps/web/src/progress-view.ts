@@ -106,7 +106,7 @@ export class ProgressView {
   }
 }
 
-function resultLine({ accuracy, low, high, n }: Omit<StageResult, 'title'>, how: string): HTMLElement {
+function resultLine({ accuracy, low, high, n }: Omit<StageResult, 'title' | 'stage'>, how: string): HTMLElement {
   return el('p', {}, el('strong', {}, percent(accuracy)), ` right ${how} `, el('span', { class: 'quiet' }, `(95 %: ${percent(low)} to ${percent(high)}, n = ${n})`));
 }
 

@@ -1,5 +1,5 @@
 /** @file What the page and its two workers say to each other: one worker draws the examples, the other trains. */
-import type { RunConfig, RunEvent } from '@trimpi/pipeline';
+import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
 
 /** A tree, ready to be shown: conditions in words. */
 export type TreeView =
@@ -20,6 +20,8 @@ export interface SceneView {
   readonly query: string;
   readonly answer: string;
   readonly leafId: string;
+  /** Ids of the questions on the way. */
+  readonly path: readonly string[];
   /** The questions on the way with their answers, in words. */
   readonly way: string;
   /** The objects in words, for those who do not see the picture. */
@@ -35,6 +37,21 @@ export type FromLook =
   | { readonly type: 'policies'; readonly policies: readonly PolicyView[] }
   | { readonly type: 'scene'; readonly scene: SceneView }
   | { readonly type: 'drawn' }
+  | { readonly type: 'failed'; readonly failure: Failure };
+
+export type ToCompare =
+  | { readonly type: 'open'; readonly config: RunConfig }
+  /** Scene number `scene` of policy number `policy`; `ask` also lets both models answer. */
+  | { readonly type: 'draw'; readonly policy: number; readonly scene: number }
+  | { readonly type: 'ask'; readonly policy: number; readonly scene: number; readonly stage: StageName; readonly maxNewTokens: number; readonly base: string };
+
+export type FromCompare =
+  /** `trained`: stages whose weights are saved, in order; none before training. */
+  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly maxNewTokens: number }
+  | { readonly type: 'scene'; readonly scene: SceneView }
+  | { readonly type: 'says'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[] }
+  | { readonly type: 'answered'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[]; readonly right: boolean; readonly promptTokens: number; readonly prefillMs: number }
+  | { readonly type: 'done' }
   | { readonly type: 'failed'; readonly failure: Failure };
 
 /** An error with what to do about it, in words. */
@@ -70,6 +87,7 @@ export type FromTrain =
 
 /** Accuracy of a stage on unseen pictures, without the policy, with its 95 % interval. */
 export interface StageResult {
+  readonly stage: StageName;
   readonly title: string;
   readonly accuracy: number;
   readonly low: number;

@@ -51,7 +51,7 @@ export class SettingsView {
       onSubmit(this.read());
     });
     this.#form.addEventListener('change', () => {
-      if (this.#form.checkValidity()) onChange(this.read());
+      if (this.#form.checkValidity()) onChange((this.#config = this.read()));
     });
     this.show(config);
   }
@@ -61,6 +61,11 @@ export class SettingsView {
     let config = this.#config;
     for (const f of FIELDS) config = f.set(config, this.#inputs.get(f.id)!.valueAsNumber);
     return resolveConfig({ ...config, arms: ARMS[this.#arms.value]! });
+  }
+
+  /** The settings last shown or read. */
+  current(): RunConfig {
+    return this.#config;
   }
 
   show(config: RunConfig): void {

@@ -1,6 +1,6 @@
 /** @file The page as a visitor uses it, in Chromium: the production build, WebGPU on the CPU, very few steps. */
 import { readFileSync } from 'node:fs';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
 
@@ -39,7 +39,7 @@ function scriptBytes(names: string[], how: 'raw' | 'gzip'): number {
 
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
-    expect(scriptBytes(['index', 'look', 'train'], 'raw')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'compare'], 'raw')).toBeLessThan(300_000);
     expect(scriptBytes(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
   });
 });
@@ -54,11 +54,15 @@ describe('a run', () => {
     await phase(page, 'ready');
     expect(await page.locator('.policy').count()).toBe(1);
     expect(await page.locator('.policy .question').allTextContents()).toHaveLength(3);
+    const question = page.locator('.policy .yes > .question').first();
+    await question.click();
+    expect(await page.locator('.scenes .scene:visible').count()).toBe(4);
+    expect(await page.locator('#scenes-shown').textContent()).toBe('4 of 8 pictures come by 1.1 of this policy. Choose it again to see all.');
     const leaf = page.locator('.policy .leaf:enabled').first();
     const answer = (await leaf.textContent())!;
     await leaf.press('Enter');
     expect(await leaf.getAttribute('aria-pressed')).toBe('true');
-    const shown = page.locator('.scene:visible');
+    const shown = page.locator('.scenes .scene:visible');
     expect(await shown.count()).toBe(2);
     expect(await shown.locator('strong').allTextContents()).toEqual([answer, answer]);
     await leaf.press('Enter');
@@ -106,6 +110,27 @@ describe('a run', () => {
     expect(weights).toContain('embed_tokens.weight');
     expect(JSON.parse(await download(page, 'adapter/adapter_config.json'))).toMatchObject({ r: 8, peft_type: 'LORA' });
 
+    // Compare: the last stage answers without the policy, with fewer tokens; what both cite is marked.
+    await page.locator('#compare').scrollIntoViewIfNeeded();
+    const ask = page.getByRole('button', { name: 'Ask both' });
+    await page.locator('#compare-ask:enabled').waitFor();
+    expect(await page.getByLabel('Trained model').locator('option').allTextContents()).toEqual(['PolicyRollout on GRPO', 'GRPO, no policy in the rollouts', 'CoT SFT (LoRA)', 'VM-CPT']);
+    const pictured = await page.locator('#compare-scene canvas').evaluate((c: HTMLCanvasElement) => c.toDataURL());
+    await page.getByRole('button', { name: 'Next scene' }).click();
+    await page.waitForFunction((before) => document.querySelector<HTMLCanvasElement>('#compare-scene canvas')?.toDataURL() !== before, pictured);
+    await ask.click();
+    await page.locator('#compare-status').getByText('to the first token').waitFor({ timeout: 90_000 });
+    const [inContext, without] = await page.locator('.answer').all();
+    const figures = async (answer: Locator) => (await answer.locator('dd').allTextContents()).map((t) => Number.parseFloat(t));
+    const [[longer, ms], [shorter]] = [await figures(inContext!), await figures(without!)] as [[number, number], [number, number]];
+    // Policy text of a tree with three questions and four cases: 4 + 3 * 7 words, each one token.
+    expect(longer - shorter).toBe(25);
+    expect(ms).toBeGreaterThan(0);
+    for (const answer of [inContext!, without!]) expect(await answer.locator('.verdict').textContent()).toMatch(/^(right|wrong)$/);
+    const cited = await inContext!.locator('mark').allTextContents();
+    expect(cited[0]).toBe('1');
+    expect((await inContext!.locator('.cited').evaluateAll((nodes) => nodes.map((n) => (n as HTMLElement).dataset['node']))).toSorted()).toEqual([...new Set(cited)].toSorted());
+
     // For everyone.
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '3-report');
@@ -114,7 +139,7 @@ describe('a run', () => {
     await screenshot(page, '4-dark');
     await page.setViewportSize({ width: 360, height: 740 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
-    for (const part of ['look', 'train', 'report']) await screenshot(page, `5-phone-${part}`, `#${part}`);
+    for (const part of ['look', 'train', 'report', 'compare']) await screenshot(page, `5-phone-${part}`, `#${part}`);
 
     const html = await download(page, 'report.html');
     const alone = await context.newPage();

@@ -1,5 +1,5 @@
 /** @file What an earlier visit left: settings, stages that are done, and the report of a complete run. */
-import type { RunConfig } from '@trimpi/pipeline';
+import type { RunConfig, StageName } from '@trimpi/pipeline';
 import type { FinishedRun, SavedFile, SavedRun, StageResult } from '../protocol.ts';
 import type { PageStorage } from './opfs.ts';
 
@@ -13,9 +13,9 @@ const OFFERED = [
 export async function savedRun(storage: PageStorage): Promise<SavedRun | undefined> {
   const bytes = await storage.read('run.json');
   if (bytes === null) return undefined;
-  const state = JSON.parse(new TextDecoder().decode(bytes)) as { readonly config: RunConfig; readonly finished: readonly { readonly report: StageResult }[] };
+  const state = JSON.parse(new TextDecoder().decode(bytes)) as { readonly config: RunConfig; readonly finished: readonly { readonly report: Omit<StageResult, 'stage'> & { readonly name: StageName } }[] };
   const finished = await finishedRun(storage);
-  return { config: state.config, done: state.finished.map(({ report: { title, accuracy, low, high, n } }) => ({ title, accuracy, low, high, n })), ...(finished === undefined ? {} : { finished }) };
+  return { config: state.config, done: state.finished.map(({ report: { name, title, accuracy, low, high, n } }) => ({ stage: name, title, accuracy, low, high, n })), ...(finished === undefined ? {} : { finished }) };
 }
 
 export async function finishedRun(storage: PageStorage): Promise<FinishedRun | undefined> {

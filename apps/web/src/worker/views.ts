@@ -1,0 +1,45 @@
+/** @file Policies and scenes of ClevrPolicy in the form in which the page shows them. */
+import { type ClevrPolicyDataset, type ClevrPolicyExample, compactAnswer, conditionPhrase, type DecisionNode, evaluateTree, renderScene, type TreeNode } from '@trimpi/datasets';
+import type { PolicyView, SceneView, TreeView } from '../protocol.ts';
+
+/** The model sees 128 x 64 pixels; people see the same scene three times as large. */
+const SCALE = 3;
+
+export function policyViews({ policies }: ClevrPolicyDataset): PolicyView[] {
+  return policies.map(({ id, name, text, tree, reachable }) => ({ id, name, text, tree: treeView(tree.root, reachable) }));
+}
+
+export function sceneView({ config, policies }: ClevrPolicyDataset, { scene, policyId, policyName, query, answer, leafId }: ClevrPolicyExample): SceneView {
+  const { path } = evaluateTree(policies.find((p) => p.id === policyId)!.tree, scene);
+  const { width, height, crop } = config;
+  const shown = crop ?? { x: 0, y: 0, width, height };
+  const { rgb } = renderScene(scene, {
+    width: width * SCALE,
+    height: height * SCALE,
+    crop: { x: shown.x * SCALE, y: shown.y * SCALE, width: shown.width * SCALE, height: shown.height * SCALE },
+  });
+  return {
+    policyId, policyName, query, answer, leafId,
+    path: path.map(({ node }) => node.id),
+    way: path.map(({ node, outcome }) => `${questionOf(node)} ${outcome ? 'yes' : 'no'}`).join(', '),
+    objects: scene.objects.map((o) => `${o.size} ${o.color} ${o.material} ${o.shape}`).join(', '),
+    width: shown.width * SCALE,
+    height: shown.height * SCALE,
+    rgba: rgbaOf(rgb),
+  };
+}
+
+export function rgbaOf(rgb: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
+  const out = new Uint8ClampedArray((rgb.length / 3) * 4).fill(255);
+  for (let i = 0, o = 0; i < rgb.length; i += 3, o += 4) out.set(rgb.subarray(i, i + 3), o);
+  return out;
+}
+
+function treeView(node: TreeNode, reachable: readonly number[]): TreeView {
+  if (node.kind === 'leaf') return { kind: 'leaf', id: node.id, answer: compactAnswer(node), reachable: reachable.includes(node.index) };
+  return { kind: 'decision', id: node.id, question: questionOf(node), yes: treeView(node.yes, reachable), no: treeView(node.no, reachable) };
+}
+
+function questionOf({ condition }: DecisionNode): string {
+  return `${conditionPhrase(condition).replace(/^the image contains /, '')}?`;
+}
