@@ -33,6 +33,8 @@ export interface GenerateOptions extends Partial<SampleAttributes> {
   readonly onProgress?: (completions: readonly Completion[]) => void;
   /** Steps between two looks at what has ended. Default 8. */
   readonly lookEvery?: number;
+  /** Reads what all prompts begin with once. Default true; false reads each prompt for itself. */
+  readonly sharePrefix?: boolean;
   /** Called once the prompts are read: tokens of all prompts, and how many of them were computed (common beginnings once). */
   readonly onPrefill?: (tokens: { readonly given: number; readonly computed: number }) => void;
 }
@@ -56,7 +58,7 @@ export async function generate(model: VisionLanguageModel, prompts: readonly Tok
   const promptOf = options.promptOf ?? prompts.map((_, i) => i);
   check(prompts, promptOf, options);
   if (options.adapter !== undefined) await model.adapter(options.adapter).ready;
-  const common = sharedPrefix(model.config, prompts);
+  const common = options.sharePrefix === false ? 0 : sharedPrefix(model.config, prompts);
   const prefix = common >= SHORTEST_SHARED ? common : 0;
   // All of a prompt but its last token, which is the first one that decoding takes in.
   const heads = prompts.map((p) => withoutLast(p));
