@@ -1,11 +1,16 @@
 /** @file ONNX files in onnxruntime-web (WebAssembly) against our own forward. */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import * as ort from 'onnxruntime-web';
 import { afterAll, describe, expect, it } from 'vitest';
 import { dequantiseNbits4, floatTensor, fromFloat32, getRopeIndex, loraConfig, packBatch, quantiseNbits4, toFloat32, type TensorData, VisionLanguageModel } from '../src/index.ts';
 import { exportOnnx, generateOnnx, OnnxDecoder, OnnxVisionEncoder, readOnnxFile } from '../src/onnx.ts';
-import { patchLength } from '../src/vl/parameters.ts';
-import { openGolden } from './golden-cases.ts';
+import { patchLength, textParameters, visionParameters } from '../src/vl/parameters.ts';
+import { fixture, openGolden } from './golden-cases.ts';
 import { compare, exported, GRIDS, largest, sessions, someImages } from './onnx-compare.ts';
 import { loadedModel, type Name, openModel } from './onnx-models.ts';
 
@@ -115,6 +120,31 @@ describe('precisions and sources', () => {
   });
 });
 
+describe('large models', () => {
+  it("the 3B's shapes in 4 bits: laid out without reading a tensor, in files below their limits", async () => {
+    const { config } = await openModel('golden');
+    const large = {
+      ...config, hiddenSize: 2048, intermediateSize: 11008, numHiddenLayers: 36, numAttentionHeads: 16, numKeyValueHeads: 2, headDim: 128, vocabSize: 151936, mropeSection: [16, 24, 24] as const, maxPositionEmbeddings: 128000,
+      vision: { ...config.vision, depth: 32, hiddenSize: 1280, headDim: 80, numHeads: 16, intermediateSize: 3420, outHiddenSize: 2048, fullattBlockIndexes: [7, 15, 23, 31] },
+    };
+    const shapes = new Map([...textParameters(large).parts, ...visionParameters(large).parts].map((p) => [p.tensor, p.shape]));
+    const source = {
+      has: (name: string) => shapes.has(name),
+      info: (name: string) => ({ name, dtype: 'F32' as const, shape: shapes.get(name)!, begin: 0, end: 0 }),
+      readFloat32: () => Promise.reject(new Error('was read')),
+    };
+    const files = await exportOnnx(source, large, { bits: 4 });
+    const sizes = Object.fromEntries(files.map((f) => [f.name, f.size]));
+    // 36 layers of 2 x 2048 x (2048 + 256) + 3 x 2048 x 11008 weights and a head of 151936 x 2048, 4 bits each and a float32 for every 32.
+    const weights = 36 * (2 * 2048 * (2048 + 256) + 3 * 2048 * 11008) + 151936 * 2048;
+    expect(sizes['decoder_model_merged.onnx_data']! / (weights * (0.5 + 4 / 32))).toBeGreaterThan(1);
+    expect(sizes['decoder_model_merged.onnx_data']! / (weights * (0.5 + 4 / 32))).toBeLessThan(1.005);
+    expect(sizes['embed_tokens.onnx']! / (151936 * 2048 * 2)).toBeCloseTo(1, 3);
+    for (const [name, size] of Object.entries(sizes)) if (name.endsWith('.onnx')) expect(size, name).toBeLessThan(2e9);
+    expect(sizes['decoder_model_merged.onnx']).toBeLessThan(1e6);
+  });
+});
+
 describe('batches', () => {
   /** Two rows of different length, padded, in one run; each compared with itself alone. */
   it.each([['standard', 'left'], ['standard', 'right'], ['fused', 'right']] as const)('%s operators, padded on the %s', async (ops, side) => {
@@ -151,6 +181,25 @@ describe('batches', () => {
     }
     await session.release();
     await alone.dispose();
+  });
+});
+
+describe('docs/onnx.md', () => {
+  it('the program runs as it stands', async () => {
+    const page = readFileSync(new URL('../../../docs/onnx.md', import.meta.url), 'utf8');
+    const cache = fileURLToPath(new URL('../.cache/', import.meta.url)); // Inside the package, so that imports find the workspace.
+    mkdirSync(cache, { recursive: true });
+    const work = mkdtempSync(join(cache, 'docs-'));
+    try {
+      mkdirSync(join(work, 'models'));
+      symlinkSync(fixture('model'), join(work, 'models/qwen'));
+      symlinkSync(fixture('image_93x61.png'), join(work, 'scene.png'));
+      writeFileSync(join(work, 'page.ts'), /```ts\n([^]*?)```/.exec(page)![1]!);
+      const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', 'page.ts'], { cwd: work });
+      expect(stdout).toMatch(/^(stop|length) \S/);
+    } finally {
+      rmSync(work, { recursive: true, force: true });
+    }
   });
 });
 

@@ -39,8 +39,8 @@ export const VISION_ENCODER_FILE = 'vision_encoder.onnx';
 export const EMBED_TOKENS_FILE = 'embed_tokens.onnx';
 export const DECODER_FILE = 'decoder_model_merged.onnx';
 
-/** Lengths of a protobuf message are 31 bits in the readers that are in use. */
-const MAX_FILE_BYTES = 2 ** 31 - 1;
+/** Lengths of a protobuf message are 31 bits in the readers that are in use; the rest of the file needs some, too. */
+const MAX_INLINE_BYTES = 2e9;
 
 /**
  * The ONNX files of a model (IR 10, opset 20), named as transformers.js names its sessions: `vision_encoder.onnx`,
@@ -55,7 +55,7 @@ export function exportOnnx(source: OnnxSource, config: ModelConfig, options: Exp
     if (ops !== 'standard' && ops !== 'fused') bad('ops', ops, 'must be standard or fused');
     if (bits !== 32 && bits !== 16 && bits !== 4) bad('bits', bits, 'must be 32, 16 or 4');
     for (const [name, value, most] of [['maxPositions', maxPositions, 2 ** 21], ['maxPatchRows', maxPatchRows, 2 ** 16]] as const) if (!Number.isInteger(value) || value < 1 || value > most) bad(name, value, `must be an integer from 1 to ${most}`);
-    if (!(maxInlineBytes >= 0 && maxInlineBytes <= MAX_FILE_BYTES)) bad('maxInlineBytes', maxInlineBytes, `must be from 0 to ${MAX_FILE_BYTES}`);
+    if (!(maxInlineBytes >= 0 && maxInlineBytes <= MAX_INLINE_BYTES)) bad('maxInlineBytes', maxInlineBytes, `must be from 0 to ${MAX_INLINE_BYTES}`);
     const weights = new OnnxWeights(source);
     for (const { tensor, shape } of [...textParameters(config).parts, ...visionParameters(config).parts]) weights.check(tensor, shape);
     const others = bits === 32 ? 32 : 16;
