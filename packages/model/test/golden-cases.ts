@@ -1,12 +1,13 @@
 /** @file Reads the golden cases (real transformers and PEFT, see the fixtures' README) and turns them into batches. */
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Engine } from '@trimpi/runtime';
 import { type BatchRow, bytesSource, type GridThw, memoryFiles, openCheckpoint, packBatch, type PackedBatch, parseConfig, SafetensorsFile, VisionLanguageModel } from '../src/index.ts';
 
-export const fixture = (name: string) => fileURLToPath(new URL(`./fixtures/qwen25vl/${name}`, import.meta.url));
-export const readBytes = (name: string) => new Uint8Array(readFileSync(fixture(name)));
-export const readJson = (name: string): unknown => JSON.parse(readFileSync(fixture(name), 'utf8'));
+/** Fixtures that a browser has fetched; Node reads them from disk. */
+export const fetched = new Map<string, Uint8Array>();
+const fs = typeof window === 'undefined' ? await import('node:fs') : undefined;
+export const fixture = (name: string) => new URL(`./fixtures/qwen25vl/${name}`, import.meta.url);
+export const readBytes = (name: string): Uint8Array => fetched.get(name) ?? new Uint8Array(fs!.readFileSync(fixture(name)));
+export const readJson = (name: string): unknown => JSON.parse(new TextDecoder().decode(readBytes(name)));
 
 export interface GoldenCase {
   readonly file: SafetensorsFile;

@@ -1,5 +1,6 @@
 /** @file ONNX files in ONNX Runtime beside our own forward, in Node and in browsers. */
-import { type BatchImage, generate, getRopeIndex, type ModelConfig, packBatch, type TokenSequence, type VisionLanguageModel } from '../src/index.ts';
+import type { Engine } from '@trimpi/runtime';
+import { type BatchImage, dequantiseNbits4, floatTensor, fromFloat32, generate, getRopeIndex, type ModelConfig, packBatch, quantiseNbits4, type TensorData, toFloat32, type TokenSequence, VisionLanguageModel } from '../src/index.ts';
 import { DECODER_FILE, EMBED_TOKENS_FILE, exportOnnx, type ExportOnnxOptions, generateOnnx, OnnxDecoder, type OnnxModelBytes, type OnnxSessionOptions, type OnnxSource, OnnxVisionEncoder, type OrtModule, readOnnxFile, VISION_ENCODER_FILE } from '../src/onnx.ts';
 import { patchLength } from '../src/vl/parameters.ts';
 
@@ -82,4 +83,28 @@ export async function compare(model: VisionLanguageModel, { vision, decoder }: A
   await vision.dispose();
   await decoder.dispose();
   return { features, prefill, decode, tokens: Array.from(greedy.tokens), want: Array.from(mine!.tokens) };
+}
+
+/** The model with the matrices of the decoder (its head too) as they are after 4 bits, everything else after float16: what a 4-bit file computes. */
+export function fourBits(tensors: ReadonlyMap<string, TensorData>): Map<string, TensorData> {
+  return new Map([...tensors].map(([name, { shape, data }]) => {
+    const values = toFloat32(data, 'F32');
+    if (shape.length === 1) return [name, floatTensor(values, shape)];
+    const [rows, columns] = [shape[0]!, values.length / shape[0]!];
+    const rounded = name.includes('.layers.') || name === 'lm_head.weight' ? dequantiseNbits4(quantiseNbits4(values, rows, columns, { blockSize: 32, symmetric: true })) : toFloat32(fromFloat32(values, 'F16'), 'F16');
+    return [name, floatTensor(rounded, shape)];
+  }));
+}
+
+/** A model of ours with given tensors. */
+export async function modelWith(engine: Engine, config: ModelConfig, tensors: ReadonlyMap<string, TensorData>): Promise<VisionLanguageModel> {
+  const model = new VisionLanguageModel(engine, config);
+  await model.load({
+    names: [...tensors.keys()],
+    has: (name) => tensors.has(name),
+    info: (name) => ({ ...tensors.get(name)!, name, begin: 0, end: 0 }),
+    readBytes: async (name) => tensors.get(name)!.data,
+    readFloat32: async (name) => toFloat32(tensors.get(name)!.data, 'F32'),
+  });
+  return model;
 }

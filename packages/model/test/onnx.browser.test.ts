@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { httpFiles, openCheckpoint, packBatch, parseConfig, requireText, VisionLanguageModel } from '../src/index.ts';
 import { OnnxVisionEncoder } from '../src/onnx.ts';
 import { patchLength } from '../src/vl/parameters.ts';
-import { compare, exported, GRIDS, largest, sessions, someImages } from './onnx-compare.ts';
+import { compare, exported, fourBits, GRIDS, largest, modelWith, sessions, someImages } from './onnx-compare.ts';
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = 'error';
@@ -21,8 +21,11 @@ const device = await openDevice({ gpu });
 const engine = new WebGpuEngine(device);
 afterAll(() => device.dispose());
 
-async function open() {
-  const files = httpFiles(new URL('./fixtures/qwen25vl/model/', import.meta.url));
+const GOLDEN = new URL('./fixtures/qwen25vl/model/', import.meta.url);
+const UNTIED = new URL('./fixtures/variants/qwen25_untied/', import.meta.url);
+
+async function open(folder = GOLDEN) {
+  const files = httpFiles(folder);
   const config = parseConfig(JSON.parse(await requireText(files, 'config.json')));
   const checkpoint = await openCheckpoint(files);
   const model = new VisionLanguageModel(engine, config);
@@ -30,14 +33,26 @@ async function open() {
   return { config, checkpoint, model };
 }
 
+function expectEqual({ features, prefill, decode, tokens, want }: Awaited<ReturnType<typeof compare>>): void {
+  expect(features).toBeLessThan(1e-4);
+  expect(prefill).toBeLessThan(1e-4);
+  expect(decode).toBeLessThan(1e-4);
+  expect(tokens).toEqual(want);
+}
+
 describe('onnxruntime-web on our device', () => {
   it.each(['standard', 'fused'] as const)('%s operators: features, logits, cache and greedy tokens are those of our forward', async (ops) => {
     const { checkpoint, model } = await open();
-    const result = await compare(model, await sessions(ort, checkpoint, model, { ops }, { device: device.gpu }));
-    expect(result.features).toBeLessThan(1e-4);
-    expect(result.prefill).toBeLessThan(1e-4);
-    expect(result.decode).toBeLessThan(1e-4);
-    expect(result.tokens).toEqual(result.want);
+    expectEqual(await compare(model, await sessions(ort, checkpoint, model, { ops }, { device: device.gpu })));
+    model.dispose();
+  });
+
+  it('4 bits: the logits of our forward with dequantised weights', async () => {
+    const { config, model: base } = await open(UNTIED);
+    const weights = await base.tensors();
+    const model = await modelWith(engine, config, fourBits(weights));
+    expectEqual(await compare(model, await sessions(ort, weights, model, { bits: 4 }, { device: device.gpu })));
+    base.dispose();
     model.dispose();
   });
 

@@ -7,11 +7,11 @@ import { promisify } from 'node:util';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import * as ort from 'onnxruntime-web';
 import { afterAll, describe, expect, it } from 'vitest';
-import { dequantiseNbits4, floatTensor, fromFloat32, getRopeIndex, loraConfig, packBatch, quantiseNbits4, toFloat32, type TensorData, VisionLanguageModel } from '../src/index.ts';
+import { floatTensor, fromFloat32, getRopeIndex, loraConfig, packBatch, toFloat32 } from '../src/index.ts';
 import { exportOnnx, generateOnnx, OnnxDecoder, OnnxVisionEncoder, readOnnxFile } from '../src/onnx.ts';
 import { patchLength, textParameters, visionParameters } from '../src/vl/parameters.ts';
 import { fixture, openGolden } from './golden-cases.ts';
-import { compare, exported, GRIDS, largest, sessions, someImages } from './onnx-compare.ts';
+import { compare, exported, fourBits, GRIDS, largest, modelWith, sessions, someImages } from './onnx-compare.ts';
 import { loadedModel, type Name, openModel } from './onnx-models.ts';
 
 ort.env.wasm.numThreads = 1;
@@ -36,36 +36,12 @@ describe('in onnxruntime-web', () => {
   });
 });
 
-/** The model with the matrices of the decoder (its head too) as they are after 4 bits, everything else after float16: what a 4-bit file computes. */
-function fourBits(tensors: ReadonlyMap<string, TensorData>): Map<string, TensorData> {
-  return new Map([...tensors].map(([name, { shape, data }]) => {
-    const values = toFloat32(data, 'F32');
-    if (shape.length === 1) return [name, floatTensor(values, shape)];
-    const [rows, columns] = [shape[0]!, values.length / shape[0]!];
-    const rounded = name.includes('.layers.') || name === 'lm_head.weight' ? dequantiseNbits4(quantiseNbits4(values, rows, columns, { blockSize: 32, symmetric: true })) : toFloat32(fromFloat32(values, 'F16'), 'F16');
-    return [name, floatTensor(rounded, shape)];
-  }));
-}
-
-/** A model of ours with given tensors. */
-async function modelWith(config: VisionLanguageModel['config'], tensors: ReadonlyMap<string, TensorData>): Promise<VisionLanguageModel> {
-  const model = new VisionLanguageModel(engine, config);
-  await model.load({
-    names: [...tensors.keys()],
-    has: (name) => tensors.has(name),
-    info: (name) => ({ ...tensors.get(name)!, name, begin: 0, end: 0 }),
-    readBytes: async (name) => tensors.get(name)!.data,
-    readFloat32: async (name) => toFloat32(tensors.get(name)!.data, 'F32'),
-  });
-  return model;
-}
-
 describe('precisions and sources', () => {
   it('float16: the logits of our forward with weights rounded to float16', async () => {
     const base = await loadedModel(engine, 'golden');
     const weights = await base.tensors();
     const rounded = new Map([...weights].map(([name, { shape, data }]) => [name, shape.length === 1 ? { dtype: 'F32' as const, shape, data } : floatTensor(toFloat32(fromFloat32(toFloat32(data, 'F32'), 'F16'), 'F16'), shape)]));
-    const model = await modelWith(base.config, rounded);
+    const model = await modelWith(engine, base.config, rounded);
     const files = await exportOnnx(weights, base.config, { bits: 16 });
     const full = await exportOnnx(weights, base.config);
     files.forEach(({ size }, i) => expect(size).toBeLessThan(0.75 * full[i]!.size));
@@ -78,7 +54,7 @@ describe('precisions and sources', () => {
     // Not tied, so that head and embedding can be rounded in their own ways.
     const base = await loadedModel(engine, 'qwen25_untied');
     const weights = await base.tensors();
-    const model = await modelWith(base.config, fourBits(weights));
+    const model = await modelWith(engine, base.config, fourBits(weights));
     expectEqual(await compare(model, await sessions(ort, weights, model, { bits: 4, ops })));
     base.dispose();
     model.dispose();
