@@ -16,7 +16,9 @@ const FAR = -1e9;
 export function embeddingGraph(config: ModelConfig, weights: OnnxWeights, bits: 32 | 16): OnnxGraph {
   const g = new OnnxGraph('embed_tokens');
   const ids = g.input('input_ids', 'int64', ['batch_size', 'sequence_length']);
-  g.output(weights.rows(g, `${PATH}.embed_tokens.weight`, [config.vocabSize, config.hiddenSize], ids, bits), 'inputs_embeds', 'float32', ['batch_size', 'sequence_length', config.hiddenSize]);
+  // Only the rows that are looked up become float32.
+  const rows = g.op('Gather', [weights.table(g, `${PATH}.embed_tokens.weight`, [config.vocabSize, config.hiddenSize], bits), ids], { axis: 0 });
+  g.output(weights.widen(g, rows, bits), 'inputs_embeds', 'float32', ['batch_size', 'sequence_length', config.hiddenSize]);
   return g;
 }
 

@@ -33,7 +33,9 @@ export class OnnxDecoder {
   /** @throws ModelError `io` when ONNX Runtime cannot open a file. */
   static async create(ort: OrtModule, files: { readonly embedTokens: OnnxModelBytes; readonly decoder: OnnxModelBytes }, config: ModelConfig, options: OnnxDecoderOptions = {}): Promise<OnnxDecoder> {
     const presents = Array.from({ length: config.numHiddenLayers }, (_, i) => [`present.${i}.key`, `present.${i}.value`]).flat();
-    const embed = await openSession(ort, files.embedTokens, options, () => false, ['inputs_embeds']);
+    // Rows of a table go to the host, where features join them: no work for a device, and one without float16 cannot do it.
+    const host = options.device === undefined || options.executionProviders !== undefined ? options : {};
+    const embed = await openSession(ort, files.embedTokens, host, () => false, ['inputs_embeds']);
     const decoder = await openSession(ort, files.decoder, options, (name) => name !== 'logits', ['logits', ...presents]);
     return new OnnxDecoder(ort, embed, decoder, config, options.maxPositions ?? Math.min(config.maxPositionEmbeddings, 8192));
   }

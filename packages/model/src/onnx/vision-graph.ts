@@ -45,7 +45,9 @@ export function visionGraph(config: ModelConfig, weights: OnnxWeights, { ops, bi
   if (v.numPositionEmbeddings > 0) {
     const ids = g.input('position_corners', 'int64', ['patches', 4]);
     const share = g.input('position_weights', 'float32', ['patches', 4]);
-    const entries = weights.rows(g, `${PATH}.pos_embed.weight`, [v.numPositionEmbeddings, width], ids, bits);
+    // Widened as a whole, when the file is loaded: a GPU without float16 cannot look rows up in it.
+    const table = weights.widen(g, weights.table(g, `${PATH}.pos_embed.weight`, [v.numPositionEmbeddings, width], bits), bits);
+    const entries = g.op('Gather', [table, ids], { axis: 0 });
     x = g.op('Add', [x, g.op('ReduceSum', [g.op('Mul', [entries, g.op('Unsqueeze', [share, g.integers(-1)])]), g.integers(1)], { keepdims: 0 })]);
   }
   const [first, second] = config.modelType === 'qwen3_vl' ? ['linear_fc1', 'linear_fc2'] : ['fc1', 'fc2'];

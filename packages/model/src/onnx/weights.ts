@@ -49,11 +49,14 @@ export class OnnxWeights {
     return g.initializer(name, 'float32', shape, lazy(4 * elementCount(shape, name), async () => fromFloat32(await this.#read(name), 'F32')));
   }
 
-  /** A table [rows, width] whose rows are looked up: [..., width] float32. */
-  rows(g: OnnxGraph, name: string, shape: readonly [number, number], ids: Value, bits: 32 | 16): Value {
-    if (bits === 32) return g.op('Gather', [this.plain(g, name, shape), ids], { axis: 0 });
-    const table = g.initializer(name, 'float16', shape, lazy(2 * elementCount(shape, name), async () => fromFloat32(await this.#read(name), 'F16')));
-    return g.op('Cast', [g.op('Gather', [table, ids], { axis: 0 })], { to: 1 });
+  /** A table as it is stored, for looking rows up; `widen` makes what comes of float16 float32. */
+  table(g: OnnxGraph, name: string, shape: readonly [number, number], bits: 32 | 16): Value {
+    if (bits === 32) return this.plain(g, name, shape);
+    return g.initializer(name, 'float16', shape, lazy(2 * elementCount(shape, name), async () => fromFloat32(await this.#read(name), 'F16')));
+  }
+
+  widen(g: OnnxGraph, value: Value, bits: 32 | 16): Value {
+    return bits === 32 ? value : g.op('Cast', [value], { to: 1 });
   }
 
   /** x W^T (+ b), W [outputs, inputs] in the checkpoint. */
@@ -66,7 +69,7 @@ export class OnnxWeights {
     const dtype = bits === 32 ? 'F32' : 'F16';
     const data = lazy((bits / 8) * outputs * inputs, async () => fromFloat32(transpose(await this.#read(name), outputs, inputs), dtype));
     const weight = g.initializer(name, bits === 32 ? 'float32' : 'float16', [inputs, outputs], data);
-    return bits === 32 ? weight : g.op('Cast', [weight], { to: 1 });
+    return this.widen(g, weight, bits);
   }
 
   /** com.microsoft.MatMulNBits: symmetric, one float32 scale for a block. */
