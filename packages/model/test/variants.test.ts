@@ -179,11 +179,16 @@ describe.each([['adapter_dora', 'qwen25_untied'], ['adapter_all_linear_rslora', 
     model.dispose();
   });
 
-  it('merging gives what wearing gives', async () => {
+  it('merging gives what wearing gives, and can be taken back', async () => {
     const { model, golden } = await worn();
     const before = await model.score(golden.batch, { adapter: 'a' });
+    const base = await model.score(golden.batch);
     await model.merge('a');
     expect(largest((await model.score(golden.batch)).logp, before.logp)).toBeLessThan(1e-4);
+    expect(() => model.unmerge('b')).toThrow(/merged last/);
+    model.unmerge('a');
+    expect(await model.score(golden.batch)).toEqual(base);
+    expect(() => model.unmerge('a')).toThrow(/not merged/);
     model.dispose();
   });
 

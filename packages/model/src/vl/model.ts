@@ -59,6 +59,8 @@ export class VisionLanguageModel {
   readonly #visionTable: { readonly storage: Storage; readonly rows: number };
   readonly #plans = new Map<string, Promise<ReadyPlan>>();
   readonly #onForget: (() => void)[] = [];
+  /** What adapters have taken the place of, the last one merged at the end. */
+  readonly #merged: { readonly adapter: string; readonly before: { readonly part: ParameterPart; readonly store: ParameterStore; readonly data: Float32Array }[] }[] = [];
 
   constructor(engine: Engine, config: ModelConfig, options: ModelOptions = {}) {
     this.engine = engine;
@@ -149,16 +151,32 @@ export class VisionLanguageModel {
     return out;
   }
 
-  /** Adds an adapter to the weights for good (the adapter itself stays, and should be dropped or made anew). */
+  /** Puts an adapter into the weights; do not wear it as well. What it replaces is kept (in the memory of the host) for `unmerge`. */
   async merge(adapter: string): Promise<void> {
     this.#refuseQuantised('merge');
+    if (this.#merged.some((m) => m.adapter === adapter)) throw new ModelError('invalid-input', { argument: 'merge', value: adapter, message: 'is merged already', remedy: 'Unmerge it first.' });
     const merge = await this.#merger(adapter);
+    const before: (typeof this.#merged)[number]['before'] = [];
     for (const { part, store } of this.#parts()) {
       const whole = await store.read(part.parameter);
       const perRow = sizeOf(part.shape) / part.shape[0]!;
-      const merged = merge(part.tensor, Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape))));
-      if (merged !== undefined) this.#write(store, part, merged);
+      const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
+      const merged = merge(part.tensor, data);
+      if (merged === undefined) continue;
+      before.push({ part, store, data });
+      this.#write(store, part, merged);
     }
+    this.#merged.push({ adapter, before });
+  }
+
+  /** Takes the adapter merged last out again: the weights have the bits they had before. */
+  unmerge(adapter: string): void {
+    const last = this.#merged[this.#merged.length - 1];
+    if (last?.adapter !== adapter) {
+      throw new ModelError('invalid-input', { argument: 'unmerge', value: adapter, message: last === undefined ? 'is not merged' : `is not the one merged last, which is ${last.adapter}`, remedy: 'Unmerge adapters in the opposite order.' });
+    }
+    this.#merged.pop();
+    for (const { part, store, data } of last.before) this.#write(store, part, data);
   }
 
   #refuseQuantised(what: string): void {
