@@ -45,6 +45,13 @@ export interface Scores {
 /** Which weights an update changes. */
 export type Trainable = 'text' | 'vision' | { readonly adapter: string };
 
+/** A part of the weights as it was before an adapter was merged. */
+interface Replaced {
+  readonly part: ParameterPart;
+  readonly store: ParameterStore;
+  readonly data: Float32Array;
+}
+
 export class VisionLanguageModel {
   readonly engine: Engine;
   readonly config: ModelConfig;
@@ -60,7 +67,7 @@ export class VisionLanguageModel {
   readonly #plans = new Map<string, Promise<ReadyPlan>>();
   readonly #onForget: (() => void)[] = [];
   /** What adapters have taken the place of, the last one merged at the end. */
-  readonly #merged: { readonly adapter: string; readonly before: { readonly part: ParameterPart; readonly store: ParameterStore; readonly data: Float32Array }[] }[] = [];
+  readonly #merged: { readonly adapter: string; readonly before: readonly Replaced[] }[] = [];
 
   constructor(engine: Engine, config: ModelConfig, options: ModelOptions = {}) {
     this.engine = engine;
@@ -156,7 +163,7 @@ export class VisionLanguageModel {
     this.#refuseQuantised('merge');
     if (this.#merged.some((m) => m.adapter === adapter)) throw new ModelError('invalid-input', { argument: 'merge', value: adapter, message: 'is merged already', remedy: 'Unmerge it first.' });
     const merge = await this.#merger(adapter);
-    const before: (typeof this.#merged)[number]['before'] = [];
+    const before: Replaced[] = [];
     for (const { part, store } of this.#parts()) {
       const whole = await store.read(part.parameter);
       const perRow = sizeOf(part.shape) / part.shape[0]!;
