@@ -1,6 +1,7 @@
 /** @file The page: one worker draws examples, one trains; this thread only shows what they say. */
 import { DEMO_CONFIG, type RunConfig } from '@trimpi/pipeline';
 import { adapterAdvice, failureAdvice, type Advice } from './advice.ts';
+import { BringView } from './bring-view.ts';
 import { CompareView } from './compare-view.ts';
 import { configFromAddress } from './config.ts';
 import { byId, el } from './dom.ts';
@@ -37,6 +38,7 @@ let lookWorker: Worker | undefined;
 const initial = initialConfig();
 const settings = new SettingsView(initial, begin, drawExamples);
 const compare = new CompareView(() => settings.current(), () => phase === 'running' || phase === 'pausing');
+const bring = new BringView(() => settings.current());
 let trainWorker = openTrainWorker();
 
 drawExamples(initial);
@@ -191,6 +193,7 @@ function setPhase(next: Phase): void {
   fresh.hidden = next !== 'saved' && next !== 'finished';
   fresh.textContent = next === 'finished' ? 'New run' : 'Discard and start over';
   document.body.dataset['phase'] = next;
+  bring.trained(next === 'finished');
   // A button that can no longer be pressed would take the keyboard's place with it.
   if (focused) [pause, start, fresh].find((b) => !b.disabled && !b.hidden)?.focus();
 }

@@ -54,6 +54,79 @@ export type FromCompare =
   | { readonly type: 'done' }
   | { readonly type: 'failed'; readonly failure: Failure };
 
+/** A file with its path inside the folder that was brought. */
+export interface BroughtFile {
+  readonly name: string;
+  readonly file: File;
+}
+
+export type ToBring =
+  /** `memory` in GiB: what the visitor says the GPU has. */
+  | { readonly type: 'folder'; readonly files: readonly BroughtFile[]; readonly memory: number }
+  | { readonly type: 'fit'; readonly files: readonly BroughtFile[]; readonly memory: number }
+  /** Asks the tiny base about the policy brought last, and trains it when `train` is set. */
+  | { readonly type: 'own'; readonly config: RunConfig; readonly base: string; readonly train: boolean }
+  | { readonly type: 'stop' }
+  | { readonly type: 'onnx'; readonly bits: 32 | 16 | 4 };
+
+export type FromBring =
+  | { readonly type: 'policy'; readonly policy: OwnPolicyView }
+  | { readonly type: 'checkpoint'; readonly checkpoint: CheckpointView }
+  | { readonly type: 'fit'; readonly fits: readonly FitView[] }
+  | { readonly type: 'own-progress'; readonly what: string; readonly done: number; readonly of: number }
+  | { readonly type: 'own-measured'; readonly measure: OwnMeasure }
+  | { readonly type: 'own-step'; readonly title: string; readonly step: number; readonly steps: number; readonly name: string; readonly value: number; readonly secondsLeft: number }
+  | { readonly type: 'own-done'; readonly files: readonly SavedFile[] }
+  | { readonly type: 'onnx'; readonly files: readonly SavedFile[] }
+  | { readonly type: 'failed'; readonly failure: Failure };
+
+/** Headings and list items of a policy. */
+export interface OutlineView {
+  readonly text: string;
+  readonly children: readonly OutlineView[];
+}
+
+export interface OwnPolicyView {
+  readonly name: string;
+  readonly text: string;
+  readonly outline: readonly OutlineView[];
+  readonly scorer: string;
+  /** Rows of each split. */
+  readonly train: number;
+  readonly test: number;
+  readonly findings: readonly { readonly file: string; readonly line: number; readonly severity: 'error' | 'warning'; readonly message: string }[];
+  /** The first of them. */
+  readonly questions: readonly { readonly id: string; readonly split: string; readonly query: string; readonly answer: string; readonly reasoning: string; readonly images: readonly string[] }[];
+  readonly images: readonly BroughtFile[];
+  /** Why the tiny base cannot read it; empty when it can. */
+  readonly obstacles: readonly string[];
+}
+
+export interface CheckpointView {
+  readonly facts: readonly (readonly [name: string, value: string])[];
+  readonly missing: readonly string[];
+  readonly fits: readonly FitView[];
+}
+
+/** What a way of using a model needs, bytes. */
+export interface FitView {
+  readonly how: string;
+  readonly what: string;
+  readonly weights: number;
+  readonly total: number;
+  /** Why it does not fit; empty when it does. */
+  readonly problems: readonly string[];
+}
+
+/** Answers to the test questions of a brought policy. */
+export interface OwnMeasure {
+  readonly title: string;
+  readonly right: number;
+  readonly of: number;
+  readonly promptTokens: number;
+  readonly outcomes: readonly { readonly id: string; readonly text: string; readonly right: boolean }[];
+}
+
 /** An error with what to do about it, in words. */
 export interface Failure {
   readonly code: string;

@@ -1,5 +1,6 @@
 /** @file The report of a complete run, and everything to take away. */
 import { byId, el } from './dom.ts';
+import { FileLinks } from './file-links.ts';
 import type { FinishedRun } from './protocol.ts';
 
 const WHAT: Readonly<Record<string, string>> = {
@@ -12,16 +13,17 @@ const WHAT: Readonly<Record<string, string>> = {
   'model/tokenizer.json': 'Trained model, tokenizer',
   'model/tokenizer_config.json': 'Trained model, chat template',
   'completions-grpo.jsonl': 'Sampled answers of GRPO',
-  'completions-poro-grpo.jsonl': 'Sampled answers of PolicyRollout',
+  'completions-dapo.jsonl': 'Sampled answers of DAPO',
+  'completions-poro-grpo.jsonl': 'Sampled answers of PolicyRollout on GRPO',
+  'completions-poro-dapo.jsonl': 'Sampled answers of PolicyRollout on DAPO',
 };
 
 export class ReportView {
   readonly #root = byId('report-body');
-  #urls: string[] = [];
+  readonly #links = new FileLinks();
 
   clear(): void {
-    for (const url of this.#urls) URL.revokeObjectURL(url);
-    this.#urls = [];
+    this.#links.clear();
     this.#root.replaceChildren(el('p', { class: 'quiet' }, 'Appears here when a run is complete, with the trained model to take away.'));
   }
 
@@ -30,16 +32,10 @@ export class ReportView {
     this.#root.replaceChildren(
       el('ul', { class: 'findings' }, ...findings.map((f) => el('li', {}, f))),
       el('h3', {}, 'Take away'),
-      el('ul', { class: 'files' }, ...files.map(({ name, blob }) => el('li', {}, this.#link(name, blob), el('span', { class: 'quiet' }, ` ${WHAT[name] ?? ''}, ${size(blob.size)}`)))),
+      this.#links.list(files, WHAT),
       el('h3', {}, 'The report'),
       frame(html),
     );
-  }
-
-  #link(name: string, blob: Blob): HTMLElement {
-    const url = URL.createObjectURL(blob);
-    this.#urls.push(url);
-    return el('a', { href: url, download: name.startsWith('adapter/') || name.startsWith('model/') ? name.slice(name.indexOf('/') + 1) : name }, name);
   }
 }
 
@@ -54,8 +50,4 @@ function frame(html: string): HTMLIFrameElement {
     if (page !== null) page.documentElement.innerHTML = html;
   }, { once: true });
   return element;
-}
-
-function size(bytes: number): string {
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

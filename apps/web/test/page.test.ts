@@ -1,5 +1,10 @@
 /** @file The page as a visitor uses it, in Chromium: the production build, WebGPU on the CPU, very few steps. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { encodePng } from '@trimpi/datasets';
+import { runDataset } from '@trimpi/pipeline';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
@@ -39,7 +44,7 @@ function scriptBytes(names: string[], how: 'raw' | 'gzip'): number {
 
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
-    expect(scriptBytes(['index', 'look', 'train', 'compare'], 'raw')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);
     expect(scriptBytes(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
   });
 });
@@ -121,15 +126,20 @@ describe('a run', () => {
     await ask.click();
     await page.locator('#compare-status').getByText('to the first token').waitFor({ timeout: 90_000 });
     const [inContext, without] = await page.locator('.answer').all();
-    const figures = async (answer: Locator) => (await answer.locator('dd').allTextContents()).map((t) => Number.parseFloat(t));
     const [[longer, ms], [shorter]] = [await figures(inContext!), await figures(without!)] as [[number, number], [number, number]];
     // Policy text of a tree with three questions and four cases: 4 + 3 * 7 words, each one token.
     expect(longer - shorter).toBe(25);
     expect(ms).toBeGreaterThan(0);
-    for (const answer of [inContext!, without!]) expect(await answer.locator('.verdict').textContent()).toMatch(/^(right|wrong)$/);
+    for (const side of [inContext!, without!]) expect(await side.locator('.verdict').textContent()).toMatch(/^(right|wrong)$/);
     const cited = await inContext!.locator('mark').allTextContents();
     expect(cited[0]).toBe('1');
     expect((await inContext!.locator('.cited').evaluateAll((nodes) => nodes.map((n) => (n as HTMLElement).dataset['node']))).toSorted()).toEqual([...new Set(cited)].toSorted());
+
+    // The model in another form.
+    await page.getByLabel('Precision').selectOption('4');
+    await page.getByRole('button', { name: 'Make ONNX files' }).click();
+    await page.locator('#bring-status').getByText('ONNX files are ready').waitFor();
+    expect((await download(page, 'decoder_model_merged.onnx', 'latin1')).slice(0, 2)).toBe('\b\n');
 
     // For everyone.
     expect(await axeViolations(page)).toEqual([]);
@@ -139,7 +149,7 @@ describe('a run', () => {
     await screenshot(page, '4-dark');
     await page.setViewportSize({ width: 360, height: 740 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
-    for (const part of ['look', 'train', 'report', 'compare']) await screenshot(page, `5-phone-${part}`, `#${part}`);
+    for (const part of ['look', 'train', 'report', 'compare', 'bring']) await screenshot(page, `5-phone-${part}`, `#${part}`);
 
     const html = await download(page, 'report.html');
     const alone = await context.newPage();
@@ -151,6 +161,114 @@ describe('a run', () => {
     await context.close();
   }, 170_000);
 });
+
+function chosen(page: Page, folder: string): Promise<void> {
+  return page.getByLabel('Drop a folder here, or choose one').setInputFiles(folder);
+}
+
+function told(page: Page, text: string): Promise<void> {
+  return page.locator('#bring-status').getByText(text).waitFor({ timeout: 90_000 });
+}
+
+describe('what a visitor brings', () => {
+  it('shows a policy that the tiny base cannot read, and says why and what to do', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await chosen(page, fileURLToPath(new URL('../../../docs/examples/sorting', import.meta.url)));
+    await told(page, 'Policy “Sorting rules”: 12 rows to train on, 8 to test on.');
+    expect(await page.locator('.outline .outline > li').allTextContents()).toHaveLength(3);
+    expect(await page.locator('.scene.own').count()).toBe(20);
+    const drawn = await page.locator('.scene.own img').first().evaluate(async (image: HTMLImageElement) => {
+      image.loading = 'eager';
+      await image.decode();
+      return image.naturalWidth;
+    });
+    expect(drawn).toBeGreaterThan(0);
+    const why = page.locator('#bring-result .notice');
+    expect(await why.textContent()).toContain('of yours are not among them: “#”, “Sorting”');
+    expect(await why.textContent()).toContain('train a real Qwen2.5-VL');
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '7-own-policy', '#bring');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  it('asks and trains the tiny base on a policy of its own words', async () => {
+    const folder = ownFolder();
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await chosen(page, folder);
+    await told(page, 'Policy “policy”: 8 rows to train on, 4 to test on, 1 error found.');
+    expect(await page.locator('#bring-result .notice').textContent()).toContain('examples.jsonl, line 13: query is missing.');
+    await page.getByRole('button', { name: 'Train the base on it' }).click();
+    await told(page, 'Trained on your policy');
+    const measured = await page.locator('#bring-result .result').allTextContents();
+    expect(measured).toHaveLength(4);
+    const tokens = measured.map((t) => Number(/(\d+) tokens/.exec(t)![1]));
+    // The policy has 25 words; after training it is not in the prompt.
+    expect(tokens[0]! - tokens[1]!).toBe(25);
+    expect(tokens.slice(1)).toEqual([tokens[1], tokens[1], tokens[1]]);
+    expect(await page.locator('#bring-result .chart').count()).toBe(3);
+    expect(JSON.parse(await download(page, 'adapter/adapter_config.json'))).toMatchObject({ r: 8, peft_type: 'LORA' });
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '8-own-trained', '#bring');
+    expect(complaints).toEqual([]);
+    await context.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it('reads a checkpoint and says what it needs, and what is missing', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await chosen(page, fileURLToPath(new URL('../../../packages/model/test/fixtures/qwen25vl/model', import.meta.url)));
+    await told(page, 'Fits on this device: answering in 32-bit floats, training (LoRA, 8 rollouts) in 32-bit floats');
+    expect(await page.locator('.facts').textContent()).toContain('68 tensors, 192,632 parameters, 0.8 MB as F32');
+
+    const folder = mkdtempSync(join(tmpdir(), 'trimpi-web-'));
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(QWEN25VL_3B));
+    await chosen(page, folder);
+    await told(page, 'Something is missing');
+    expect(await page.locator('#bring-result .notice').textContent()).toContain('model.safetensors');
+    const rows = page.locator('#bring-result tbody tr');
+    expect(await rows.count()).toBe(6);
+    expect(await rows.first().locator('td').last().textContent()).toMatch(/^no: .*it needs 1\d\.\d+ GiB of 8/);
+    expect(await rows.nth(4).locator('td').last().textContent()).toBe('yes');
+    await page.getByLabel('Memory of your GPU').selectOption('4');
+    await page.locator('#bring-result tbody tr').nth(5).getByText('GiB of 4').waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '9-checkpoint', '#bring');
+
+    const nothing = mkdtempSync(join(tmpdir(), 'trimpi-web-'));
+    writeFileSync(join(nothing, 'notes.txt'), 'nothing');
+    await chosen(page, nothing);
+    await told(page, 'neither a policy');
+    expect(complaints).toEqual([]);
+    await context.close();
+    for (const f of [folder, nothing]) rmSync(f, { recursive: true });
+  });
+});
+
+/** The public architecture of Qwen2.5-VL-3B. */
+const QWEN25VL_3B = {
+  model_type: 'qwen2_5_vl', vocab_size: 151936, hidden_size: 2048, intermediate_size: 11008, num_hidden_layers: 36, num_attention_heads: 16, num_key_value_heads: 2,
+  rms_norm_eps: 1e-6, rope_theta: 1e6, max_position_embeddings: 128000, tie_word_embeddings: true, hidden_act: 'silu', torch_dtype: 'bfloat16',
+  bos_token_id: 151643, eos_token_id: 151645, vision_start_token_id: 151652, vision_end_token_id: 151653, vision_token_id: 151654, image_token_id: 151655, video_token_id: 151656,
+  rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
+  vision_config: { depth: 32, hidden_act: 'silu', hidden_size: 1280, intermediate_size: 3420, num_heads: 16, in_chans: 3, out_hidden_size: 2048, patch_size: 14, spatial_merge_size: 2, window_size: 112, fullatt_block_indexes: [7, 15, 23, 31], tokens_per_second: 2, temporal_patch_size: 2 },
+};
+
+/** A policy in the tiny base's words: 12 rows, and one without a query. */
+function ownFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'trimpi-web-'));
+  const data = runDataset({ seed: 9, n: 2, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 8, testSize: 4 });
+  const examples = [...data.stream('train'), ...data.stream('test')];
+  writeFileSync(join(folder, 'policy.md'), examples[0]!.policyText);
+  examples.forEach(({ images: [image] }, i) => writeFileSync(join(folder, `${i}.png`), encodePng(image!)));
+  const rows = examples.map(({ split, query, answer, reasoning }, i) => ({ id: `row-${i}`, split, images: [`${i}.png`], query, answer, reasoning }));
+  writeFileSync(join(folder, 'examples.jsonl'), [...rows, { images: ['0.png'], answer: 'case0' }].map((r) => JSON.stringify(r)).join('\n'));
+  return folder;
+}
 
 describe('when something is missing', () => {
   it('says plainly that there is no WebGPU, and still shows the policies', async () => {
@@ -190,6 +308,10 @@ describe('when something is missing', () => {
     await context.close();
   });
 });
+
+async function figures(card: Locator): Promise<number[]> {
+  return (await card.locator('dd').allTextContents()).map((t) => Number.parseFloat(t));
+}
 
 interface Stage { readonly name: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly tokensPerSecond: number; readonly seconds: number }
 interface Report { readonly inContext: Stage; readonly stages: readonly Stage[] }

@@ -7,7 +7,7 @@ import type { PageStorage } from './opfs.ts';
 const OFFERED = [
   'report.html', 'report.json', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json',
   'model/model.safetensors', 'model/config.json', 'model/tokenizer.json', 'model/tokenizer_config.json',
-  'completions-grpo.jsonl', 'completions-poro-grpo.jsonl',
+  'completions-grpo.jsonl', 'completions-dapo.jsonl', 'completions-poro-grpo.jsonl', 'completions-poro-dapo.jsonl',
 ];
 
 export async function savedRun(storage: PageStorage): Promise<SavedRun | undefined> {

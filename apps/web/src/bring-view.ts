@@ -1,0 +1,281 @@
+/** @file A folder of the visitor's own: a policy, shown and tried; a checkpoint, weighed. And the trained model as ONNX. */
+import type { RunConfig } from '@trimpi/pipeline';
+import { failureAdvice } from './advice.ts';
+import { Chart } from './chart.ts';
+import { byId, el } from './dom.ts';
+import { chosenFiles, droppedFiles, FolderError } from './dropped.ts';
+import { FileLinks } from './file-links.ts';
+import type { BroughtFile, CheckpointView, FitView, FromBring, OutlineView, OwnMeasure, OwnPolicyView, ToBring } from './protocol.ts';
+
+/** GiB that a GPU may have; WebGPU does not say. */
+const MEMORIES = [4, 6, 8, 12, 16, 24, 48, 80];
+
+export class BringView {
+  readonly #zone = byId('drop');
+  readonly #input = byId<HTMLInputElement>('bring-folder');
+  readonly #memory = byId<HTMLSelectElement>('bring-memory');
+  readonly #status = byId('bring-status');
+  readonly #result = byId('bring-result');
+  readonly #onnx = byId<HTMLButtonElement>('onnx-make');
+  readonly #bits = byId<HTMLSelectElement>('onnx-bits');
+  readonly #onnxFiles = byId('onnx-files');
+  readonly #links = new FileLinks();
+  readonly #config: () => RunConfig;
+  #worker: Worker | undefined;
+  #files: readonly BroughtFile[] = [];
+  #pictures: string[] = [];
+  #own: OwnParts | undefined;
+  #fits: HTMLElement | undefined;
+
+  constructor(config: () => RunConfig) {
+    this.#config = config;
+    this.#memory.append(...MEMORIES.map((gib) => el('option', { value: gib, selected: gib === 8 }, `${gib} GiB`)));
+    this.#input.addEventListener('change', () => {
+      const { files } = this.#input;
+      if (files !== null && files.length > 0) void this.#take(async () => chosenFiles(files));
+    });
+    for (const type of ['dragenter', 'dragover']) {
+      this.#zone.addEventListener(type, (event) => {
+        event.preventDefault();
+        this.#zone.classList.add('over');
+      });
+    }
+    for (const type of ['dragleave', 'drop']) this.#zone.addEventListener(type, () => this.#zone.classList.remove('over'));
+    this.#zone.addEventListener('drop', (event) => {
+      event.preventDefault();
+      const { dataTransfer } = event;
+      if (dataTransfer !== null) void this.#take(() => droppedFiles(dataTransfer));
+    });
+    this.#memory.addEventListener('change', () => {
+      if (this.#fits !== undefined) this.#tell({ type: 'fit', files: this.#files, memory: Number(this.#memory.value) });
+    });
+    this.#onnx.addEventListener('click', () => {
+      this.#onnx.disabled = true;
+      this.#say('Writing ONNX files …');
+      this.#tell({ type: 'onnx', bits: Number(this.#bits.value) as 32 | 16 | 4 });
+    });
+  }
+
+  /** Whether a complete run is saved, whose model can be exported. */
+  trained(is: boolean): void {
+    this.#onnx.disabled = !is;
+    byId('onnx-hint').textContent = is ? 'Adapter, merged weights and report of the run are under Report.' : 'Appears when a run is complete, as do adapter, merged weights and report (see Report).';
+    if (!is) this.#onnxFiles.replaceChildren();
+  }
+
+  async #take(read: () => Promise<BroughtFile[]>): Promise<void> {
+    this.#say('Reading the folder …');
+    try {
+      this.#files = await read();
+    } catch (cause) {
+      this.#say(cause instanceof FolderError ? cause.message : `The folder could not be read (${(cause as Error).message}). Choose it again.`);
+      return;
+    }
+    // The same folder can be chosen again when it has been corrected.
+    this.#input.value = '';
+    this.#result.replaceChildren();
+    for (const url of this.#pictures) URL.revokeObjectURL(url);
+    this.#pictures = [];
+    this.#fits = this.#own = undefined;
+    this.#restart();
+    this.#tell({ type: 'folder', files: this.#files, memory: Number(this.#memory.value) });
+  }
+
+  /** What went on for a folder brought before is over. */
+  #restart(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+
+  #tell(message: ToBring): void {
+    if (this.#worker === undefined) {
+      this.#worker = new Worker(new URL('./worker/bring.ts', import.meta.url), { type: 'module', name: 'bring' });
+      this.#worker.addEventListener('message', ({ data }: MessageEvent<FromBring>) => this.#hear(data));
+      this.#worker.addEventListener('error', (event) => {
+        event.preventDefault();
+        this.#say('The script that reads folders could not be loaded. Check the connection and load the page again.');
+      });
+    }
+    this.#worker.postMessage(message, []);
+  }
+
+  #hear(message: FromBring): void {
+    switch (message.type) {
+      case 'policy':
+        this.#showPolicy(message.policy);
+        return;
+      case 'checkpoint':
+        this.#showCheckpoint(message.checkpoint);
+        return;
+      case 'fit':
+        this.#fits?.replaceChildren(fitTable(message.fits));
+        this.#say(fitSentence(message.fits));
+        return;
+      case 'own-progress':
+        this.#own!.line.textContent = `${message.what}: ${message.done} of ${message.of}`;
+        return;
+      case 'own-measured':
+        this.#showMeasure(message.measure);
+        return;
+      case 'own-step': {
+        const { charts, line } = this.#own!;
+        let chart = charts.get(message.title);
+        if (chart === undefined) {
+          charts.set(message.title, (chart = new Chart(`${message.title}: ${message.name}`, message.steps)));
+          this.#own!.curves.append(chart.element);
+          this.#say(`${message.title}: training on your policy, ${message.steps} steps.`);
+        }
+        chart.add(message.step, message.value);
+        line.textContent = `${message.title}: step ${message.step} of ${message.steps}, ${message.name} ${message.value.toFixed(3)}, ${Math.round(message.secondsLeft)} s left in this stage`;
+        return;
+      }
+      case 'own-done':
+        this.#ownRests();
+        if (message.files.length > 0) this.#own!.files.replaceChildren(el('h4', {}, 'Take away'), this.#links.list(message.files));
+        this.#say(message.files.length > 0 ? 'Trained on your policy. The model can be taken away below.' : 'The base has been asked.');
+        return;
+      case 'onnx':
+        this.#onnx.disabled = false;
+        this.#onnxFiles.replaceChildren(this.#links.list(message.files));
+        this.#say(`${message.files.length} ONNX files are ready.`);
+        return;
+      case 'failed': {
+        this.#ownRests();
+        this.#onnx.disabled = document.body.dataset['phase'] !== 'finished';
+        const { title, steps } = failureAdvice(message.failure);
+        this.#say([title, ...steps].join(' '));
+        return;
+      }
+      default:
+        return message satisfies never;
+    }
+  }
+
+  #say(text: string): void {
+    this.#status.textContent = text;
+  }
+
+  // ---- A policy
+
+  #showPolicy(policy: OwnPolicyView): void {
+    const urls = new Map(policy.images.map(({ name, file }) => [name, URL.createObjectURL(file)]));
+    this.#pictures = [...urls.values()];
+    const errors = policy.findings.filter((f) => f.severity === 'error').length;
+    this.#say(`Policy “${policy.name}”: ${policy.train} rows to train on, ${policy.test} to test on${policy.findings.length > 0 ? `, ${errors} ${errors === 1 ? 'error' : 'errors'} found` : ''}.`);
+    this.#result.replaceChildren(
+      el('h3', {}, 'Your policy ', el('q', {}, policy.name)),
+      ...(policy.findings.length === 0 ? [] : [el('div', { class: 'notice' }, el('p', {}, el('strong', {}, 'To be corrected; rows with errors are left out:')), el('ul', {}, ...policy.findings.map((f) => el('li', {}, `${f.file}${f.line > 0 ? `, line ${f.line}` : ''}: ${f.message}`))))]),
+      el('div', { class: 'policies' },
+        el('article', { class: 'policy' }, el('h4', {}, 'As a tree'), policy.outline.length === 0 ? el('p', { class: 'quiet' }, 'Its text has no headings or lists.') : outline(policy.outline)),
+        el('article', { class: 'policy' }, el('h4', {}, 'As text'), el('pre', { class: 'code', tabindex: 0 }, policy.text)),
+      ),
+      this.#ownPart(policy),
+      el('h4', {}, `Questions (${policy.questions.length} of ${policy.train + policy.test}, scored as ${policy.scorer})`),
+      el('ul', { class: 'scenes' }, ...policy.questions.map((q) =>
+        el('li', { class: 'scene own' },
+          ...q.images.flatMap((name) => (urls.has(name) ? [el('img', { src: urls.get(name)!, alt: `Picture ${name}`, loading: 'lazy' })] : [])),
+          el('p', {}, el('span', { class: 'code' }, q.query), ' ', el('strong', {}, q.answer)),
+          el('p', { class: 'quiet' }, `${q.id}, ${q.split}. ${q.reasoning}`),
+        ))),
+    );
+  }
+
+  #ownPart(policy: OwnPolicyView): HTMLElement {
+    if (policy.obstacles.length > 0) {
+      return el('div', { class: 'notice' },
+        el('p', {}, el('strong', {}, 'The tiny base of this page cannot read this policy.')),
+        el('ul', {}, ...policy.obstacles.map((o) => el('li', {}, o))),
+        el('p', {}, 'What to do: train a real Qwen2.5-VL on this folder with the command line (', el('code', {}, 'trimpi data check-policy'), ' first; the guide “Internalise your own policy” shows every step), or write the policy in the words of this page’s policies (see “As the model reads it” under Look).'),
+      );
+    }
+    const ask = el('button', { type: 'button', click: () => this.#begin(false) }, 'Ask the base about it');
+    const train = el('button', { type: 'button', class: 'main', click: () => this.#begin(true) }, 'Train the base on it');
+    const stop = el('button', { type: 'button', disabled: true, click: () => this.#tell({ type: 'stop' }) }, 'Stop');
+    this.#own = { ask, train, stop, line: el('p', { class: 'quiet' }), measures: el('div', { class: 'stages' }), curves: el('div', { class: 'stages' }), files: el('div', {}), charts: new Map() };
+    return el('div', {},
+      el('h4', {}, 'Compare and train'),
+      el('p', {}, 'The tiny base can read this policy. Asking compares its answers to your test rows with the policy in the prompt and without; training puts the policy into the weights, with the steps of the settings in Train. Pictures are drawn to 128 x 64 pixels.'),
+      el('div', { class: 'actions' }, ask, train, stop), this.#own.line, this.#own.measures, this.#own.curves, this.#own.files,
+    );
+  }
+
+  #begin(train: boolean): void {
+    const own = this.#own!;
+    own.measures.replaceChildren();
+    own.curves.replaceChildren();
+    own.files.replaceChildren();
+    own.charts.clear();
+    own.ask.disabled = own.train.disabled = true;
+    own.stop.disabled = false;
+    own.stop.focus();
+    this.#say('Loading the base model.');
+    this.#tell({ type: 'own', config: this.#config(), base: new URL('base/', document.baseURI).href, train });
+  }
+
+  #ownRests(): void {
+    if (this.#own === undefined) return;
+    const { ask, train, stop, line } = this.#own;
+    const focused = document.activeElement === stop;
+    ask.disabled = train.disabled = false;
+    stop.disabled = true;
+    line.textContent = '';
+    if (focused) train.focus();
+  }
+
+  #showMeasure({ title, right, of, promptTokens, outcomes }: OwnMeasure): void {
+    this.#say(`${title}: ${right} of ${of} right.`);
+    this.#own!.measures.append(
+      el('article', { class: 'stage' },
+        el('h5', {}, title),
+        el('p', { class: 'result' }, el('strong', {}, `${right} of ${of}`), ` right, ${Math.round(promptTokens)} tokens a prompt`),
+        el('details', {}, el('summary', {}, 'Answers'), el('ul', {}, ...outcomes.map((o) => el('li', { class: 'code' }, `${o.id}: ${o.text} `, el('span', { class: `verdict ${o.right ? 'right' : 'wrong'}` }, o.right ? 'right' : 'wrong'))))),
+      ),
+    );
+  }
+
+  // ---- A checkpoint
+
+  #showCheckpoint({ facts, missing, fits }: CheckpointView): void {
+    this.#fits = el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'What the checkpoint needs' }, fitTable(fits));
+    this.#result.replaceChildren(
+      el('h3', {}, 'Your checkpoint'),
+      el('dl', { class: 'facts' }, ...facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
+      ...(missing.length === 0 ? [] : [el('div', { class: 'notice' }, el('p', {}, el('strong', {}, 'Not usable as it is:')), el('ul', {}, ...missing.map((m) => el('li', {}, m))))]),
+      el('h4', {}, 'What it needs here'),
+      el('p', {}, 'Planned from config.json: a picture of 448 x 448, a prompt of 1,024 tokens, answers of 128; training is a LoRA of rank 8. What driver and browser take comes on top. WebGPU does not say how much memory the GPU has; choose it above.'),
+      this.#fits,
+      el('p', {}, 'The page itself runs the tiny base. A checkpoint that fits runs here with the same code from the command line: ', el('code', {}, 'trimpi chat'), ', ', el('code', {}, 'trimpi train'), ', ', el('code', {}, 'trimpi serve'), '.'),
+    );
+    this.#say(`${missing.length > 0 ? 'Something is missing, see below. ' : ''}${fitSentence(fits)}`);
+  }
+}
+
+interface OwnParts {
+  readonly ask: HTMLButtonElement;
+  readonly train: HTMLButtonElement;
+  readonly stop: HTMLButtonElement;
+  readonly line: HTMLElement;
+  readonly measures: HTMLElement;
+  readonly curves: HTMLElement;
+  readonly files: HTMLElement;
+  readonly charts: Map<string, Chart>;
+}
+
+function outline(nodes: readonly OutlineView[]): HTMLElement {
+  return el('ul', { class: 'outline' }, ...nodes.map((n) => el('li', {}, n.text, ...(n.children.length > 0 ? [outline(n.children)] : []))));
+}
+
+function fitTable(fits: readonly FitView[]): HTMLElement {
+  const head = ['Use', 'Weights as', 'Weights', 'In all', 'Fits'].map((h) => el('th', { scope: 'col' }, h));
+  return el('table', {}, el('thead', {}, el('tr', {}, ...head)), el('tbody', {}, ...fits.map((f) =>
+    el('tr', { class: f.problems.length === 0 ? 'fits' : 'fails' }, el('th', { scope: 'row' }, f.what), el('td', {}, f.how), el('td', {}, size(f.weights)), el('td', {}, size(f.total)), el('td', {}, f.problems.length === 0 ? 'yes' : `no: ${f.problems.join('; ')}`)))));
+}
+
+function fitSentence(fits: readonly FitView[]): string {
+  const well = fits.filter((f) => f.problems.length === 0).map((f) => `${f.what[0]!.toLowerCase()}${f.what.slice(1)} in ${f.how}`);
+  return well.length === 0 ? 'Nothing fits on this device: use a smaller model, or a device with more memory.' : `Fits on this device: ${well.join(', ')}.`;
+}
+
+function size(bytes: number): string {
+  return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}

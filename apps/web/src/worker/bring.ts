@@ -1,0 +1,56 @@
+/** @file The worker that reads what a visitor brings: a policy, a checkpoint. Each kind has a script of its own. Messages: `ToBring`, `FromBring`. */
+import type { BroughtFile, FromBring, ToBring } from '../protocol.ts';
+import { failureOf } from './failure.ts';
+import type { BroughtPolicy } from './own-policy.ts';
+
+const post = (message: FromBring) => (self as unknown as Worker).postMessage(message, []);
+
+let policy: BroughtPolicy | undefined;
+let stop: AbortController | undefined;
+
+addEventListener('message', ({ data }: MessageEvent<ToBring>) => {
+  if (data.type === 'stop') stop?.abort();
+  else hear(data).catch((cause: unknown) => post({ type: 'failed', failure: failureOf(cause) }));
+});
+
+async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> {
+  switch (message.type) {
+    case 'folder':
+      await folder(message.files, message.memory);
+      return;
+    case 'fit': {
+      const { fitOf } = await import('./checkpoint.ts');
+      post({ type: 'fit', fits: await fitOf(message.files, message.memory) });
+      return;
+    }
+    case 'own': {
+      if (policy === undefined) return;
+      const { signal } = (stop = new AbortController());
+      const { ownRun } = await import('./own-on.ts');
+      await ownRun({ policy, config: message.config, base: message.base, train: message.train, signal, post });
+      return;
+    }
+    case 'onnx': {
+      const { onnxOfRun } = await import('./onnx-on.ts');
+      post({ type: 'onnx', files: await onnxOfRun(message.bits) });
+      return;
+    }
+    default:
+      return message satisfies never;
+  }
+}
+
+async function folder(files: readonly BroughtFile[], memory: number): Promise<void> {
+  const has = (name: string) => files.some((f) => f.name === name);
+  policy = undefined;
+  if (has('policy.md') || has('examples.jsonl')) {
+    const { bringPolicy } = await import('./own-policy.ts');
+    policy = await bringPolicy(files);
+    post({ type: 'policy', policy: policy.view });
+  } else if (has('config.json')) {
+    const { checkpointView } = await import('./checkpoint.ts');
+    post({ type: 'checkpoint', checkpoint: await checkpointView(files, memory) });
+  } else {
+    throw Object.assign(new Error('This folder holds neither a policy (policy.md and examples.jsonl) nor a checkpoint (config.json, tokenizer.json and model.safetensors).'), { code: 'unknown-folder' });
+  }
+}
