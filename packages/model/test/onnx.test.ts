@@ -29,7 +29,7 @@ function expectEqual(result: Awaited<ReturnType<typeof compare>>): void {
 }
 
 describe('in onnxruntime-web', () => {
-  it.each<[Name, 'standard' | 'fused']>([['golden', 'standard'], ['golden', 'fused'], ['tiny-base', 'standard'], ['tiny-base', 'fused'], ['qwen25_untied', 'standard'], ['qwen2_vl', 'standard'], ['qwen3_vl', 'standard']])('%s, %s operators: features, logits, cache and greedy tokens are those of our forward', async (name, ops) => {
+  it.each<[Name, 'standard' | 'fused']>([['golden', 'standard'], ['golden', 'fused'], ['tiny-base', 'standard'], ['tiny-base', 'fused'], ['qwen25_untied', 'standard'], ['qwen2_vl', 'standard'], ['qwen2_vl', 'fused'], ['qwen3_vl', 'standard']])('%s, %s operators: features, logits, cache and greedy tokens are those of our forward', async (name, ops) => {
     const model = await loadedModel(engine, name);
     expectEqual(await compare(model, await sessions(ort, (await openModel(name)).checkpoint, model, { ops })));
     model.dispose();
@@ -189,6 +189,11 @@ describe('refuses', () => {
     await expect(exportOnnx(checkpoint, config, { ops: 'fast' as never })).rejects.toMatchObject({ code: 'invalid-input', argument: 'ops' });
     await expect(exportOnnx(checkpoint, config, { maxPositions: 0 })).rejects.toMatchObject({ code: 'invalid-input', argument: 'maxPositions' });
     await expect(exportOnnx(checkpoint, config, { maxInlineBytes: 3e9 })).rejects.toMatchObject({ code: 'invalid-input', argument: 'maxInlineBytes' });
+  });
+
+  it('fused attention over heads that ONNX Runtime does not take', async () => {
+    const { checkpoint, config } = await openModel('qwen3_vl');
+    await expect(exportOnnx(checkpoint, config, { ops: 'fused' })).rejects.toMatchObject({ code: 'unsupported', argument: 'ops' });
   });
 
   it('data of another length than its shape', async () => {
