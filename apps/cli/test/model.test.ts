@@ -180,7 +180,7 @@ describe('trimpi export', () => {
     expect(readdirSync(`${out}/onnx`).toSorted()).toEqual(names);
     expect(readdirSync(out)).toEqual(expect.arrayContaining(['config.json', 'onnx', 'tokenizer.json']));
     // The merged weights that --to safetensors writes give the same bytes; the base gives others.
-    const merged = dir.path('merged');
+    const merged = dir.path('onnx-merged');
     expect((await trimpi('export', '--model', MODEL, '--adapter', ADAPTER, '--out', merged)).code).toBe(0);
     const decoderOf = async (folder: string) => {
       const { config } = await Processor.load(folderFiles(folder));

@@ -34,7 +34,7 @@ export interface OnnxModelBytes {
 }
 
 export interface OnnxSessionOptions {
-  /** Passed on to ONNX Runtime. Default `['wasm']`; with `device` WebGPU on it. */
+  /** Passed on to ONNX Runtime. Default `['wasm']`; with `device` WebGPU on it. onnxruntime-node wants `['cpu']`. */
   readonly executionProviders?: readonly unknown[];
   /** The WebGPU device to run on, such as `engine.device.gpu`: buffers are then shared. Needs `onnxruntime-web/webgpu`. */
   readonly device?: GPUDevice;
