@@ -1,6 +1,7 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { dequantiseNbits4, estimate, generate, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, quantiseNbits4, requireFit, serializeSafetensors, VisionLanguageModel } from '../src/index.ts';
+import { fromFloat32, toFloat32 } from '../src/safetensors/dtype.ts';
 import { floatTensor } from '../src/safetensors/writer.ts';
 import { quantiseRows } from '../src/quant/rows.ts';
 import { dequantiseNf4, quantiseNf4 } from '../src/quant/nf4.ts';
@@ -26,7 +27,7 @@ function rounded8(values: Float32Array, columns: number): Float32Array {
   const bytes = new Uint8Array(data.buffer);
   return Float32Array.from(values, (_, i) => {
     const [row, c] = [Math.floor(i / columns), i % columns];
-    return (bytes[row * blocks * 32 + c]! - 128) * scales[row * blocks + Math.floor(c / 32)]!;
+    return (bytes[row * blocks * 32 + c]! - 128) * scales![row * blocks + Math.floor(c / 32)]!;
   });
 }
 
@@ -41,6 +42,7 @@ const ROUNDED = {
     return Float32Array.from(v, (_, i) => back[Math.floor(i / columns) * width + (i % columns)]!);
   },
   nbits8: rounded8,
+  f16: (v: Float32Array) => toFloat32(fromFloat32(v, 'F16'), 'F16'),
 };
 
 /** The golden model with its matrices rounded as quantisation rounds them, in f32. */
@@ -51,14 +53,14 @@ async function roundedModel(round: keyof typeof ROUNDED): Promise<VisionLanguage
     const { shape } = source.info(name);
     const values = await source.readFloat32(name);
     const matrix = shape.length === 2 && name.endsWith('.weight');
-    tensors.set(name, floatTensor(!matrix ? values : name.includes('embed_tokens') ? rounded8(values, shape[1]!) : ROUNDED[round](values, shape[1]!), shape));
+    tensors.set(name, floatTensor(!matrix ? values : name.includes('embed_tokens') && round !== 'f16' ? rounded8(values, shape[1]!) : ROUNDED[round](values, shape[1]!), shape));
   }
   const model = new VisionLanguageModel(engine, config);
   await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': serializeSafetensors(tensors) })));
   return model;
 }
 
-describe.each([['nbits4', { bits: 4 }], ['nf4', { bits: 4, format: 'nf4' }], ['nbits8', { bits: 8 }]] as const)('a model in %s', (round, quantise) => {
+describe.each([['nbits4', { bits: 4 }], ['nf4', { bits: 4, format: 'nf4' }], ['nbits8', { bits: 8 }], ['f16', { bits: 16 }]] as const)('a model in %s', (round, quantise) => {
   it('computes what the rounded weights compute: log-probabilities with images, LoRA gradients', async () => {
     const { batch } = await goldenCase('case_single');
     const [small, whole] = [new VisionLanguageModel(engine, config, { quantise }), await roundedModel(round)];

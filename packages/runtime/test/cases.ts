@@ -103,20 +103,26 @@ const decoding: Case = (ctx) => {
 };
 
 /** A random quantised weight as inputs of the graph: words of random bits, scales, zero points. */
-function quantised(ctx: CaseContext, name: string, rows: number, columns: number, options: { format?: 'nbits' | 'nf4'; bits?: 4 | 8; blockSize?: number; zeros?: boolean } = {}): QuantisedWeight {
-  const { format = 'nbits', bits = 4, blockSize = 32, zeros = false } = options;
+function quantised(ctx: CaseContext, name: string, rows: number, columns: number, options: { format?: 'nbits' | 'nf4' | 'f16'; bits?: 4 | 8 | 16; blockSize?: number; zeros?: boolean } = {}): QuantisedWeight {
+  const { format = 'nbits', bits = format === 'f16' ? 16 : 4, blockSize = format === 'f16' ? 2 : 32, zeros = false } = options;
   const blocks = Math.ceil(columns / blockSize);
   const words = (blocks * blockSize * bits) / 32;
   return {
     format, bits, blockSize, rows, columns,
-    data: ctx.integers(`${name}.data`, [rows, words], Array.from({ length: rows * words }, () => ctx.random.word()), 'u32'),
-    scales: ctx.normal(`${name}.scales`, [rows, blocks], bits === 8 ? 0.01 : 0.1),
+    data: ctx.integers(`${name}.data`, [rows, words], Array.from({ length: rows * words }, () => (format === 'f16' ? halves(ctx) : ctx.random.word())), 'u32'),
+    ...(format === 'f16' ? {} : { scales: ctx.normal(`${name}.scales`, [rows, blocks], bits === 8 ? 0.01 : 0.1) }),
     ...(zeros ? { zeros: ctx.normal(`${name}.zeros`, [rows, blocks], 3) } : {}),
   };
 }
 
+/** Two half floats between -2 and 2. */
+function halves(ctx: CaseContext): number {
+  const half = () => (ctx.random.integer(2) << 15) | (ctx.random.integer(16) << 10) | ctx.random.integer(1024);
+  return ((half() << 16) | half()) >>> 0;
+}
+
 const quantisedCases: [string, Case][] = ([
-  [1, 48, 64, {}], [8, 33, 100, { zeros: true }], [9, 20, 32, {}], [21, 36, 72, { bits: 8 }], [19, 17, 64, { format: 'nf4', blockSize: 64 }], [3, 17, 40, { bits: 8, zeros: true, blockSize: 16 }],
+  [1, 48, 64, {}], [8, 33, 100, { zeros: true }], [9, 20, 32, {}], [21, 36, 72, { bits: 8 }], [19, 17, 64, { format: 'nf4', blockSize: 64 }], [3, 17, 40, { bits: 8, zeros: true, blockSize: 16 }], [13, 18, 33, { format: 'f16' }], [2, 65, 24, { format: 'f16' }],
 ] as const).map(([m, n, k, options]): [string, Case] => [
   `matmulQuantised ${m}x${k}x${n} ${JSON.stringify(options)}`,
   (ctx) => {

@@ -1,19 +1,19 @@
 /** @file The quantised matrices of a model on an engine, frozen. */
 import { type Engine, type Graph, type QuantisedWeight, type Storage } from '@trimpi/runtime';
-import { quantiseRows, type QuantisationOptions, rowLayout } from './rows.ts';
+import { type Quantisation, quantiseRows, rowLayout } from './rows.ts';
 
 interface Entry {
   readonly rows: number;
   readonly columns: number;
-  readonly quantisation: Required<QuantisationOptions>;
+  readonly quantisation: Quantisation;
   readonly data: Storage;
-  readonly scales: Storage;
+  readonly scales: Storage | undefined;
 }
 
 export interface QuantisedSpec {
   readonly name: string;
   readonly shape: readonly [rows: number, columns: number];
-  readonly quantisation: Required<QuantisationOptions>;
+  readonly quantisation: Quantisation;
 }
 
 export class QuantisedStore {
@@ -22,7 +22,7 @@ export class QuantisedStore {
   constructor(engine: Engine, specs: readonly QuantisedSpec[]) {
     for (const { name, shape: [rows, columns], quantisation } of specs) {
       const { words, blocks } = rowLayout(columns, quantisation);
-      this.#entries.set(name, { rows, columns, quantisation, data: engine.createStorage(`${name}.data`, rows * words, 'u32'), scales: engine.createStorage(`${name}.scales`, rows * blocks) });
+      this.#entries.set(name, { rows, columns, quantisation, data: engine.createStorage(`${name}.data`, rows * words, 'u32'), scales: quantisation.format === 'f16' ? undefined : engine.createStorage(`${name}.scales`, rows * blocks) });
     }
   }
 
@@ -36,19 +36,19 @@ export class QuantisedStore {
     const { words, blocks } = rowLayout(columns, quantisation);
     const rows = quantiseRows(values, values.length / columns, columns, quantisation);
     data.write(rows.data, first * words);
-    scales.write(rows.scales, first * blocks);
+    if (rows.scales !== undefined) scales?.write(rows.scales, first * blocks);
   }
 
   weight(graph: Graph, name: string): QuantisedWeight {
     const { rows, columns, quantisation, data, scales } = this.#entries.get(name)!;
     const { words, blocks } = rowLayout(columns, quantisation);
-    return { ...quantisation, rows, columns, data: graph.view(data, 0, [rows, words], `${name}.data`), scales: graph.view(scales, 0, [rows, blocks], `${name}.scales`) };
+    return { ...quantisation, rows, columns, data: graph.view(data, 0, [rows, words], `${name}.data`), ...(scales === undefined ? {} : { scales: graph.view(scales, 0, [rows, blocks], `${name}.scales`) }) };
   }
 
   dispose(): void {
     for (const { data, scales } of this.#entries.values()) {
       data.dispose();
-      scales.dispose();
+      scales?.dispose();
     }
   }
 }

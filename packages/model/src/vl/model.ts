@@ -5,7 +5,7 @@ import { ModelError } from '../errors.ts';
 import { LoraAdapter } from '../lora/adapter.ts';
 import type { LoraConfig } from '../lora/config.ts';
 import type { Adapter } from '../lora/peft-files.ts';
-import { type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
+import { type Quantisation, type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
 import { type QuantisedSpec, QuantisedStore } from '../quant/store.ts';
 import type { GridThw } from '../rope-index.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
@@ -20,7 +20,7 @@ export interface ModelOptions {
   readonly maxPositions?: number;
   /** Rows or columns of patches that an image can have. Default 512. */
   readonly maxPatchRows?: number;
-  /** Keeps the matrices in 4 or 8 bits (frozen: train an adapter); the embedding table and the head in 8, norms and biases in f32. */
+  /** Keeps the matrices in 4, 8 or 16 bits (frozen: train an adapter); the embedding table and the head in at least 8, norms and biases in f32. */
   readonly quantise?: QuantisationOptions;
   /** Computes text layers again in the backward pass instead of keeping their activations. Default false. */
   readonly checkpointing?: boolean;
@@ -425,14 +425,14 @@ export class VisionLanguageModel {
   }
 }
 
-/** The matrices that are quantised: all projections as asked for, the embedding table and the head in 8 bits. */
-function quantisedSpecs(layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout }, quantisation: Required<QuantisationOptions>): QuantisedSpec[] {
-  const eight = { ...quantisation, bits: 8, format: 'nbits' } as const;
+/** The matrices that are quantised: all projections as asked for, the embedding table and the head in 8 bits (or 16, when all are). */
+function quantisedSpecs(layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout }, quantisation: Quantisation): QuantisedSpec[] {
+  const ofTables: Quantisation = quantisation.format === 'f16' ? quantisation : { ...quantisation, bits: 8, format: 'nbits' };
   const of = (layout: ParameterLayout, prefix: string) => layout.specs.flatMap(({ name, shape }): QuantisedSpec[] => {
     const [rows, columns] = shape;
     const table = name === 'embed_tokens' || name === 'lm_head';
     if (rows === undefined || columns === undefined || (!table && !name.endsWith('.weight'))) return [];
-    return [{ name: `${prefix}${name}`, shape: [rows, columns], quantisation: table ? eight : quantisation }];
+    return [{ name: `${prefix}${name}`, shape: [rows, columns], quantisation: table ? ofTables : quantisation }];
   });
   return [...of(layouts.text, ''), ...of(layouts.vision, 'visual.')];
 }

@@ -5,14 +5,15 @@ import { columnSumInto } from './matmul.ts';
 import type { QuantisedAttributes } from './types.ts';
 
 /**
- * A frozen matrix [rows, columns] in 4 or 8 bits: blocks along the columns with a scale (and perhaps a zero point) each.
- * A word holds 8 or 4 values, the first in its lowest bits; rows are padded to whole blocks.
+ * A frozen matrix [rows, columns] in 4 or 8 bits, in blocks along the columns with a scale (and perhaps a zero point) each,
+ * or in half floats (any device unpacks them). A word holds 8, 4 or 2 values, the first in its lowest bits; rows are padded
+ * to whole blocks (of 2 for f16).
  */
 export interface QuantisedWeight extends Omit<QuantisedAttributes, 'zeros'> {
   /** u32 [rows, blocks * blockSize * bits / 32]. */
   readonly data: Tensor;
-  /** f32 [rows, blocks]. */
-  readonly scales: Tensor;
+  /** f32 [rows, blocks]; none for f16. */
+  readonly scales?: Tensor;
   /** f32 [rows, blocks]; none: 8 (4 bits) or 128 (8 bits). */
   readonly zeros?: Tensor;
 }
@@ -28,7 +29,7 @@ export function weightRows(w: Weight, first: number, count: number): Weight {
   if (!isQuantised(w)) return tensorRows(w, first, count);
   const blocks = Math.ceil(w.columns / w.blockSize);
   const cut = (t: Tensor) => tensorRows(t.graph.reshape(t, [w.rows, rowsAndColumns(t)[1] === blocks || t.dtype === 'u32' ? rowsAndColumns(t)[1] : blocks]), first, count);
-  return { ...w, rows: count, data: cut(w.data), scales: cut(w.scales), ...(w.zeros === undefined ? {} : { zeros: cut(w.zeros) }) };
+  return { ...w, rows: count, data: cut(w.data), ...(w.scales === undefined ? {} : { scales: cut(w.scales) }), ...(w.zeros === undefined ? {} : { zeros: cut(w.zeros) }) };
 }
 
 function tensorRows(t: Tensor, first: number, count: number): Tensor {
@@ -53,9 +54,10 @@ export function matmulShards(x: Tensor, shards: readonly QuantisedWeight[]): Ten
   const [m] = rowsAndColumns(x);
   let out: Tensor | undefined;
   let outFirst = 0;
-  for (const { data, scales, zeros, format, bits, blockSize, rows, columns } of shards) {
-    const inputs = [x, data, scales, ...(zeros === undefined ? [] : [zeros])];
-    const attributes = { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, transposed: false, bias: false, residual: false, outFirst, outColumns };
+  for (const shard of shards) {
+    const { rows } = shard;
+    const inputs = [x, ...tensorsOf(shard)];
+    const attributes = { ...attributesOf(shard), transposed: false, bias: false, residual: false, outFirst, outColumns };
     if (out === undefined) out = x.graph.emit('matmulQuantised', inputs, attributes, [{ shape: [m, outColumns] }])[0]!;
     else x.graph.emitInto('matmulQuantised', inputs, attributes, [out]);
     outFirst += rows;
@@ -64,10 +66,23 @@ export function matmulShards(x: Tensor, shards: readonly QuantisedWeight[]): Ten
   return out;
 }
 
+/** Its tensors in the order of an operation's inputs. */
+function tensorsOf({ data, scales, zeros }: QuantisedWeight): Tensor[] {
+  return [data, scales, zeros].filter((t) => t !== undefined);
+}
+
+function attributesOf({ format, bits, blockSize, rows, columns, zeros }: QuantisedWeight): QuantisedAttributes {
+  return { format, bits, blockSize, rows, columns, zeros: zeros !== undefined };
+}
+
+/** How many of an operation's inputs, behind the first, are of the weight. */
+export function weightInputCount({ format, zeros }: QuantisedAttributes): number {
+  return format === 'f16' ? 1 : zeros ? 3 : 2;
+}
+
 function emitQuantised(x: Tensor, w: QuantisedWeight, m: number, n: number, transposed: boolean, bias?: Tensor, residual?: Tensor): Tensor {
-  const { data, scales, zeros, format, bits, blockSize, rows, columns } = w;
-  const inputs = [x, data, scales, ...[zeros, bias, residual].filter((t) => t !== undefined)];
-  const attributes = { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, transposed, bias: bias !== undefined, residual: residual !== undefined, outFirst: 0, outColumns: n };
+  const inputs = [x, ...tensorsOf(w), ...[bias, residual].filter((t) => t !== undefined)];
+  const attributes = { ...attributesOf(w), transposed, bias: bias !== undefined, residual: residual !== undefined, outFirst: 0, outColumns: n };
   return x.graph.emit('matmulQuantised', inputs, attributes, [{ shape: [m, n] }])[0]!;
 }
 
@@ -75,14 +90,15 @@ export const matmulQuantisedVjp: Vjp<'matmulQuantised'> = (ctx, node, [dy]) => {
   if (dy === undefined) return;
   const { zeros, bias, residual, transposed, outFirst: _, outColumns, ...rest } = node.attributes;
   checkShape(!transposed && outColumns === rest.rows, 'matmulQuantised', 'in shards, or the way back itself, has no gradient.', 'Use headLogProbabilities for a large head.');
-  const [x, data, scales] = node.inputs as [Tensor, Tensor, Tensor];
-  let next = 3;
+  const [x, data] = node.inputs as [Tensor, Tensor];
+  let next = 2;
+  const scales = rest.format === 'f16' ? undefined : node.inputs[next++]!;
   const zerosTensor = zeros ? node.inputs[next++]! : undefined;
   const biasTensor = bias ? node.inputs[next++]! : undefined;
   const residualTensor = residual ? node.inputs[next]! : undefined;
   if (biasTensor?.grad !== undefined) columnSumInto(biasTensor.grad, dy);
   if (residualTensor !== undefined && ctx.needs(residualTensor)) ctx.give(residualTensor, dy);
-  giveThrough(ctx, x, dy, { ...rest, data, scales, ...(zerosTensor === undefined ? {} : { zeros: zerosTensor }) });
+  giveThrough(ctx, x, dy, { ...rest, data, ...(scales === undefined ? {} : { scales }), ...(zerosTensor === undefined ? {} : { zeros: zerosTensor }) });
 };
 
 /** dx = dy W, with the gradient so far folded in. */
@@ -96,9 +112,8 @@ export function giveThrough(ctx: VjpContext, x: Tensor, dy: Tensor, w: Quantised
 export function embedQuantised(ids: Tensor, shards: readonly { readonly first: number; readonly table: QuantisedWeight }[]): Tensor {
   let out: Tensor | undefined;
   for (const { first, table } of shards) {
-    const { data, scales, zeros, format, bits, blockSize, rows, columns } = table;
-    const inputs = [ids, data, scales, ...(zeros === undefined ? [] : [zeros]), ...(out === undefined ? [] : [out])];
-    out = ids.graph.emit('embedQuantised', inputs, { format, bits, blockSize, rows, columns, zeros: zeros !== undefined, first, before: out !== undefined }, [{ shape: [ids.shape[0] ?? 0, columns] }])[0]!;
+    const inputs = [ids, ...tensorsOf(table), ...(out === undefined ? [] : [out])];
+    out = ids.graph.emit('embedQuantised', inputs, { ...attributesOf(table), first, before: out !== undefined }, [{ shape: [ids.shape[0] ?? 0, table.columns] }])[0]!;
   }
   checkShape(out !== undefined, 'embedQuantised', 'has no shards.', 'Give at least one.');
   return out;

@@ -17,10 +17,10 @@ export interface OpAttributes {
   };
   /**
    * y = x W^T (+ bias) (+ residual) with a quantised W [N, K], or x W with `transposed` (the way back). Inputs x, data u32,
-   * scales [N, blocks], zeros [N, blocks]?, bias?, residual?; output y (see `ops/quantised.ts`).
+   * scales [N, blocks] (not of f16), zeros [N, blocks]?, bias?, residual?; output y (see `ops/quantised.ts`).
    */
   matmulQuantised: QuantisedAttributes & { readonly transposed: boolean; readonly bias: boolean; readonly residual: boolean; /** Where in rows of outColumns the result goes. */ readonly outFirst: number; readonly outColumns: number };
-  /** Rows of a quantised table. Inputs ids i32 [T], data, scales, zeros?, before [T, K]?; ids outside [first, first + N) take `before`, or 0. */
+  /** Rows of a quantised table. Inputs ids i32 [T], data, scales?, zeros?, before [T, K]?; ids outside [first, first + N) take `before`, or 0. */
   embedQuantised: QuantisedAttributes & { readonly first: number; readonly before: boolean };
   /** Running softmax statistics over chunks of the vocabulary. Inputs logits [R, C], targets i32 [R], before [R, 4]?; output [R, 4]: maximum, sum of exp, sum of exp * z, target's z. */
   softmaxChunk: { readonly temperature: number; readonly first: number; readonly before: boolean };
@@ -105,9 +105,9 @@ export interface OpAttributes {
 }
 
 export interface QuantisedAttributes {
-  /** `nbits`: w = (q - zero) * scale; `nf4`: w = CODEBOOK[q] * scale (arXiv 2305.14314). */
-  readonly format: 'nbits' | 'nf4';
-  readonly bits: 4 | 8;
+  /** `nbits`: w = (q - zero) * scale; `nf4`: w = CODEBOOK[q] * scale (arXiv 2305.14314); `f16`: half floats, without scales. */
+  readonly format: 'nbits' | 'nf4' | 'f16';
+  readonly bits: 4 | 8 | 16;
   /** Values along K that share a scale. */
   readonly blockSize: number;
   /** N and K of the weight. */

@@ -3,6 +3,7 @@ import type { Node } from '../graph.ts';
 import { STATE, STATE_WIDTH } from '../ops/decode.ts';
 import { HYPER } from '../ops/optimizer.ts';
 import { NF4 } from '../ops/nf4.ts';
+import { weightInputCount } from '../ops/quantised.ts';
 import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns } from '../tensor.ts';
@@ -42,10 +43,10 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     }
   },
   matmulQuantised(node, inputs, [out]) {
-    const { rows: n, columns: k, transposed, zeros, bias, residual, outFirst, outColumns } = node.attributes;
+    const { rows: n, columns: k, transposed, bias, residual, outFirst, outColumns } = node.attributes;
     const x = inputs[0]!;
-    const w = unpack(node.attributes, inputs[1]!, inputs[2]!, zeros ? inputs[3] : undefined);
-    let next = zeros ? 4 : 3;
+    const w = unpack(node.attributes, inputs);
+    let next = 1 + weightInputCount(node.attributes);
     const biasData = bias ? inputs[next++] : undefined;
     const residualData = residual ? inputs[next] : undefined;
     const m = rowsAndColumns(node.outputs[0]!)[0];
@@ -59,9 +60,9 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     }
   },
   embedQuantised(node, inputs, [out]) {
-    const { rows, columns: k, first, zeros, before } = node.attributes;
-    const table = unpack(node.attributes, inputs[1]!, inputs[2]!, zeros ? inputs[3] : undefined);
-    const earlier = before ? inputs[zeros ? 4 : 3] : undefined;
+    const { rows, columns: k, first, before } = node.attributes;
+    const table = unpack(node.attributes, inputs);
+    const earlier = before ? inputs[1 + weightInputCount(node.attributes)] : undefined;
     inputs[0]!.forEach((id, t) => {
       const own = id >= first && id < first + rows;
       for (let c = 0; c < k; c++) out![t * k + c] = own ? table[(id - first) * k + c]! : (earlier?.[t * k + c] ?? 0);
@@ -521,8 +522,10 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
   },
 };
 
-/** A quantised weight as numbers [rows, columns]. */
-function unpack({ format, bits, blockSize, rows, columns }: QuantisedAttributes, data: A, scales: A, zeros: A | undefined): A {
+/** A quantised weight, whose tensors follow the first input, as numbers [rows, columns]. */
+function unpack({ format, bits, blockSize, rows, columns, zeros: shifted }: QuantisedAttributes, inputs: readonly A[]): A {
+  const [, data, scales, zeroPoints] = inputs as [A, A, A, A];
+  const zeros = shifted ? zeroPoints : undefined;
   const blocks = Math.ceil(columns / blockSize);
   const perWord = 32 / bits;
   const out = new Float64Array(rows * columns);
@@ -531,10 +534,20 @@ function unpack({ format, bits, blockSize, rows, columns }: QuantisedAttributes,
       const block = r * blocks + Math.floor(c / blockSize);
       const at = r * blocks * blockSize + c;
       const q = (data[Math.floor(at / perWord)]! >>> (bits * (at % perWord))) & (2 ** bits - 1);
-      out[r * columns + c] = (format === 'nf4' ? NF4[q]! : q - (zeros?.[block] ?? 2 ** (bits - 1))) * scales[block]!;
+      if (format === 'f16') out[r * columns + c] = halfToNumber(q);
+      else out[r * columns + c] = (format === 'nf4' ? NF4[q]! : q - (zeros?.[block] ?? 2 ** (bits - 1))) * scales[block]!;
     }
   }
   return out;
+}
+
+/** An IEEE 754 half float. */
+function halfToNumber(h: number): number {
+  const sign = h & 0x8000 ? -1 : 1;
+  const exponent = (h >> 10) & 31;
+  const fraction = h & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
 function keysOf(ranges: A, row: number): number[] {

@@ -1,9 +1,10 @@
 /**
- * @file Products with 4- and 8-bit weights, which are unpacked word by word in registers and never lie in memory whole.
+ * @file Products with weights in 4, 8 and 16 bits, which are unpacked word by word in registers and never lie in memory whole.
  * Few rows (decoding): one column a thread. Many rows (prefill, training): 4 x 4 tiles. The way back: a word of columns.
  */
 import type { Node } from '../../graph.ts';
 import { NF4 } from '../../ops/nf4.ts';
+import { weightInputCount } from '../../ops/quantised.ts';
 import type { QuantisedAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { type KernelSpec, launch, type Launch, unroll } from '../launch.ts';
@@ -11,6 +12,7 @@ import type { Kernel } from './context.ts';
 
 /** WGSL of `value(word, i, block)`: the i-th value of a word of the given block. */
 function valueOf({ format, bits, zeros }: QuantisedAttributes): string {
+  if (format === 'f16') return 'fn value(word: u32, i: u32, block: u32) -> f32 { return unpack2x16float(word)[i]; }';
   const mask = 2 ** bits - 1;
   const q = `(word >> (i * ${bits}u)) & ${mask}u`;
   if (format === 'nf4') {
@@ -24,7 +26,7 @@ fn value(word: u32, i: u32, block: u32) -> f32 { return (f32(${q}) - ${zeros ? '
 
 function weightInputs(node: Node<'matmulQuantised' | 'embedQuantised'>): KernelSpec['inputs'] {
   const [, data, scales, zeros] = node.inputs as [Tensor, Tensor, Tensor, Tensor];
-  return { data: [data, 'u32'], scales: [scales, 'f32'], ...(node.attributes.zeros ? { zeros: [zeros, 'f32'] as const } : {}) };
+  return { data: [data, 'u32'], ...(node.attributes.format === 'f16' ? {} : { scales: [scales, 'f32'] as const }), ...(node.attributes.zeros ? { zeros: [zeros, 'f32'] as const } : {}) };
 }
 
 /** Words and blocks of a row, for the shaders. */
@@ -38,7 +40,7 @@ export const matmulQuantisedKernel: Kernel<'matmulQuantised'> = (node) => {
   const x = node.inputs[0]!;
   const out = node.outputs[0]!;
   const m = rowsAndColumns(out)[0];
-  const first = attributes.zeros ? 4 : 3;
+  const first = 1 + weightInputCount(attributes);
   const bias = attributes.bias ? node.inputs[first] : undefined;
   const residual = attributes.residual ? node.inputs[first + (attributes.bias ? 1 : 0)] : undefined;
   if (attributes.transposed) return [back(node, x, out, m, residual)];
@@ -144,14 +146,14 @@ function narrow(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number
 }
 
 export const embedQuantisedKernel: Kernel<'embedQuantised'> = (node) => {
-  const { rows, columns, blockSize, first, before, zeros } = node.attributes;
+  const { rows, columns, blockSize, first, before } = node.attributes;
   const { perWord, words, blocks } = layout(node.attributes);
   const out = node.outputs[0]!;
   const [t] = rowsAndColumns(out);
   return [
     launch({
       label: 'embedQuantised',
-      inputs: { ids: [node.inputs[0]!, 'i32'], ...weightInputs(node), ...(before ? { before: [node.inputs[zeros ? 4 : 3]!, 'f32'] as const } : {}) },
+      inputs: { ids: [node.inputs[0]!, 'i32'], ...weightInputs(node), ...(before ? { before: [node.inputs[1 + weightInputCount(node.attributes)]!, 'f32'] as const } : {}) },
       outputs: { out: [out, 'f32'] },
       uniforms: { t: ['u32', t], columns: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks], first: ['i32', first], rows: ['i32', rows] },
       header: valueOf(node.attributes),
