@@ -4,7 +4,7 @@
  * Every stage is a function of config and seed; a run that was stopped goes on from its last checkpoint and ends with
  * the same weights.
  */
-import { mcnemar, type RlReport, type RunReport, type StageReport } from '@trimpi/eval';
+import { mcnemar, type RlReport, type RunReport, type SampledCompletion, type StageReport } from '@trimpi/eval';
 import { adapterFiles, type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import { type Engine } from '@trimpi/runtime';
 import { WordCodec } from './base/words.ts';
@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly base: ModelFiles;
   readonly storage: RunStorage;
   readonly onEvent?: (event: RunEvent) => void;
+  /** All rollouts of one question of every RL step, for those who watch. */
+  readonly onCompletions?: (stage: StageName, completions: readonly SampledCompletion[]) => void;
   /** Stops after the current step, with everything saved; the promise rejects with `interrupted`. */
   readonly signal?: AbortSignal;
 }
@@ -135,6 +137,7 @@ class Run {
       onBegin: (firstStep) => this.#emit({ type: 'stage', stage, title, steps, firstStep }),
       onStep: (step) => this.#emit({ type: 'step', stage, ...step }),
       onNote: (text) => this.#emit({ type: 'note', text }),
+      onCompletions: this.#o.onCompletions && ((completions) => this.#o.onCompletions!(stage, completions)),
     }).catch(async (error: unknown) => {
       if (error instanceof PipelineError && error.code === 'interrupted') await this.#saveState();
       throw error;

@@ -1,3 +1,4 @@
+import type { SampledCompletion } from '@trimpi/eval';
 import type { VisionLanguageModel } from '@trimpi/model';
 import type { RunData, PromptWriter } from '../data.ts';
 import { PipelineError } from '../errors.ts';
@@ -17,6 +18,8 @@ export interface TrainContext {
   onBegin(firstStep: number): void;
   onStep(step: StageStep): void;
   onNote(text: string): void;
+  /** All rollouts of one question of an RL step. */
+  readonly onCompletions?: ((completions: readonly SampledCompletion[]) => void) | undefined;
 }
 
 export interface StageStep {

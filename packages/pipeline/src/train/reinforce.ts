@@ -52,8 +52,11 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       lrSchedulerType: 'linear',
       seed,
       onRollouts: (step, rollouts, rewards, advantages) => {
-        if (step % saveSteps !== 0) return;
-        rollouts.slice(0, rl.rollouts).forEach((r, i) => lines.write({ step, id: r.example.id, origin: r.origin, text: writer.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
+        const kept = step % saveSteps === 0;
+        if (!kept && context.onCompletions === undefined) return;
+        const group = rollouts.slice(0, rl.rollouts).map((r, i): SampledCompletion => ({ step, id: r.example.id, origin: r.origin, text: writer.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
+        if (kept) group.forEach((line) => lines.write(line));
+        context.onCompletions?.(group);
       },
     });
     return await trainLoop(context, {
