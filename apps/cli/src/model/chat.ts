@@ -3,11 +3,12 @@ import type { ChatMessage, RawImage } from '@trimpi/model';
 import { explain, UsageError } from '../errors.ts';
 import { nearest } from '../options.ts';
 import { answer, type SamplingOptions } from './answer.ts';
-import { loadImage, loadModel, type LoadedModel } from './load.ts';
+import { type Bits, loadImage, loadModel, type LoadedModel } from './load.ts';
 
 interface ChatOptions extends SamplingOptions {
   readonly model: string;
   readonly adapter?: string;
+  readonly bits?: Bits;
   readonly system?: string;
   readonly json?: boolean;
 }
@@ -16,7 +17,7 @@ const HELP = '/image FILE adds a picture to the next message, /clear starts over
 
 export async function chat(options: ChatOptions): Promise<void> {
   const { json = false } = options;
-  const loaded = await loadModel(options.model, options.adapter);
+  const loaded = await loadModel(options.model, options.adapter, options.bits);
   const terminal = process.stdin.isTTY === true && !json;
   const lines = createInterface({ input: process.stdin, ...(terminal ? { output: process.stdout, prompt: '> ' } : {}) });
   let stop: AbortController | undefined;

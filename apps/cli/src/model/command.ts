@@ -4,13 +4,20 @@ import { UsageError } from '../errors.ts';
 import { exportForTrainer, type TrainerExport } from '../export/trainers.ts';
 import { collect, examples, integer, number, oneOf } from '../options.ts';
 import { chat } from './chat.ts';
+import type { Bits } from './load.ts';
 import { exportModel, exportModelOnnx, type ExportOptions, type OnnxExport } from './export.ts';
 import { generateOnce } from './generate.ts';
+
+/** For `--bits`. */
+export function bitsOption(text: string): Bits {
+  return Number(oneOf('4', '8', '16')(text)) as Bits;
+}
 
 function sampling(command: Command): Command {
   return command
     .requiredOption('--model <dir>', 'checkpoint folder: config.json, safetensors, tokenizer')
     .option('--adapter <dir>', 'LoRA adapter folder (PEFT)')
+    .option('--bits <n>', 'keep the weights in 4, 8 or 16 bits on the device (default: full precision)', bitsOption)
     .option('--system <text>', "system message (default: the chat template's own)")
     .option('--max-new-tokens <n>', 'length at which an answer ends', integer(1, 32_768), 256)
     .option('--temperature <t>', '0: always the most probable token', number(0, 10), 0)

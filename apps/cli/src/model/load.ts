@@ -1,7 +1,8 @@
 /** @file A checkpoint folder, opened and on the GPU. */
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { type Adapter, openCheckpoint, Processor, type RawImage, readAdapter, readText, VisionLanguageModel } from '@trimpi/model';
+import { totalmem } from 'node:os';
+import { type Adapter, estimate, openCheckpoint, Processor, type RawImage, readAdapter, readText, requireFit, VisionLanguageModel } from '@trimpi/model';
 import { decodeImage, folderFiles } from '@trimpi/model/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from '../errors.ts';
@@ -16,6 +17,9 @@ export interface OpenedModel {
   dispose(): void;
 }
 
+/** Bits of the weights on the device; full precision when not given. */
+export type Bits = 4 | 8 | 16;
+
 export interface LoadedModel extends OpenedModel {
   /** The adapter's name in `model`, when there is one. */
   readonly adapter: string | undefined;
@@ -26,16 +30,17 @@ export function requireFolder(option: string, dir: string): void {
 }
 
 /** A model with one adapter or none. */
-export async function loadModel(dir: string, adapterDir: string | undefined): Promise<LoadedModel> {
-  const opened = await openModel(dir, adapterDir === undefined ? {} : { adapter: adapterDir });
+export async function loadModel(dir: string, adapterDir: string | undefined, bits?: Bits): Promise<LoadedModel> {
+  const opened = await openModel(dir, adapterDir === undefined ? {} : { adapter: adapterDir }, bits);
   return { ...opened, adapter: opened.adapters[0] };
 }
 
 /**
+ * Says what does not fit before anything is loaded.
  * @param adapters folders by the name that the adapter gets.
  * @throws UsageError, ModelError, RuntimeError; what was opened is closed then.
  */
-export async function openModel(dir: string, adapters: Readonly<Record<string, string>>): Promise<OpenedModel> {
+export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits): Promise<OpenedModel> {
   requireFolder('--model', dir);
   for (const folder of Object.values(adapters)) requireFolder('--adapter', folder);
   const files = folderFiles(dir);
@@ -46,7 +51,14 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
   const stopIds = await stopIdsOf(processor, dir);
   const engine = new WebGpuEngine(await openDevice());
   try {
-    const model = new VisionLanguageModel(engine, processor.config);
+    const { maxBufferSize, maxStorageBufferBindingSize, software } = engine.device.adapter;
+    requireFit(await estimate(processor.config, {
+      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: 1, promptTokens: 512, maxNewTokens: 256 },
+      ...(bits === undefined ? {} : { quantisation: { bits } }),
+      // WebGPU does not say how much memory a graphics card has; a software adapter has the machine's.
+      limits: { maxBufferSize, maxStorageBufferBindingSize, memory: software ? totalmem() : Infinity },
+    }));
+    const model = new VisionLanguageModel(engine, processor.config, bits === undefined ? {} : { quantise: { bits } });
     await model.load(checkpoint);
     for (const [name, adapter] of read) model.loadAdapter(name, adapter);
     return {

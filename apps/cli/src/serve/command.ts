@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { basename, resolve } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { explain, UsageError } from '../errors.ts';
-import { openModel } from '../model/load.ts';
+import { bitsOption } from '../model/command.ts';
+import { type Bits, openModel } from '../model/load.ts';
 import { collect, examples, integer } from '../options.ts';
 import { Backend, type ChatJob } from './backend.ts';
 import { chatServer, DEFAULT_TIMEOUTS } from './http.ts';
@@ -15,6 +16,7 @@ export interface ServeOptions {
   readonly model: string;
   /** Folders by name. */
   readonly adapter: Readonly<Record<string, string>>;
+  readonly bits?: Bits;
   readonly name?: string;
   readonly host: string;
   readonly port: number;
@@ -35,6 +37,7 @@ export function serveCommand(program: Command): void {
     .description('an OpenAI-compatible endpoint: /v1/chat/completions with images and streaming, /v1/models, /health')
     .requiredOption('--model <dir>', 'checkpoint folder: config.json, safetensors, tokenizer')
     .option('--adapter <name=dir>', 'LoRA adapter folder (PEFT), served as the model NAME:ADAPTER; may be given several times', adapterOption, {})
+    .option('--bits <n>', 'keep the weights in 4, 8 or 16 bits on the device (default: full precision)', bitsOption)
     .option('--name <name>', "what the model is called (default: the folder's name)")
     .option('--host <address>', 'address to listen on; 0.0.0.0 for all networks', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0: any free one', integer(0, 65_535), 8000)
@@ -98,7 +101,7 @@ export async function startServer(options: ServeOptions, log: (line: string) => 
   const name = options.name ?? basename(resolve(options.model));
   if (!/^[\w./-]+$/.test(name)) throw new UsageError(`--name ${name} cannot be a model's name. Use letters, digits, dots, dashes, slashes and underscores.`);
   for (const origin of cors) if (origin !== '*' && (!URL.canParse(origin) || new URL(origin).origin !== origin)) throw new UsageError(`--cors ${origin} is no origin. Write it as https://example.org, or *.`);
-  const opened = await openModel(options.model, options.adapter);
+  const opened = await openModel(options.model, options.adapter, options.bits);
   const backend = new Backend({
     opened, name, maxRows: maxBatch, maxNewTokens: options.maxNewTokens,
     images: { allowUrls: options.allowImageUrls === true, maxBytes: maxBody * 2 ** 20, timeoutMs: 10_000, blocked: privateAddresses() },
