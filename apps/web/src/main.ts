@@ -5,10 +5,13 @@ import { BringView } from './bring-view.ts';
 import { CompareView } from './compare-view.ts';
 import { configFromAddress } from './config.ts';
 import { byId, el } from './dom.ts';
+import { GtaView } from './gta-view.ts';
 import { LookView } from './look-view.ts';
 import { ProgressView } from './progress-view.ts';
 import type { Failure, FromLook, FromTrain, StageResult, ToLook, ToTrain } from './protocol.ts';
 import { ReportView } from './report-view.ts';
+import { RunsView } from './runs-view.ts';
+import { SamplesView } from './samples-view.ts';
 import { SettingsView } from './settings-view.ts';
 
 /** Pictures in the part Look. */
@@ -27,6 +30,8 @@ const adapterLine = byId('adapter');
 const progress = new ProgressView();
 const report = new ReportView();
 const look = new LookView();
+const samples = new SamplesView();
+const runs = new RunsView((id) => tell({ type: 'forget', id }));
 let phase: Phase = 'loading';
 /** What stands at the top as long as the page is open: the address's settings, the GPU. */
 let standing: readonly Advice[] = [];
@@ -42,6 +47,7 @@ const bring = new BringView(() => settings.current());
 let trainWorker = openTrainWorker();
 
 drawExamples(initial);
+void new GtaView();
 
 pause.addEventListener('click', () => {
   tell({ type: 'pause' });
@@ -100,6 +106,7 @@ function begin(config: RunConfig): void {
   failure = undefined;
   showNotice(...standing);
   report.clear();
+  samples.clear();
   progress.begin(config, done);
   setPhase('running');
   say('Loading the base model.');
@@ -123,6 +130,15 @@ function hear(message: FromTrain): void {
       if (sentence !== undefined && phase !== 'pausing') say(sentence);
       return;
     }
+    case 'memory':
+      progress.memory(message.bytes);
+      return;
+    case 'sample':
+      samples.show(message.sample);
+      return;
+    case 'runs':
+      runs.show(message.runs);
+      return;
     case 'paused':
       progress.rest('paused');
       setPhase('saved');

@@ -20,6 +20,8 @@ export class ProgressView {
   readonly #root = byId('progress');
   readonly #cards = new Map<StageName, StageCard>();
   #stage: StageName = 'base';
+  /** In words, once it is known. */
+  #memory = '';
 
   /** Cards of all stages of a run; those of `done` with their results. */
   begin(config: RunConfig, done: readonly StageResult[]): void {
@@ -64,7 +66,7 @@ export class ProgressView {
         c.bar.max = event.steps;
         c.bar.value = event.step;
         c.line.textContent = `step ${event.step} of ${event.steps}, ${event.value}`;
-        c.speed.textContent = `${Math.round(event.tokensPerSecond).toLocaleString('en')} tokens/s, ${duration(event.secondsLeft)} left`;
+        c.speed.textContent = `${Math.round(event.tokensPerSecond).toLocaleString('en')} tokens/s, ${duration(event.secondsLeft)} left${this.#memory}`;
         for (const [name, value] of numbersOf(event.value)) {
           let chart = c.charts.get(name);
           if (chart === undefined) {
@@ -84,6 +86,11 @@ export class ProgressView {
       default:
         return event satisfies never;
     }
+  }
+
+  /** Bytes of buffers on the GPU. */
+  memory(bytes: number): void {
+    this.#memory = `, ${Math.round(bytes / 2 ** 20)} MiB on the GPU`;
   }
 
   /** Stops showing a stage as running. */

@@ -1,4 +1,5 @@
 /** @file What the page and its two workers say to each other: one worker draws the examples, the other trains. */
+import type { SampledCompletion } from '@trimpi/eval';
 import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
 
 /** A tree, ready to be shown: conditions in words. */
@@ -36,6 +37,40 @@ export type ToLook = { readonly type: 'look'; readonly config: RunConfig; readon
 export type FromLook =
   | { readonly type: 'policies'; readonly policies: readonly PolicyView[] }
   | { readonly type: 'scene'; readonly scene: SceneView }
+  | { readonly type: 'drawn' }
+  | { readonly type: 'failed'; readonly failure: Failure };
+
+export interface PictureView {
+  readonly name: string;
+  readonly width: number;
+  readonly height: number;
+  readonly rgba: Uint8ClampedArray<ArrayBuffer>;
+}
+
+/** A call of GTAPolicy, with the rules that decide it. */
+export interface GtaCallView {
+  readonly pictures: readonly PictureView[];
+  readonly query: string;
+  readonly profile: string;
+  /** Calls before this one. */
+  readonly calls: number;
+  readonly gold: string;
+  readonly rules: readonly string[];
+}
+
+interface RuleView {
+  readonly id: string;
+  readonly text: string;
+}
+
+export type FromGta =
+  | {
+      readonly type: 'policy';
+      readonly text: string;
+      readonly tools: readonly { readonly name: string; readonly description: string; readonly arguments: readonly string[]; readonly versions: number; readonly rules: readonly RuleView[] }[];
+      readonly tips: readonly RuleView[];
+    }
+  | { readonly type: 'call'; readonly call: GtaCallView }
   | { readonly type: 'drawn' }
   | { readonly type: 'failed'; readonly failure: Failure };
 
@@ -147,16 +182,41 @@ export type ToTrain =
   | { readonly type: 'open' }
   /** Goes on with what is saved; `fresh` deletes that first. `base` is the address of the base's files. */
   | { readonly type: 'start'; readonly config: RunConfig; readonly fresh: boolean; readonly base: string }
-  | { readonly type: 'pause' };
+  | { readonly type: 'pause' }
+  /** Drops a complete run from those that are compared. */
+  | { readonly type: 'forget'; readonly id: string };
 
 export type FromTrain =
   /** The answer to `open`. `adapter` is a failure when there is none; `saved` is a run that was begun earlier, or what is wrong with it. */
   | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure }
   | { readonly type: 'loading'; readonly done: number; readonly of: number }
   | { readonly type: 'event'; readonly event: RunEvent }
+  /** Bytes of buffers that are alive on the GPU. */
+  | { readonly type: 'memory'; readonly bytes: number }
+  | { readonly type: 'sample'; readonly sample: SampleView }
+  | { readonly type: 'runs'; readonly runs: readonly RunSummary[] }
   | { readonly type: 'paused' }
   | { readonly type: 'finished'; readonly report: FinishedRun }
   | { readonly type: 'failed'; readonly failure: Failure };
+
+/** All rollouts of one question of an RL step. */
+export interface SampleView {
+  readonly title: string;
+  readonly step: number;
+  readonly scene: SceneView;
+  readonly completions: readonly SampledCompletion[];
+}
+
+/** A complete run, for comparing. */
+export interface RunSummary {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly finishedAt: number;
+  readonly config: RunConfig;
+  readonly stages: readonly StageResult[];
+  /** Of RL stages. */
+  readonly rewards: readonly { readonly title: string; readonly points: readonly (readonly [step: number, value: number])[] }[];
+}
 
 /** Accuracy of a stage on unseen pictures, without the policy, with its 95 % interval. */
 export interface StageResult {

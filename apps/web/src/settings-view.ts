@@ -1,5 +1,5 @@
 /** @file The form with the settings that matter; the others stay as the address or the demo has them. */
-import { resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import { type Algorithm, ALGORITHMS, DEMO_CONFIG, resolveConfig, type RunConfig } from '@trimpi/pipeline';
 import { byId, el } from './dom.ts';
 
 interface Field {
@@ -21,22 +21,24 @@ const FIELDS: readonly Field[] = [
   { id: 'rl-steps', label: 'RL steps', hint: 'For each objective.', min: 0, max: 100000, get: (c) => c.rl.steps, set: (c, steps) => ({ ...c, rl: { ...c.rl, steps } }) },
 ];
 
-const ARMS: Readonly<Record<string, RunConfig['arms']>> = {
-  'GRPO and PolicyRollout': ['grpo', 'poro-grpo'],
-  'PolicyRollout on GRPO': ['poro-grpo'],
-  GRPO: ['grpo'],
-};
+const ARMS: Readonly<Record<Algorithm, string>> = { grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PolicyRollout on GRPO', 'poro-dapo': 'PolicyRollout on DAPO' };
+
+/** Stages that can be left out: their steps are then 0. */
+const OPTIONAL = [
+  { id: 'vm-cpt', label: 'VM-CPT', steps: 'vm-cpt-steps' },
+  { id: 'sft', label: 'CoT SFT (LoRA)', steps: 'sft-steps' },
+] as const;
 
 export class SettingsView {
   readonly #form = byId<HTMLFormElement>('settings');
   readonly #inputs = new Map<string, HTMLInputElement>();
-  readonly #arms: HTMLSelectElement;
+  readonly #arms = new Map<Algorithm, HTMLInputElement>();
+  readonly #stages = new Map<string, HTMLInputElement>();
   readonly #fieldset: HTMLFieldSetElement;
   #config: RunConfig;
 
   constructor(config: RunConfig, onSubmit: (config: RunConfig) => void, onChange: (config: RunConfig) => void) {
     this.#config = config;
-    this.#arms = el('select', { id: 'set-arms', name: 'arms', 'aria-describedby': 'set-arms-hint' }, ...Object.keys(ARMS).map((name) => el('option', { value: name }, name)));
     this.#fieldset = el('fieldset', {}, el('legend', {}, 'Settings'));
     for (const f of FIELDS) {
       const id = `set-${f.id}`;
@@ -44,7 +46,25 @@ export class SettingsView {
       this.#inputs.set(f.id, input);
       this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: id }, f.label), input, el('small', { id: `${id}-hint` }, f.hint)));
     }
-    this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: 'set-arms' }, 'Objective of RL'), this.#arms, el('small', { id: 'set-arms-hint' }, 'Each from the weights after SFT.')));
+    const stages = OPTIONAL.map(({ id, label, steps }) => {
+      const { input, line } = checkbox(id, label);
+      this.#stages.set(id, input);
+      input.addEventListener('change', () => {
+        const field = this.#inputs.get(steps)!;
+        field.value = input.checked ? String(FIELDS.find((f) => f.id === steps)!.get(DEMO_CONFIG)) : '0';
+      });
+      this.#inputs.get(steps)!.addEventListener('input', () => (input.checked = this.#inputs.get(steps)!.valueAsNumber > 0));
+      return line;
+    });
+    const arms = ALGORITHMS.map((name) => {
+      const { input, line } = checkbox(name, ARMS[name]);
+      this.#arms.set(name, input);
+      return line;
+    });
+    this.#fieldset.append(
+      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Stages' }, el('span', { class: 'label' }, 'Stages'), ...stages, el('small', {}, 'Before RL; one left out takes 0 steps.')),
+      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, el('small', {}, 'Each from the weights after SFT.')),
+    );
     this.#form.append(this.#fieldset);
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -60,7 +80,10 @@ export class SettingsView {
   read(): RunConfig {
     let config = this.#config;
     for (const f of FIELDS) config = f.set(config, this.#inputs.get(f.id)!.valueAsNumber);
-    return resolveConfig({ ...config, arms: ARMS[this.#arms.value]! });
+    const chosen = ALGORITHMS.filter((name) => this.#arms.get(name)!.checked);
+    // A run that goes on has its objectives in its own order.
+    const same = chosen.length === config.arms.length && config.arms.every((name) => chosen.includes(name));
+    return resolveConfig({ ...config, arms: same ? config.arms : chosen });
   }
 
   /** The settings last shown or read. */
@@ -71,11 +94,17 @@ export class SettingsView {
   show(config: RunConfig): void {
     this.#config = config;
     for (const f of FIELDS) this.#inputs.get(f.id)!.value = String(f.get(config));
-    this.#arms.value = Object.keys(ARMS).find((name) => ARMS[name]!.join() === config.arms.join()) ?? Object.keys(ARMS)[0]!;
+    for (const { id, steps } of OPTIONAL) this.#stages.get(id)!.checked = this.#inputs.get(steps)!.valueAsNumber > 0;
+    for (const [name, input] of this.#arms) input.checked = config.arms.includes(name);
   }
 
   /** Settings of a run that has begun cannot change. */
   lock(locked: boolean): void {
     this.#fieldset.disabled = locked;
   }
+}
+
+function checkbox(id: string, label: string): { readonly input: HTMLInputElement; readonly line: HTMLElement } {
+  const input = el('input', { type: 'checkbox', id: `set-${id}`, name: id });
+  return { input, line: el('div', { class: 'check' }, input, el('label', { for: input.id }, label)) };
 }

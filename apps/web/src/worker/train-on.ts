@@ -1,11 +1,12 @@
 /** @file The run of `@trimpi/pipeline` on the browser's device. */
-import { PipelineError, run, type RunConfig } from '@trimpi/pipeline';
+import { PipelineError, run, type RunConfig, runDataset, type RunEvent, type RunOptions, type StageName } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { FromTrain } from '../protocol.ts';
 import { loadBase } from './base.ts';
 import { nameOf } from './name.ts';
 import type { PageStorage } from './opfs.ts';
 import { finishedRun } from './saved.ts';
+import { sceneView } from './views.ts';
 
 interface TrainOptions {
   readonly config: RunConfig;
@@ -18,22 +19,27 @@ interface TrainOptions {
   readonly post: (message: FromTrain) => void;
 }
 
-/** Trains to the end or to a pause, and says so. Throws what the run throws. */
-export async function trainOn(options: TrainOptions): Promise<void> {
+/** Milliseconds between two looks at the completions. */
+const LOOK_MS = 1000;
+
+/** Trains to the end or to a pause, and says so. Whether it came to the end. Throws what the run throws. */
+export async function trainOn(options: TrainOptions): Promise<boolean> {
   // Two pages on one folder would overwrite each other's files. A page that was just loaded again lets go after a moment.
   let alone = false;
+  let finished = false;
   try {
     await navigator.locks.request('trimpi-run', { signal: AbortSignal.timeout(5000) }, async () => {
       alone = true;
-      await trainAlone(options);
+      finished = await trainAlone(options);
     });
   } catch (cause) {
     if (alone) throw cause;
     throw new PipelineError('storage', 'this run', 'is being trained in another tab.', 'Go on there, or close that tab and load this page again.', { cause });
   }
+  return finished;
 }
 
-async function trainAlone({ config, fresh, base, storage, signal, post }: TrainOptions): Promise<void> {
+async function trainAlone({ config, fresh, base, storage, signal, post }: TrainOptions): Promise<boolean> {
   if (fresh) await storage.clear();
   const device = await openDevice({ powerPreference: 'high-performance' });
   const engine = new WebGpuEngine(device);
@@ -41,13 +47,32 @@ async function trainAlone({ config, fresh, base, storage, signal, post }: TrainO
   void device.lost.then(({ reason, message }) => {
     if (reason !== 'destroyed') post({ type: 'failed', failure: { code: 'device-lost', message } });
   });
+  const titles = new Map<StageName, string>();
+  const onEvent = (event: RunEvent): void => {
+    if (event.type === 'stage') titles.set(event.stage, event.title);
+    post({ type: 'event', event });
+    if (event.type === 'step' || event.type === 'stage') post({ type: 'memory', bytes: engine.counters.bytes });
+  };
+  const dataset = runDataset(config);
+  let looked = -Infinity;
+  const onCompletions: RunOptions['onCompletions'] = (stage, completions) => {
+    const [first] = completions;
+    const index = Number(/-train-(\d+)$/.exec(first?.id ?? '')?.[1] ?? NaN);
+    if (first === undefined || Number.isNaN(index) || performance.now() - looked < LOOK_MS) return;
+    looked = performance.now();
+    post({ type: 'sample', sample: { title: titles.get(stage) ?? stage, step: first.step, scene: sceneView(dataset, dataset.example('train', index)), completions } });
+  };
   try {
     const files = await loadBase(base, (done, of) => post({ type: 'loading', done, of }));
-    await run({ config, engine, adapterName: nameOf(device), base: files, storage, signal, onEvent: (event) => post({ type: 'event', event }) });
+    await run({ config, engine, adapterName: nameOf(device), base: files, storage, signal, onCompletions, onEvent });
     post({ type: 'finished', report: (await finishedRun(storage))! });
+    return true;
   } catch (cause) {
-    if (cause instanceof PipelineError && cause.code === 'interrupted') post({ type: 'paused' });
-    else throw cause;
+    if (cause instanceof PipelineError && cause.code === 'interrupted') {
+      post({ type: 'paused' });
+      return false;
+    }
+    throw cause;
   } finally {
     engine.dispose();
   }

@@ -2,6 +2,7 @@
 import { type Device, openDevice } from '@trimpi/runtime';
 import type { FromTrain, ToTrain } from '../protocol.ts';
 import { failureOf } from './failure.ts';
+import { forgetRun, keepRun, keptRuns } from './history.ts';
 import { pageMemory } from './memory.ts';
 import { nameOf } from './name.ts';
 import { opfsStorage, type PageStorage } from './opfs.ts';
@@ -14,6 +15,7 @@ let stop: AbortController | undefined;
 
 addEventListener('message', ({ data }: MessageEvent<ToTrain>) => {
   if (data.type === 'pause') stop?.abort();
+  else if (data.type === 'forget') void forgetRun(data.id).then((runs) => post({ type: 'runs', runs }));
   else (data.type === 'open' ? open() : start(data)).catch((cause: unknown) => post({ type: 'failed', failure: failureOf(cause) }));
 });
 
@@ -24,6 +26,7 @@ function openStorage(): Promise<PageStorage> {
 async function open(): Promise<void> {
   const [files, adapter] = await Promise.all([openStorage(), openDevice().then(describe, failureOf)]);
   const saved = await savedRun(files).catch(failureOf);
+  post({ type: 'runs', runs: await keptRuns() });
   post({ type: 'opened', adapter, keepsFiles: files.keepsFiles, ...(saved === undefined ? {} : { saved }) });
 }
 
@@ -38,7 +41,7 @@ async function start({ config, fresh, base }: Extract<ToTrain, { type: 'start' }
   try {
     const files = await openStorage();
     const { trainOn } = await import('./train-on.ts');
-    await trainOn({ config, fresh, base, storage: files, signal, post });
+    if (await trainOn({ config, fresh, base, storage: files, signal, post })) post({ type: 'runs', runs: await keepRun(files) });
   } finally {
     stop = undefined;
   }
