@@ -7,6 +7,7 @@ import { describe, sizeOf, type Tensor } from '../tensor.ts';
 import { fromBytes, toBytes } from './bytes.ts';
 import type { Device } from './device.ts';
 import type { Kernel, KernelContext } from './kernels/context.ts';
+import { fuse } from './kernels/norm-fused.ts';
 import { KERNELS } from './kernels/table.ts';
 import type { Launch } from './launch.ts';
 import { bytesOf, placeIntermediates } from './lifetimes.ts';
@@ -46,9 +47,11 @@ export interface PlanLayout {
 export function layOut(graph: Graph, context: KernelContext, maxBinding: number): PlanLayout {
   const nodes = liveNodes(graph);
   const launches: Launch[] = [];
-  for (const node of nodes) {
-    checkNode(maxBinding, node);
-    launches.push(...(KERNELS[node.op] as Kernel<OpName>)(node, context));
+  for (const node of nodes) checkNode(maxBinding, node);
+  for (let i = 0; i < nodes.length; i++) {
+    const both = fuse(nodes[i]!, nodes[i + 1]);
+    if (both !== undefined) i++;
+    launches.push(...(both === undefined ? (KERNELS[nodes[i]!.op] as Kernel<OpName>)(nodes[i]!, context) : [both]));
   }
   const { slotOf, slots } = placeIntermediates(nodes, graph.outputs.values());
   const intermediates = slots.reduce((a, b) => a + b, 0);
