@@ -55,15 +55,15 @@ describe('a run', () => {
     await page.goto(withConfig());
 
     // Look: a tree, pictures, and the pictures of one case.
-    await page.locator('.scene').nth(7).waitFor();
+    await page.locator('.scenes .scene').nth(7).waitFor();
     await phase(page, 'ready');
-    expect(await page.locator('.policy').count()).toBe(1);
-    expect(await page.locator('.policy .question').allTextContents()).toHaveLength(3);
-    const question = page.locator('.policy .yes > .question').first();
+    expect(await page.locator('#policies .policy').count()).toBe(1);
+    expect(await page.locator('#policies .policy .question').allTextContents()).toHaveLength(3);
+    const question = page.locator('#policies .policy .yes > .question').first();
     await question.click();
     expect(await page.locator('.scenes .scene:visible').count()).toBe(4);
     expect(await page.locator('#scenes-shown').textContent()).toBe('4 of 8 pictures come by 1.1 of this policy. Choose it again to see all.');
-    const leaf = page.locator('.policy .leaf:enabled').first();
+    const leaf = page.locator('#policies .policy .leaf:enabled').first();
     const answer = (await leaf.textContent())!;
     await leaf.press('Enter');
     expect(await leaf.getAttribute('aria-pressed')).toBe('true');
@@ -179,7 +179,7 @@ describe('stages, objectives and frames', () => {
     expect(await page.getByLabel('VM-CPT steps').inputValue()).toBe('0');
     await page.getByLabel('GRPO', { exact: true }).uncheck();
     await page.getByLabel('PolicyRollout on DAPO').check();
-    await page.getByLabel('RL steps').fill('4');
+    await page.getByLabel('RL steps').fill('3');
     await page.evaluate(watchFrames);
     await page.getByRole('button', { name: 'Start' }).click();
     await phase(page, 'running');
@@ -189,10 +189,13 @@ describe('stages, objectives and frames', () => {
     await phase(page, 'finished', 150_000);
     const frames = await page.evaluate(() => (globalThis as unknown as Watched).frames);
     const long = frames.filter((f) => f > 50);
-    console.log(`frames while training: ${frames.length}, longest ${Math.max(...frames).toFixed(0)} ms, over 50 ms: ${long.length}, median ${frames.toSorted((a, b) => a - b)[frames.length >> 1]!.toFixed(1)} ms; tasks of the page over 50 ms: ${(await page.evaluate(() => (globalThis as unknown as Watched).tasks)).map((t) => Math.round(t)).join(', ') || 'none'}`);
-    // Training takes both cores of a machine without GPU, so single frames may wait for the processor; the page's own work never may.
+    const scripts = await page.evaluate(() => (globalThis as unknown as Watched).scripts);
+    console.log(`frames while training: ${frames.length}, median ${frames.toSorted((a, b) => a - b)[frames.length >> 1]!.toFixed(1)} ms, longest ${Math.max(...frames).toFixed(0)} ms, over 50 ms: ${long.length}; longest script of the page in a slow frame: ${Math.max(0, ...scripts).toFixed(0)} ms`);
+    // Without a GPU, training and drawing share the processor, so single frames wait for it; a page that trained in its own thread would show hardly any.
     expect(frames.length).toBeGreaterThan(100);
     expect(long.length / frames.length).toBeLessThan(0.05);
+    // The page's own share of slow frames; one may have been put aside by the machine.
+    expect(scripts.filter((ms) => ms > 50).length).toBeLessThanOrEqual(1);
 
     expect(await page.locator('.stage h3').allTextContents()).toEqual(['Base done', 'VM-CPT done', 'CoT SFT (LoRA) done', 'PolicyRollout on GRPO done', 'PolicyRollout on DAPO done']);
     const runs = page.locator('#runs');
@@ -212,14 +215,14 @@ describe('stages, objectives and frames', () => {
 
 interface Watched {
   frames: number[];
-  tasks: number[];
+  scripts: number[];
 }
 
-/** In the page: time between frames, and tasks of the main thread over 50 ms, from now on. */
+/** In the page: time between frames, and how long scripts ran in those over 50 ms, from now on. */
 function watchFrames(): void {
   const watched = globalThis as unknown as Watched;
   watched.frames = [];
-  watched.tasks = [];
+  watched.scripts = [];
   let last = performance.now();
   const look = (now: number): void => {
     if (now > last) watched.frames.push(now - last);
@@ -227,7 +230,10 @@ function watchFrames(): void {
     requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
-  new PerformanceObserver((list) => watched.tasks.push(...list.getEntries().map((e) => e.duration))).observe({ type: 'longtask' });
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries() as (PerformanceEntry & { readonly scripts: readonly PerformanceEntry[] })[]) watched.scripts.push(...entry.scripts.map((script) => script.duration));
+  });
+  observer.observe({ type: 'long-animation-frame' });
 }
 
 describe('GTAPolicy', () => {
@@ -292,6 +298,7 @@ describe('what a visitor brings', () => {
     expect(tokens[0]! - tokens[1]!).toBe(25);
     expect(tokens.slice(1)).toEqual([tokens[1], tokens[1], tokens[1]]);
     expect(await page.locator('#bring-result .chart').count()).toBe(3);
+    expect(await page.locator('#bring-result .outline li').allTextContents()).toHaveLength(7);
     expect(JSON.parse(await download(page, 'adapter/adapter_config.json'))).toMatchObject({ r: 8, peft_type: 'LORA' });
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '8-own-trained', '#bring');
@@ -317,7 +324,7 @@ describe('what a visitor brings', () => {
     expect(await rows.first().locator('td').last().textContent()).toMatch(/^no: .*it needs 1\d\.\d+ GiB of 8/);
     expect(await rows.nth(4).locator('td').last().textContent()).toBe('yes');
     await page.getByLabel('Memory of your GPU').selectOption('4');
-    await page.locator('#bring-result tbody tr').nth(5).getByText('GiB of 4').waitFor();
+    await page.locator('#bring-result tbody tr').nth(3).getByText('GiB of 4').waitFor();
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '9-checkpoint', '#bring');
 

@@ -29,7 +29,7 @@ export async function bringPolicy(brought: readonly BroughtFile[]): Promise<Brou
     view: {
       name: own.name,
       text: own.markdown,
-      outline: outlineOf(own.markdown),
+      outline: compactOutline(own.markdown) ?? outlineOf(own.markdown),
       scorer: own.scorer.type,
       train: own.rows.filter((r) => r.split === 'train').length,
       test: own.rows.filter((r) => r.split === 'test').length,
@@ -76,4 +76,21 @@ export function outlineOf(markdown: string): OutlineView[] {
     root.push(node);
   }
   return root[0]!.children;
+}
+
+/** The tree of a policy in the tiny base's words (`policy kavo miru : 1 sphere ; 1.1 metal ; 1.1.1 case0 ; ...`); undefined for any other text. */
+export function compactOutline(text: string): OutlineView[] | undefined {
+  const body = /^\s*policy\s[^:]*:(.*)$/s.exec(text)?.[1];
+  const entries = new Map((body ?? '').split(';').flatMap((e) => {
+    const found = /^\s*(1(?:\.[12])*)\s+(\S+)\s*$/.exec(e);
+    return found === null ? [] : [[found[1]!, found[2]!] as const];
+  }));
+  const node = (id: string, edge: string): OutlineView[] => {
+    const word = entries.get(id);
+    if (word === undefined) return [];
+    const children = [...node(`${id}.1`, 'yes: '), ...node(`${id}.2`, 'no: ')];
+    return [{ text: `${edge}${id} ${word}${children.length > 0 ? '?' : ''}`, children }];
+  };
+  const root = node('1', '');
+  return root.length === 0 ? undefined : root;
 }
