@@ -83,6 +83,14 @@ const sharedPrefix: Case = (ctx) => {
   withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
 };
 
+/** Twelve rows that see a shared prefix, prompts of two, and what each has sampled itself, far from the others. */
+const decodingGroups: Case = (ctx) => {
+  const rows = 12;
+  const ranges = Array.from({ length: rows }, (_, r) => [0, 9, 10 + 6 * (r >> 1), 14 + 6 * (r >> 1), 60 + 10 * r, 60 + 10 * r + (r % 5)]).flat();
+  const cache = ctx.normal('cache', [200, 2 * 16]);
+  ctx.graph.output('o', attention(ctx.normal('q', [rows, 32]), cache, cache, { heads: 4, kvHeads: 2, headDim: 8, queryRanges: ctx.integers('ranges', [rows, 6], ranges, 'u32'), columns: [0, 0, 16] }));
+};
+
 const decoding: Case = (ctx) => {
   const rows = 3;
   const cache = ctx.normal('cache', [20, 2 * 8]);
@@ -160,6 +168,7 @@ export const CASES: [string, Case][] = [
   }],
   ['attention with a shared prefix and padding', sharedPrefix],
   ['decoding: cache, state, sampling', decoding],
+  ['decoding: a prefix, prompts and rows of their own', decodingGroups],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [
     `rmsNorm ${m}x${n}`,
     (ctx) => {

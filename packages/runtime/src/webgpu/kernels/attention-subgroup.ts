@@ -3,7 +3,7 @@
  * together: each lane fetches one of the next eight keys (or queries) and hands it to the others by `subgroupBroadcast`,
  * so that a row of memory is fetched once for eight. On lavapipe, where a fetch costs as much as the arithmetic, this
  * is about three times as fast as one row a thread (November 2026). Lanes may see different ranges: all walk over the
- * union and mask.
+ * union and mask, or, where that is long beside the ranges, each over its own.
  */
 import type { AttentionAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
@@ -52,7 +52,21 @@ export function attentionSubgroup(a: AttentionAttributes, [q, k, v, ranges]: rea
   ${quads('o', d, () => 'vec4<f32>()', 'var')}
   for (var r = 0u; r < 6u; r += 2u) {
     ${union('ranges', 'row * 6u + r', 'p.tk')}
-    if (to_ > from_) {
+    // Rows that look at places far from each other (what each has sampled itself) go their own ways.
+    if (to_ - min(from_, to_) > 3u * subgroupMax(high - low)) {
+      for (var j = low; j < high; j++) {
+        let kb = j * p.ks + p.kc + kv;
+        let vb = j * p.vs + p.vc + kv;
+        ${quads('w', d, (i) => `k[kb + ${i}u]`)}
+        let s0 = ${dot('q', (i) => `w${i}`, d)};
+        let n = max(m, s0);
+        let c = exp(m - n);
+        let e = exp(s0 - n);
+        l = fma(l, c, e);
+        m = n;
+        ${unroll(d, (i) => `o${i} = fma(vec4<f32>(e), v[vb + ${i}u], o${i} * c);`, ' ')}
+      }
+    } else if (to_ > from_) {
     for (var j = from_; j < to_; j += 8u) {
       let key = min(j + lid.x, p.tk - 1u);
       ${quads('k', d, (i) => `k[key * p.ks + p.kc + kv + ${i}u]`)}

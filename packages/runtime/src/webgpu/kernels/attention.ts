@@ -13,8 +13,7 @@ export const attentionKernel: Kernel<'attention'> = (node, context) => {
   const [q, k, v, ranges] = node.inputs as [Tensor, Tensor, Tensor, Tensor];
   const [o, lse] = node.outputs as readonly [Tensor, Tensor];
   const a = node.attributes;
-  // Decoding reads a cache in which neighbouring rows look at places far from each other: there a union is waste.
-  if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT && q.id === k.id) return [attentionSubgroup(a, [q, k, v, ranges], [o, lse])];
+  if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT) return [attentionSubgroup(a, [q, k, v, ranges], [o, lse])];
   const d = a.headDim / 4;
   const score = (j: number) => `let s${j} = ${dot('q', (i) => `k[kb + ${j}u * p.ks + ${i}u]`, d)};`;
   return [
