@@ -55,19 +55,19 @@ describe('a run', () => {
     await page.goto(withConfig());
 
     // Look: a tree, pictures, and the pictures of one case.
-    await page.locator('.scenes .scene').nth(7).waitFor();
+    await page.locator('#scenes .scene').nth(7).waitFor();
     await phase(page, 'ready');
     expect(await page.locator('#policies .policy').count()).toBe(1);
     expect(await page.locator('#policies .policy .question').allTextContents()).toHaveLength(3);
     const question = page.locator('#policies .policy .yes > .question').first();
     await question.click();
-    expect(await page.locator('.scenes .scene:visible').count()).toBe(4);
+    expect(await page.locator('#scenes .scene:visible').count()).toBe(4);
     expect(await page.locator('#scenes-shown').textContent()).toBe('4 of 8 pictures come by 1.1 of this policy. Choose it again to see all.');
     const leaf = page.locator('#policies .policy .leaf:enabled').first();
     const answer = (await leaf.textContent())!;
     await leaf.press('Enter');
     expect(await leaf.getAttribute('aria-pressed')).toBe('true');
-    const shown = page.locator('.scenes .scene:visible');
+    const shown = page.locator('#scenes .scene:visible');
     expect(await shown.count()).toBe(2);
     expect(await shown.locator('strong').allTextContents()).toEqual([answer, answer]);
     await leaf.press('Enter');
@@ -367,7 +367,7 @@ describe('when something is missing', () => {
     await phase(page, 'no-gpu');
     expect(await page.getByRole('alert').textContent()).toContain('Use a current Chrome');
     expect(await page.getByRole('button', { name: 'Start' }).isDisabled()).toBe(true);
-    await page.locator('.scene').nth(7).waitFor();
+    await page.locator('#scenes .scene').nth(7).waitFor();
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '6-no-webgpu');
     expect(complaints).toEqual([]);
