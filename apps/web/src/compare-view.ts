@@ -36,6 +36,7 @@ export class CompareView {
   #at = 0;
   #maxNewTokens = 26;
   #asking = false;
+  #focused: HTMLElement | undefined;
 
   constructor(config: () => RunConfig, busy: () => boolean) {
     this.#config = config;
@@ -145,7 +146,11 @@ export class CompareView {
   }
 
   #lock(locked: boolean): void {
+    const controls: readonly HTMLElement[] = [this.#policy, this.#stage, this.#ask, this.#next];
+    if (locked) this.#focused = controls.find((c) => c === document.activeElement);
     for (const control of [this.#policy, this.#stage, this.#ask, this.#next]) control.disabled = locked;
+    // A control that could not be used for a while gets the keyboard's place back, unless it went elsewhere.
+    if (!locked && document.activeElement === document.body) this.#focused?.focus({ preventScroll: true });
   }
 
   #name(): string {
@@ -175,11 +180,12 @@ export class CompareView {
   #say({ text, tree, element }: Card, said: string, cited: readonly string[]): void {
     element.setAttribute('aria-busy', 'true');
     const ids = new Set(cited);
-    text.replaceChildren(...said.split(/(\s+)/).map((word) => (ids.has(word) ? el('mark', {}, word) : word)));
+    const astray = (id: string) => this.#shown !== undefined && id !== this.#shown.leafId && !this.#shown.path.includes(id);
+    text.replaceChildren(...said.split(/(\s+)/).map((word) => (ids.has(word) ? el('mark', { class: astray(word) ? 'astray' : 'onway' }, word) : word)));
     for (const node of tree.querySelectorAll<HTMLElement>('[data-node]')) {
       const id = node.dataset['node']!;
       node.classList.toggle('cited', ids.has(id));
-      node.classList.toggle('astray', ids.has(id) && this.#shown !== undefined && id !== this.#shown.leafId && !this.#shown.path.includes(id));
+      node.classList.toggle('astray', ids.has(id) && astray(id));
     }
   }
 }

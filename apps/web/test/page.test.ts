@@ -44,7 +44,7 @@ function scriptBytes(names: string[], how: 'raw' | 'gzip'): number {
 
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
-    expect(scriptBytes(['index', 'look', 'train', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);
     expect(scriptBytes(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
   });
 });
@@ -258,7 +258,39 @@ describe('GTAPolicy', () => {
   });
 });
 
+describe('before anything is trained', () => {
+  it('lets the base answer with the policy and without, and says that it is the base', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await page.locator('#compare').scrollIntoViewIfNeeded();
+    await page.locator('#compare-status').getByText('Nothing is trained yet').waitFor();
+    const ask = page.getByRole('button', { name: 'Ask both' });
+    await ask.press('Enter');
+    await page.locator('#compare-status').getByText('The base without the policy is').waitFor({ timeout: 90_000 });
+    expect(await ask.evaluate((button) => button === document.activeElement)).toBe(true);
+    expect(await page.locator('.answer h3').allTextContents()).toEqual(['Base, with the policy in its prompt', 'Not trained yet: base, without the policy']);
+    await screenshot(page, '12-compare', '#compare');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+});
+
 describe('what a visitor brings', () => {
+  it('takes a folder that is dropped', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address);
+    await page.goto(withConfig());
+    await page.locator('#drop').scrollIntoViewIfNeeded();
+    const { x, y } = (await page.locator('#drop').boundingBox())!;
+    const folder = ownFolder();
+    const mouse = await context.newCDPSession(page);
+    for (const type of ['dragEnter', 'dragOver', 'drop'] as const) await mouse.send('Input.dispatchDragEvent', { type, x: x + 20, y: y + 20, data: { items: [], files: [folder], dragOperationsMask: 1 } });
+    await told(page, 'Policy “policy”: 8 rows to train on, 4 to test on');
+    expect(complaints).toEqual([]);
+    await context.close();
+    rmSync(folder, { recursive: true });
+  });
+
   it('shows a policy that the tiny base cannot read, and says why and what to do', async () => {
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
     await page.goto(withConfig());
