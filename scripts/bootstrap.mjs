@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * @file `npm run demo | test | docs | doctor` on a machine with nothing but Node and npm.
+ * @file `npm run demo | test | bench | docs | doctor` on a machine with nothing but Node and npm.
  *
  * Brings pnpm and the packages, makes sure of a WebGPU adapter (and of a Chromium for tests), builds with turbo, and
  * runs the task. Depends on nothing that is not in Node.
@@ -18,6 +18,7 @@ const TASKS = {
   demo: { adapter: true, build: true, command: (args) => [CLI, 'demo', ...args] },
   // The tests build themselves, so that a broken build is one failed check of many.
   test: { adapter: true, chromium: true, command: (args) => [join(ROOT, 'scripts', 'test.mjs'), ...args] },
+  bench: { adapter: true, command: (args) => [join(ROOT, 'packages', 'runtime', 'bench', 'main.mjs'), ...args] },
   docs: { command: (args) => [join(ROOT, 'scripts', 'docs.mjs'), ...args] },
   doctor: { command: (args) => [join(ROOT, 'scripts', 'doctor.mjs'), ...args] },
 };

@@ -1,0 +1,122 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { gptBatch, gptConstants, gptStep, gptTokens, type GptSizes } from '../bench/gpt.ts';
+import { Graph, HYPER_LENGTH, matmul, openDevice, packHyper, ParameterStore, PhiloxStream, RuntimeError, WebGpuEngine } from '../src/index.ts';
+
+const SMALL: GptSizes = { vocabulary: 64, width: 32, layers: 2, heads: 2, hidden: 64, batch: 2, length: 16 };
+
+/** The error that a promise rejects with, or a failure after five seconds: nothing may hang. */
+async function errorOf(promise: Promise<unknown>): Promise<RuntimeError> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const outcome = await Promise.race([
+    promise.then(() => 'it went through', (e: unknown) => e),
+    new Promise((r) => (timer = setTimeout(() => r('it hangs'), 5000))),
+  ]);
+  clearTimeout(timer);
+  expect(outcome).toBeInstanceOf(RuntimeError);
+  return outcome as RuntimeError;
+}
+
+describe('errors', () => {
+  it('a device lost in the middle of a step is one typed error, and a new device carries on', async () => {
+    const { ids, targets } = gptTokens(SMALL, new PhiloxStream(1));
+    const engine = new WebGpuEngine(await openDevice());
+    const plan = await engine.compile(gptStep(engine, SMALL).graph);
+    await plan.run({ ...gptConstants(SMALL), ...gptBatch(ids, targets, 1) }, ['logp']);
+    const step = plan.run(gptBatch(ids, targets, 2), ['logp']);
+    engine.device.gpu.destroy();
+    const error = await errorOf(step);
+    expect(['device-lost', 'disposed']).toContain(error.code);
+    expect(error.remedy).toMatch(/new device/);
+    expect(['device-lost', 'disposed']).toContain((await errorOf(plan.run(gptBatch(ids, targets, 3), ['logp']))).code);
+    expect(() => engine.createStorage('x', 4)).toThrow(RuntimeError);
+
+    const next = new WebGpuEngine(await openDevice());
+    const again = await next.compile(gptStep(next, SMALL).graph);
+    const { logp } = await again.run({ ...gptConstants(SMALL), ...gptBatch(ids, targets, 1) }, ['logp']);
+    expect(logp!.every((x) => x < 0 && Number.isFinite(x))).toBe(true);
+    next.dispose();
+  });
+
+  it('shapes that disagree name the operation and both shapes', () => {
+    const g = new Graph();
+    const [a, b] = [g.input('a', [3, 5]), g.input('b', [4, 7])];
+    expect(() => matmul(a, b)).toThrow(/matmul.*5.*a f32\[3, 5\].*4.*b f32\[4, 7\]/);
+  });
+
+  it('what exceeds the device is refused before any memory is asked for, with operation and shape', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const g = new Graph();
+    const rows = Math.ceil(engine.device.adapter.maxStorageBufferBindingSize / 4 / 4096) + 1;
+    g.output('y', matmul(g.input('a', [rows, 16]), g.input('b', [16, 4096])));
+    const buffers = engine.counters.buffers;
+    const error = await errorOf(engine.compile(g));
+    expect(error.code).toBe('limit');
+    expect(error.message).toContain(`matmul`);
+    expect(error.message).toContain(`f32[${rows}, 4096]`);
+    expect(engine.counters.buffers).toBe(buffers);
+    engine.dispose();
+  });
+
+  it('a shader that is not valid gives its line, and leaves the engine usable', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const error = await errorOf(engine.pipeline('broken', '@compute @workgroup_size(1)\nfn main() { let x: f32 = 1u; }'));
+    expect([error.code, error.argument]).toEqual(['compile', 'broken']);
+    expect(error.message).toMatch(/line 2/);
+    const g = new Graph();
+    g.output('y', matmul(g.input('a', [1, 2]), g.input('b', [2, 1])));
+    const plan = await engine.compile(g);
+    expect(Array.from((await plan.run({ a: Float32Array.of(2, 3), b: Float32Array.of(5, 7) }, ['y']))['y']!)).toEqual([31]);
+    engine.dispose();
+  });
+
+  it('inputs of another size, unknown inputs and outputs, and plans disposed of are told', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const g = new Graph();
+    g.output('y', matmul(g.input('a', [1, 2]), g.input('b', [2, 1])));
+    const plan = await engine.compile(g);
+    expect((await errorOf(plan.run({ a: new Float32Array(3) }))).message).toContain('a f32[1, 2]');
+    expect((await errorOf(plan.run({ c: new Float32Array(3) }))).code).toBe('input');
+    expect((await errorOf(plan.run({}, ['z']))).code).toBe('input');
+    plan.dispose();
+    expect((await errorOf(plan.run({}))).code).toBe('disposed');
+    engine.dispose();
+    expect((await errorOf(engine.compile(g))).code).toBe('disposed');
+  });
+
+  it.each([NaN, Infinity])('a gradient with %d changes no parameter and is told by its norm', async (bad) => {
+    const engine = new WebGpuEngine(await openDevice());
+    const store = new ParameterStore(engine, 'p', [{ name: 'p', shape: [4, 64] }]);
+    store.setTrainable(true);
+    const values = Float32Array.from({ length: 256 }, (_, i) => Math.sin(i));
+    store.write('p', values);
+    const g = new Graph();
+    g.output('norm2', store.recordAdamW(g, g.input('hyper', [HYPER_LENGTH])));
+    const plan = await engine.compile(g);
+    const hyper = packHyper({ learningRate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.1, maxNorm: 1, step: 1, gradScale: 1 });
+    store.storage('gradients').write(Float32Array.of(bad), 17);
+    expect(Number.isFinite((await plan.run({ hyper }, ['norm2']))['norm2']![0])).toBe(false);
+    expect(await store.read('p')).toEqual(values);
+    expect(await store.read('p', 'm')).toEqual(new Float32Array(256));
+    // The bad gradient is gone: the next one is taken.
+    store.storage('gradients').write(new Float32Array(256).fill(1));
+    expect((await plan.run({ hyper }, ['norm2']))['norm2']![0]).toBe(256);
+    expect((await store.read('p'))[0]).toBeCloseTo(-0.1, 4);
+    engine.dispose();
+  });
+
+  it('a process ends by itself once the device is disposed of', () => {
+    const source = fileURLToPath(new URL('../src/index.ts', import.meta.url));
+    const program = `import { openDevice, WebGpuEngine, Graph, activate } from ${JSON.stringify(source)};
+const engine = new WebGpuEngine(await openDevice());
+const g = new Graph();
+g.output('y', activate(g.input('x', [4]), 'silu'));
+const plan = await engine.compile(g);
+console.log(Array.from((await plan.run({ x: new Float32Array(4) }, ['y'])).y).join());
+engine.dispose();`;
+    const root = fileURLToPath(new URL('../../..', import.meta.url));
+    const { status, stdout, signal } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { cwd: root, encoding: 'utf8', timeout: 30_000 });
+    expect({ status, signal, stdout: stdout.trim() }).toEqual({ status: 0, signal: null, stdout: '0,0,0,0' });
+  }, 40_000);
+});
