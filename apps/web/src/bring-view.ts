@@ -34,6 +34,8 @@ export class BringView {
       const { files } = this.#input;
       if (files !== null && files.length > 0) void this.#take(async () => chosenFiles(files));
     });
+    // A folder that misses the zone would replace the page, and the run with it.
+    for (const type of ['dragover', 'drop']) addEventListener(type, (event) => event.preventDefault());
     for (const type of ['dragenter', 'dragover']) {
       this.#zone.addEventListener(type, (event) => {
         event.preventDefault();

@@ -280,6 +280,12 @@ describe('what a visitor brings', () => {
   it('takes a folder that is dropped', async () => {
     const { page, context, complaints } = await openPage(browser, site.address);
     await page.goto(withConfig());
+    // What is drawn when somebody scrolls by must stand before a place on the screen is taken.
+    await page.locator('#gta').scrollIntoViewIfNeeded();
+    await page.locator('#gta-shown').getByText('calls of the test set').waitFor();
+    await page.locator('#compare').scrollIntoViewIfNeeded();
+    await page.locator('#compare-scene canvas').waitFor();
+    await phase(page, 'ready');
     await page.locator('#drop').scrollIntoViewIfNeeded();
     const { x, y } = (await page.locator('#drop').boundingBox())!;
     const folder = ownFolder();
