@@ -50,7 +50,7 @@ export function gptStep(engine: Engine, sizes: GptSizes, seed = 1): { readonly g
   let x = embed(g.input('ids', [tokens], 'i32'), p('table'), { ids: idIndexInputs(g, 'index', tokens) });
   for (let i = 0; i < layers; i++) {
     const qkv = matmul(rmsNorm(x, p(`${i}.norm1`), 1e-5), p(`${i}.qkv`));
-    const turned = rope(qkv, positions, table, { heads: 2 * heads, headDim, axes: new Array<number>(headDim / 2).fill(0) });
+    const turned = rope(qkv, positions, table, { heads: 2 * heads, headDim, axes: Array.from({ length: headDim / 2 }, () => 0) });
     const seen = attention(turned, turned, turned, { heads, kvHeads: heads, headDim, queryRanges, keyRanges, columns: [0, width, 2 * width] });
     x = matmul(seen, p(`${i}.out`), { residual: x });
     x = matmul(swiglu(matmul(rmsNorm(x, p(`${i}.norm2`), 1e-5), p(`${i}.up`))), p(`${i}.down`), { residual: x });

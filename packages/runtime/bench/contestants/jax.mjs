@@ -6,7 +6,7 @@ import { installWebGpu, peers } from './dawn.mjs';
 export async function open(backend) {
   const held = backend === 'webgpu' ? await installWebGpu() : { adapter: 'cpu', dispatches: 0 };
   const jax = await import(pathToFileURL(peers.resolve('@jax-js/jax').replace(/index\.cjs$/, 'index.js')));
-  const { numpy: np, nn, lax } = jax;
+  const { numpy: np, nn } = jax;
   await jax.init(backend);
   jax.defaultDevice(backend);
   const array = (values, shape) => np.array(values, { shape, dtype: values instanceof Int32Array ? np.int32 : np.float32 });
@@ -77,7 +77,7 @@ export async function open(backend) {
   }
 
   function gpt(c) {
-    const { batch, length, width, heads, layers, hidden } = c;
+    const { batch, length, width, heads, layers } = c;
     const d = width / heads;
     const half = d / 2;
     const parameters = Object.entries(gptParameters(c));

@@ -63,9 +63,11 @@ export function layOut(graph: Graph, context: KernelContext, maxBinding: number)
 /** Compiles every kernel of the graph in parallel, places its memory, and makes its bind groups once. */
 export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan> {
   engine.check();
-  const { launches, slotOf, slots, memory } = layOut(graph, engine.context, engine.device.adapter.maxStorageBufferBindingSize);
+  const { nodes, launches, slotOf, slots, memory } = layOut(graph, engine.context, engine.device.adapter.maxStorageBufferBindingSize);
   const pipelines = await Promise.all(launches.map((l) => engine.pipeline(l.label, l.code)));
 
+  engine.device.gpu.pushErrorScope('validation');
+  engine.device.gpu.pushErrorScope('out-of-memory');
   const owned: GPUBuffer[] = [];
   const make = (label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer => {
     const b = engine.buffer(label, size, usage);
@@ -91,8 +93,6 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
   const uniformBuffer = make('uniforms', uniforms.byteLength, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST);
   engine.device.gpu.queue.writeBuffer(uniformBuffer, 0, uniforms);
 
-  engine.device.gpu.pushErrorScope('validation');
-  engine.device.gpu.pushErrorScope('out-of-memory');
   const steps: Step[] = launches.map((l, i) => {
     const pipeline = pipelines[i]!;
     engine.counters.bindGroups++;
@@ -114,10 +114,17 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
   const invalid = await engine.device.gpu.popErrorScope();
   if (outOfMemory !== null || invalid !== null) {
     for (const b of owned) engine.release(b);
-    if (outOfMemory !== null) throw new RuntimeError('out-of-memory', 'compile', outOfMemory.message, 'Use a smaller batch, or free other plans.');
+    if (outOfMemory !== null) {
+      const { op, t } = largest(nodes);
+      throw new RuntimeError('out-of-memory', 'compile', `${memory.total} bytes could not be had; the largest tensor is ${describe(t)} of ${op}. ${outOfMemory.message}`, 'Use a smaller batch, checkpoint activations, or dispose of other plans.');
+    }
     throw new RuntimeError('validation', 'compile', invalid!.message, 'This is a defect of @trimpi/runtime: please report it with this message.');
   }
   return new GpuPlan(engine, graph, steps, locate, inputBuffers, owned, memory);
+}
+
+function largest(nodes: readonly Node[]): { readonly op: OpName; readonly t: Tensor } {
+  return nodes.flatMap((n) => n.outputs.map((t) => ({ op: n.op, t }))).reduce((a, b) => (bytesOf(b.t) > bytesOf(a.t) ? b : a));
 }
 
 /** Refuses what no kernel may bind: a tensor larger than the device's binding. */
