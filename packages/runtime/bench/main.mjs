@@ -37,7 +37,7 @@ try {
 }
 
 async function main() {
-  const rounds = options.quick ? 3 : 9;
+  const rounds = options.quick ? 3 : 5;
   const peers = await installPeers();
   const node = nodeForPeers(peers);
   const cases = CASES.filter((c) => options.only === undefined || c.name.includes(options.only));

@@ -59,7 +59,7 @@ kernels, for matrix products only: the roofline of this processor. Peers are pin
 [\`packages/runtime/bench/peers\`](../packages/runtime/bench/peers/package.json) and are fetched by the benchmark, never by an installation.
 
 \`\`\`sh
-npm run bench                          # about six minutes; writes this page
+npm run bench                          # two to eight minutes; writes this page
 npm run bench -- --quick --json b.json # three turns, only the JSON
 npm run bench -- --quick --only matmul
 \`\`\`
