@@ -1,5 +1,6 @@
 /** @file The commands and their options. They are thin: they read options, call a package, and show what it reports. */
 import { Command } from 'commander';
+import { benchCommand } from './bench.ts';
 import { completionCommand } from './completion.ts';
 import { dataCommand } from './data/command.ts';
 import { demo } from './demo.ts';
@@ -44,6 +45,7 @@ export function createProgram(): Command {
     .addHelpText('after', examples('trimpi doctor', 'trimpi doctor --json | jq .adapter.limits'))
     .action(doctor);
 
+  benchCommand(program);
   completionCommand(program);
   return program;
 }

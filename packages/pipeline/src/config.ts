@@ -55,7 +55,7 @@ export const DEMO_CONFIG: RunConfig = {
   testSize: 200,
   vmCpt: { steps: 40, batchSize: 16, learningRate: 4e-4 },
   sft: { steps: 30, batchSize: 16, learningRate: 3e-3, r: 8, loraAlpha: 16 },
-  rl: { steps: 100, learningRate: 7e-4, promptsPerStep: 16, rollouts: 8, temperature: 1, maxNewTokens: 26 },
+  rl: { steps: 140, learningRate: 7e-4, promptsPerStep: 16, rollouts: 8, temperature: 1, maxNewTokens: 26 },
   arms: ['grpo', 'poro-grpo'],
   saveSteps: 20,
 };
