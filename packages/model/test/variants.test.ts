@@ -189,6 +189,13 @@ describe.each([['adapter_dora', 'qwen25_untied'], ['adapter_all_linear_rslora', 
     model.unmerge('a');
     expect(await model.score(golden.batch)).toEqual(base);
     expect(() => model.unmerge('a')).toThrow(/not merged/);
+    // Removed, it is in the weights for good, and another of its name may follow.
+    await model.merge('a');
+    model.removeAdapter('a');
+    expect(() => model.unmerge('a')).toThrow(/not merged/);
+    model.addAdapter('a', loraConfig({ r: 2 }), 3);
+    await model.merge('a');
+    expect(largest((await model.score(golden.batch)).logp, before.logp)).toBeLessThan(1e-4);
     model.dispose();
   });
 

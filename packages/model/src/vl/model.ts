@@ -125,6 +125,7 @@ export class VisionLanguageModel {
     }
     const extra = checkpoint.names.find((n) => !known.has(n) && !(this.config.tieWordEmbeddings && n === 'lm_head.weight'));
     if (extra !== undefined) throw new ModelError('unsupported', { argument: extra, value: null, message: 'is not part of this architecture', remedy: 'Use the config.json that belongs to this checkpoint.' });
+    this.#merged.length = 0;
     for (const { part, store } of parts) this.#write(store, part, await checkpoint.readFloat32(part.tensor));
   }
 
@@ -158,7 +159,7 @@ export class VisionLanguageModel {
     return out;
   }
 
-  /** Puts an adapter into the weights; do not wear it as well. What it replaces is kept (in the memory of the host) for `unmerge`. */
+  /** Puts an adapter into the weights; do not wear it as well. What it replaces is kept (in the memory of the host) for `unmerge`, until the adapter is removed. */
   async merge(adapter: string): Promise<void> {
     this.#refuseQuantised('merge');
     if (this.#merged.some((m) => m.adapter === adapter)) throw new ModelError('invalid-input', { argument: 'merge', value: adapter, message: 'is merged already', remedy: 'Unmerge it first.' });
@@ -255,6 +256,8 @@ export class VisionLanguageModel {
   removeAdapter(name: string): void {
     this.adapter(name).dispose();
     this.adapters.delete(name);
+    // Merged, it stays in the weights for good; what was merged before it cannot be taken out from under it either.
+    this.#merged.splice(0, this.#merged.findIndex((m) => m.adapter === name) + 1);
     this.#forgetPlans();
   }
 
