@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { loraConfig } from '@trimpi/model';
-import { type AdaptiveKlState, dapo, grpo, importanceWeights, objective, poro, poroDapo, poroGrpo, updateAdaptiveKl } from '@trimpi/rollout';
-import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { type AdaptiveKlState, dapo, grpo, importanceWeights, type Objective, objective, poro, poroDapo, poroGrpo, updateAdaptiveKl } from '@trimpi/rollout';
+import { openDevice, ReferenceEngine, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainingState, type RlOptions, RlTrainer, type Rollout, type StatefulObjective, writeTrainingState } from '../src/index.ts';
 import { lowTokens, pairs, smallModel } from './small.ts';
@@ -53,6 +53,32 @@ describe('RL', () => {
     const twin = await train({ examples: silent, objective: poro(grpo(settings)), policyFree: 4, policyAware: 4 });
     const plain = await train({ examples: silent, objective: grpo(settings), policyFree: 8 });
     expect(bits(twin.state)).toBe(bits(plain.state));
+  });
+
+  it.each([['GRPO', grpo({ beta: 0 }), 0], ['PoRo-DAPO', poroDapo(), 4]] as const)('%s: without scores from before the update the gradient, the loss and the metrics are the same', async (_, plain, policyAware) => {
+    const steps = async (chosen: Objective) => {
+      const model = smallModel(new ReferenceEngine());
+      model.setTrainable('text');
+      let scored = 0;
+      const score = model.score.bind(model);
+      model.score = (...args) => (scored++, score(...args));
+      const trainer = new RlTrainer(model, { examples, reward: lowTokens, objective: chosen, promptsPerStep: 2, policyFree: 4, policyAware, maxNewTokens: 5, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11 });
+      const metrics = [await trainer.next(), await trainer.next(), await trainer.next()];
+      model.dispose();
+      return { scored, metrics: metrics.map((m) => Object.fromEntries(Object.entries(m).filter(([name]) => !name.startsWith('time/')))) };
+    };
+    const folded = await steps(plain);
+    // A gradient of entropies, though it is zero, has to be computed from scores.
+    const rescored = await steps({
+      ...plain,
+      loss: (...args) => {
+        const result = plain.loss(...args);
+        return { ...result, dEntropy: new Float64Array(result.dLogp.length) };
+      },
+    });
+    expect([folded.scored, rescored.scored]).toEqual([0, 3]);
+    expect(folded.metrics.some((m) => m['grad_norm']! > 0)).toBe(true);
+    for (const [i, m] of folded.metrics.entries()) for (const [name, value] of Object.entries(m)) expect(value, `${name} of step ${i + 1}`).toBeCloseTo(rescored.metrics[i]![name]!, 9);
   });
 
   it('policy-aware completions are sampled with the policy and trained without it', async () => {

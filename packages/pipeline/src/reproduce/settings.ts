@@ -25,7 +25,7 @@ export function scaleSettings(scale: Scale, n: number): ReproduceSettings {
   const tiny: ReproduceSettings = {
     policies, trainPerPolicy, reasonedPerPolicy, testSize, saveSteps, vmCpt, sft,
     directSft: sft,
-    rl: { ...rl, steps: 120, maxNewTokens },
+    rl: { ...rl, maxNewTokens },
     suiteSize: 100,
   };
   switch (scale) {

@@ -37,12 +37,18 @@ export function packRollouts(config: ModelConfig, rollouts: readonly Rollout[], 
   return { offsets, batches };
 }
 
-/** Scores of all micro-batches, in the ragged layout of the used tokens. */
-export async function scoreAll(batches: readonly MicroBatch[], tokens: number, score: (batch: PackedBatch) => Promise<Scores>): Promise<{ readonly logp: Float64Array; readonly entropy: Float64Array }> {
+/** Log-probability and entropy of each token, in the ragged layout of the used tokens. */
+export interface TokenScores {
+  readonly logp: Float64Array;
+  readonly entropy: Float64Array;
+}
+
+/** Scores of all micro-batches, one after the other; `at` are the places of a batch's predicted tokens among all. */
+export async function scoreAll(batches: readonly MicroBatch[], tokens: number, score: (batch: PackedBatch, at: readonly number[]) => Promise<Scores>): Promise<TokenScores> {
   const logp = new Float64Array(tokens);
   const entropy = new Float64Array(tokens);
   for (const { batch, at } of batches) {
-    const own = await score(batch);
+    const own = await score(batch, at);
     at.forEach((place, k) => {
       logp[place] = own.logp[k]!;
       entropy[place] = own.entropy[k]!;

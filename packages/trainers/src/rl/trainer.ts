@@ -12,17 +12,20 @@ import { checkState, type Trainer, type TrainerState } from '../state.ts';
 import { Stopwatch } from '../stopwatch.ts';
 import { collect, type Collected } from './collect.ts';
 import { rolloutReport, samplerDifference } from './metrics.ts';
-import { type MicroBatch, packRollouts, scoreAll } from './rows.ts';
+import { type MicroBatch, packRollouts, scoreAll, type TokenScores } from './rows.ts';
 import type { RlMetrics, RlOptions, StatefulObjective } from './types.ts';
+
+type Loss = (logps: Float64Array, entropy: Float64Array, oldLogps: Float64Array) => LossResult;
 
 /** The rollouts of one update, with all that stays the same over its passes. */
 interface Update {
   readonly batches: readonly MicroBatch[];
-  readonly loss: (logps: Float64Array, entropy: Float64Array) => LossResult;
-  readonly old: { readonly logp: Float64Array; readonly entropy: Float64Array };
   readonly tokens: number;
+  readonly loss: Loss;
+  /** Scores at the start of the step. Undefined where the pass that trains gives them: nothing has changed by then, and the gradient does not depend on them. */
+  readonly old: TokenScores | undefined;
   /** How far sampler and trainer are apart. */
-  readonly difference: Readonly<Record<string, number>>;
+  readonly difference: (oldLogps: Float64Array) => Readonly<Record<string, number>>;
 }
 
 export class RlTrainer implements Trainer {
@@ -91,9 +94,9 @@ export class RlTrainer implements Trainer {
     let first = true;
     for (let iteration = 0; iteration < (o.numIterations ?? 1); iteration++) {
       for (const update of updates) {
-        const { loss, result, gradNorm, applied } = await this.#update(update, first, learningRate, clock, `step ${step}`);
+        const { loss, result, difference, gradNorm, applied } = await this.#update(update, first, learningRate, clock, `step ${step}`);
         if (!applied) metrics['skipped_updates']!++;
-        if (first) Object.assign(metrics, result?.metrics, update.difference, { loss, grad_norm: gradNorm });
+        if (first) Object.assign(metrics, result?.metrics, difference, { loss, grad_norm: gradNorm });
         first = false;
       }
     }
@@ -106,7 +109,7 @@ export class RlTrainer implements Trainer {
     return { ...metrics, step, epoch: this.#position / o.examples.length, trained_tokens: trained, num_tokens: this.#tokens, ...clock.times() } as unknown as RlMetrics;
   }
 
-  /** Re-scores what is trained on, under the policy-free prompt, before any weight changes. */
+  /** Packs what is trained on behind its policy-free prompts, and re-scores it there before any weight changes, where that has to come first. */
   async #prepare(objective: Objective, { rollouts, groupOf, groups, batch }: Collected, clock: Stopwatch): Promise<Update[]> {
     const o = this.#options;
     if (batch === undefined) return [];
@@ -114,6 +117,7 @@ export class RlTrainer implements Trainer {
     // Rows without an advantage give no gradient unless a regulariser acts on them.
     const regularised = (parts.regularisers?.length ?? 0) + (parts.sequenceRegularisers?.length ?? 0) > 0 || parts.entropyBonus !== undefined;
     const perUpdate = o.promptsPerUpdate ?? o.promptsPerStep;
+    const single = groups <= perUpdate && (o.numIterations ?? 1) === 1;
     const updates: Update[] = [];
     for (let first = 0; first < groups; first += perUpdate) {
       const all = rollouts.map((_, i) => i).filter((i) => groupOf[i]! >= first && groupOf[i]! < first + perUpdate);
@@ -122,7 +126,6 @@ export class RlTrainer implements Trainer {
       if (used.length === 0) continue;
       const { offsets, batches } = packRollouts(this.#model.config, rollouts, groupOf, used, o.maxTokens);
       const tokens = offsets[offsets.length - 1]!;
-      const old = await this.#score(batches, tokens, clock);
       const reference = objective.needs.includes('refLogps') ? await scoreAll(batches, tokens, (b) => clock.device(() => (o.reference ?? this.#model).score(b, { temperature: o.temperature ?? 1 }))) : undefined;
       const gather = <T extends Float64Array | Uint8Array>(from: T, into: T): T => {
         used.forEach((i, u) => into.set(from.subarray(batch.offsets[i], batch.offsets[i + 1]), offsets[u]!));
@@ -134,7 +137,6 @@ export class RlTrainer implements Trainer {
       const free = mask.slice();
       used.forEach((i, u) => batch.origin[i] === 'policy' && free.fill(0, offsets[u], offsets[u + 1]));
       const common = {
-        oldLogps: old.logp,
         ...(reference === undefined ? {} : { refLogps: reference.logp }),
         behaviorLogps: behaviour,
         advantages: Float64Array.from(used, (i) => batch.advantages[i]!),
@@ -145,7 +147,11 @@ export class RlTrainer implements Trainer {
         numItemsInBatch: all.reduce((n, i) => n + active(i), 0),
         globalBatchSize: all.length,
       };
-      updates.push({ batches, old, tokens, difference: samplerDifference(behaviour, old.logp, free), loss: (logps, entropy) => objective.loss({ ...common, logps, entropy }) });
+      const loss: Loss = (logps, entropy, oldLogps) => objective.loss({ ...common, logps, entropy, oldLogps });
+      const sampled: TokenScores = { logp: behaviour, entropy: new Float64Array(tokens) };
+      used.forEach((i, u) => sampled.entropy.set(rollouts[i]!.completion.entropies, offsets[u]!));
+      const old = single && reference === undefined && isFixedOnPolicy(loss, sampled) ? undefined : await this.#score(batches, tokens, clock);
+      updates.push({ batches, tokens, loss, old, difference: (oldLogps) => samplerDifference(behaviour, oldLogps, free) });
     }
     return updates;
   }
@@ -154,20 +160,26 @@ export class RlTrainer implements Trainer {
    * One update. The objective sees all its rollouts at once, so that its value and gradient do not depend on how they are
    * cut into micro-batches; these only take their share of dLoss/dLogp through the model.
    */
-  async #update({ batches, loss, old, tokens }: Update, fresh: boolean, learningRate: number, clock: Stopwatch, where: string): Promise<{ loss: number; result: LossResult | undefined; gradNorm: number; applied: boolean }> {
-    const scores = fresh ? old : await this.#score(batches, tokens, clock);
-    const finite = scores.logp.every(Number.isFinite) && old.logp.every(Number.isFinite);
-    const result = finite ? loss(scores.logp, scores.entropy) : undefined;
+  async #update({ batches, tokens, loss, old, difference }: Update, fresh: boolean, learningRate: number, clock: Stopwatch, where: string) {
+    const before = fresh || old === undefined ? old : await this.#score(batches, tokens, clock);
+    const nothing = new Float64Array(tokens);
+    const finite = (scores: TokenScores) => scores.logp.every(Number.isFinite);
+    let result = before === undefined ? loss(nothing, nothing, nothing) : finite(before) && finite(old!) ? loss(before.logp, before.entropy, old!.logp) : undefined;
+    let oldLogps = old?.logp;
     if (result !== undefined) {
-      for (const { batch, at } of batches) {
-        const dEntropy = result.dEntropy === undefined ? {} : { dEntropy: at.map((place) => result.dEntropy![place]!) };
-        await clock.device(() => this.#model.accumulate(batch, at.map((place) => result.dLogp[place]!), { ...this.#scoreOptions(), ...dEntropy }));
+      const { dLogp, dEntropy } = result;
+      const scores = await scoreAll(batches, tokens, (batch, at) =>
+        clock.device(() => this.#model.accumulate(batch, at.map((place) => dLogp[place]!), { ...this.#scoreOptions(), ...(dEntropy === undefined ? {} : { dEntropy: at.map((place) => dEntropy[place]!) }) })),
+      );
+      if (before === undefined) {
+        oldLogps = scores.logp;
+        result = finite(scores) ? loss(scores.logp, scores.entropy, scores.logp) : undefined;
       }
     }
     const value = result?.loss ?? NaN;
     const { gradNorm, applied } = await clock.device(() => applyUpdate(this.#model, hyperAt(this.#updates + 1, learningRate, this.#options), value, this.#options, where));
     if (applied) this.#updates++;
-    return { loss: value, result, gradNorm, applied };
+    return { loss: value, result, difference: oldLogps === undefined ? {} : difference(oldLogps), gradNorm, applied };
   }
 
   #score(batches: readonly MicroBatch[], tokens: number, clock: Stopwatch) {
@@ -178,6 +190,16 @@ export class RlTrainer implements Trainer {
     const { adapter, temperature } = this.#options;
     return { ...(adapter === undefined ? {} : { adapter }), temperature: temperature ?? 1 };
   }
+}
+
+/**
+ * Whether the gradient at the start of a step is the same whatever the log-probabilities are: every ratio is 1 then, so
+ * most objectives without a reference depend on advantages alone. Tried on two sets of scores.
+ */
+function isFixedOnPolicy(loss: Loss, sampled: TokenScores): boolean {
+  const nothing = new Float64Array(sampled.logp.length);
+  const [a, b] = [loss(nothing, nothing, nothing), loss(sampled.logp, sampled.entropy, sampled.logp)];
+  return a.dEntropy === undefined && b.dEntropy === undefined && a.dLogp.every((d, i) => d === b.dLogp[i]);
 }
 
 function check(options: RlOptions): void {
