@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import { resolve } from 'node:path';
+import { resolveConfig, run, type RunConfig } from '@trimpi/pipeline';
 import { tinyBase } from '@trimpi/pipeline/node';
 import { UsageError } from './errors.ts';
 import { runPipeline } from './run-pipeline.ts';
@@ -13,7 +14,7 @@ interface DemoOptions {
 export async function demo(options: DemoOptions): Promise<void> {
   if (!/^\d+$/.test(options.seed)) throw new UsageError(`--seed is ${JSON.stringify(options.seed)}. Give a whole number from 0.`);
   const config = resolveConfig({ ...readConfig(options.config), seed: Number(options.seed) });
-  await runPipeline({ title: 'demo', config, base: tinyBase(), out: options.out, json: false });
+  await runPipeline({ title: 'demo', seed: config.seed, out: options.out, json: false, leaves: `model: ${resolve(options.out, 'model')}`, start: (place) => run({ ...place, config, base: tinyBase() }) });
 }
 
 function readConfig(file: string | undefined): Partial<RunConfig> {

@@ -1,24 +1,37 @@
-/** @file A run of the pipeline with its progress on the terminal, for `demo` and `train`. */
+/** @file A run with its progress on the terminal, for `demo` and `train`. */
 import { resolve } from 'node:path';
-import { run, type RunConfig } from '@trimpi/pipeline';
+import type { RunReport } from '@trimpi/eval';
+import type { RunEvent, RunStorage } from '@trimpi/pipeline';
 import { folderStorage } from '@trimpi/pipeline/node';
-import type { ModelFiles } from '@trimpi/model';
-import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { type Engine, openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { deviceLimits } from './model/load.ts';
 import { Progress } from './progress.ts';
 import { reportTable } from './table.ts';
 
+/** What a run is started with. */
+export interface RunPlace {
+  readonly engine: Engine;
+  readonly adapterName: string;
+  readonly limits: ReturnType<typeof deviceLimits>;
+  readonly storage: RunStorage;
+  readonly onEvent: (event: RunEvent) => void;
+  readonly signal: AbortSignal;
+}
+
 export interface PipelineRun {
-  /** The first word of the first line. */
+  /** The first words of the first line. */
   readonly title: string;
-  readonly config: RunConfig;
-  readonly base: ModelFiles;
+  readonly seed: number;
   readonly out: string;
   /** Events as lines of JSON, the report last. */
   readonly json: boolean;
+  /** What it leaves besides the report. */
+  readonly leaves: string;
+  readonly start: (place: RunPlace) => Promise<RunReport>;
 }
 
 /** Ctrl-C stops after the step under way with everything saved; pressed twice, at once. */
-export async function runPipeline({ title, config, base, out, json }: PipelineRun): Promise<void> {
+export async function runPipeline({ title, seed, out, json, leaves, start }: PipelineRun): Promise<void> {
   const storage = folderStorage(resolve(out));
   const device = await openDevice();
   const engine = new WebGpuEngine(device);
@@ -33,14 +46,14 @@ export async function runPipeline({ title, config, base, out, json }: PipelineRu
   process.on('SIGTERM', onSignal);
   const progress = json ? undefined : new Progress();
   try {
-    if (!json) console.log(`TriMPI ${title}: ${adapterName}${device.adapter.software ? ' (software)' : ''}, seed ${config.seed}, ${storage.name}`);
-    const report = await run({ config, engine, adapterName, base, storage, onEvent: (e) => (progress === undefined ? console.log(JSON.stringify(e)) : progress.show(e)), signal: stop.signal });
+    if (!json) console.log(`TriMPI ${title}: ${adapterName}${device.adapter.software ? ' (software)' : ''}, seed ${seed}, ${storage.name}`);
+    const report = await start({ engine, adapterName, limits: deviceLimits(engine), storage, onEvent: (e) => (progress === undefined ? console.log(JSON.stringify(e)) : progress.show(e)), signal: stop.signal });
     progress?.end();
     if (json) console.log(JSON.stringify({ type: 'report', out: resolve(out), report }));
     else {
       console.log(`\n${reportTable(report)}\n`);
       for (const f of report.findings) console.log(`- ${f}`);
-      console.log(`\n${report.seconds.toFixed(0)} s in all. Report: ${resolve(out, 'report.html')} and report.json; model: ${resolve(out, 'model')}`);
+      console.log(`\n${report.seconds.toFixed(0)} s in all. Report: ${resolve(out, 'report.html')} and report.json; ${leaves}`);
     }
   } finally {
     progress?.end();

@@ -5,7 +5,7 @@ export function reportTable(report: RunReport): string {
   const { inContext } = report;
   const rows = [
     ['', 'accuracy', '95 % interval', 'prompt tokens', 'prefill', 'tokens/s', 'time'],
-    ['Chance', percent(report.chance), '', '', '', '', ''],
+    ...(report.chance === undefined ? [] : [['Chance', percent(report.chance), '', '', '', '', '']]),
     ['Majority answer', percent(report.majority), '', '', '', '', ''],
     ['Base, policy in the prompt', percent(inContext.accuracy), `${percent(inContext.low)} - ${percent(inContext.high)}`, inContext.promptTokens.toFixed(1), `${inContext.prefillMs.toFixed(1)} ms`, '', ''],
     ...report.stages.map((s) => [

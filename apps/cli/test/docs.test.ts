@@ -33,7 +33,7 @@ describe('docs/own-policy.md', () => {
     const before = process.cwd();
     process.chdir(work);
     try {
-      const [check, measure, use, out] = blocks('own-policy.md', 'sh');
+      const [check, measure, train, use, out] = blocks('own-policy.md', 'sh');
       const run = async (block: string) => {
         for (const line of block.trim().split('\n')) {
           const { code, stdout, stderr } = await trimpi(...words(line.replace('--max-new-tokens 64', '--max-new-tokens 4')).slice(1));
@@ -43,11 +43,16 @@ describe('docs/own-policy.md', () => {
       await run(check!);
       expect(existsSync('work/look/contact-sheet.png')).toBe(true);
       await run(measure!);
+      const few = 'vmCpt: {steps: 1}\nsft: {steps: 1}\nrl: {steps: 1, promptsPerStep: 1, rollouts: 2, maxNewTokens: 4}\ntestSize: 2\n';
+      writeFileSync('policy.yaml', `${blocks('own-policy.md', 'yaml')[0]!}${few}`);
+      await run(train!);
+      expect(readFileSync('work/sorting/report.html', 'utf8')).toContain('Where does this tray go');
+      expect(await trimpi('eval', 'work/sorting')).toMatchObject({ code: 2, stderr: expect.stringContaining('--adapter') });
       const said = await runProgram('internalise.ts', blocks('own-policy.md', 'ts').join('\n'), { STEPS: '2', MAX_NEW_TOKENS: '4' });
       expect(said.match(/^(vm-cpt|sft|rl) -?\d+\.\d+$/gm)).toHaveLength(6);
       await run(use!);
       await run(out!);
-      for (const file of ['work/adapter/adapter_model.safetensors', 'work/merged/model.safetensors', 'work/verl/reward.py']) expect(existsSync(file), file).toBe(true);
+      for (const file of ['work/sorting/adapter/adapter_model.safetensors', 'work/adapter/adapter_model.safetensors', 'work/merged/model.safetensors', 'work/verl/reward.py']) expect(existsSync(file), file).toBe(true);
     } finally {
       process.chdir(before);
     }

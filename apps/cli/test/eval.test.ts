@@ -3,10 +3,10 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fromParquet, TOOLS } from '@trimpi/datasets';
 import { Processor } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
+import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStored, type StoredItem } from '../src/data/stored.ts';
-import { FORMAT_INSTRUCTION } from '../src/eval/questions.ts';
 import { rewardScript } from '../src/export/trainers.ts';
 import { golden, scratch, trimpi } from './helpers.ts';
 

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { DEMO_CONFIG } from '@trimpi/pipeline';
+import { DEMO_CONFIG, INTERNALISE_CONFIG } from '@trimpi/pipeline';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readTrainSettings } from '../src/train/command.ts';
+import { readOwnTrainSettings, readTrainSettings } from '../src/train/command.ts';
 import { parseSettings } from '../src/train/settings.ts';
 import { scratch, trimpi } from './helpers.ts';
 
@@ -19,14 +19,24 @@ describe('settings', () => {
     const { code, stdout } = await trimpi('train', '--defaults');
     expect(code).toBe(0);
     expect(stdout).toContain('# questions of a step');
-    expect(readTrainSettings(file('defaults.yaml', stdout))).toEqual({ out: 'runs/train', base: 'tiny', config: DEMO_CONFIG });
-    expect(readTrainSettings(file('empty.yaml', '# nothing\n')).config).toEqual(DEMO_CONFIG);
+    expect(readTrainSettings(stdout, 'defaults.yaml')).toEqual({ out: 'runs/train', base: 'tiny', config: DEMO_CONFIG });
+    expect(readTrainSettings('# nothing\n', 'empty.yaml').config).toEqual(DEMO_CONFIG);
+  });
+
+  it('--defaults own prints the settings of data and a checkpoint of one\'s own', async () => {
+    const { code, stdout } = await trimpi('train', '--defaults', 'own');
+    expect(code).toBe(0);
+    expect(() => readOwnTrainSettings(stdout, 'own.yaml')).toThrow(/own\.yaml:\d+:7: data is missing/);
+    const named = stdout.replace('data: ""', 'data: sorting').replace('model: ""', 'model: models/qwen');
+    expect(readOwnTrainSettings(named, 'own.yaml')).toEqual({ out: 'runs/policy', data: 'sorting', model: 'models/qwen', config: INTERNALISE_CONFIG });
+    expect(() => readOwnTrainSettings('data: a\nmodel: b\nbits: 5\n', 'own.yaml')).toThrow('own.yaml:3:7: bits: is 5');
+    expect(() => readOwnTrainSettings('data: a\nmodel: b\npolicies: 5\n', 'own.yaml')).toThrow('own.yaml:3:1: policies is no setting');
   });
 
   it('what a file leaves out has its default at every depth; JSON is read too', () => {
     const want = { ...DEMO_CONFIG, seed: 9, rl: { ...DEMO_CONFIG.rl, steps: 3 } };
-    expect(readTrainSettings(file('a.yaml', 'seed: 4\nrl:\n  steps: 3\nout: x\n'), { seed: 9 })).toEqual({ out: 'x', base: 'tiny', config: want });
-    expect(readTrainSettings(file('a.json', '{"rl": {"steps": 3}, "seed": 9}')).config).toEqual(want);
+    expect(readTrainSettings('seed: 4\nrl:\n  steps: 3\nout: x\n', 'a.yaml', { seed: 9 })).toEqual({ out: 'x', base: 'tiny', config: want });
+    expect(readTrainSettings('{"rl": {"steps": 3}, "seed": 9}', 'a.json').config).toEqual(want);
   });
 
   it.each([
@@ -44,7 +54,7 @@ describe('settings', () => {
     ['not a number', 'seed: .nan\n', ':1:7: seed must be a number'],
   ])('%s is refused with its line', async (_what, text, words) => {
     const path = file('bad.yaml', text);
-    if (_what !== 'broken JSON') expect(() => readTrainSettings(path)).toThrow(`${path}${words}`);
+    if (_what !== 'broken JSON') expect(() => readTrainSettings(text, path)).toThrow(`${path}${words}`);
     const { code, stderr } = await trimpi('train', path);
     expect(code).toBe(2);
     expect(stderr.replaceAll('\n', '')).toMatch(/bad\.yaml:\d+:\d+: /);

@@ -25,7 +25,7 @@ function table(report: RunReport): string {
   const row = (name: string, cells: readonly string[]) => `<tr><td>${escape(name)}</td>${cells.map((c) => `<td>${c}</td>`).join('')}</tr>`;
   const { inContext } = report;
   return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th><th>Branching error</th><th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
-${row('Chance', [percent(report.chance), '', '', '', '', '', '', ''])}
+${report.chance === undefined ? '' : row('Chance', [percent(report.chance), '', '', '', '', '', '', ''])}
 ${row('Majority answer', [percent(report.majority), '', '', '', '', '', '', ''])}
 ${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), '', '', ''])}
 ${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), s.branchingError?.toFixed(1) ?? '', s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
@@ -69,12 +69,12 @@ function groupBy(curves: readonly Curve[]): [string, Curve[]][] {
 }
 
 function example(e: ReportExample): string {
-  return `<article><img alt="Scene of the question ${escape(e.query)}" src="${pngDataUrl(e.image)}"><div>
+  return `<article>${e.image === undefined ? '<span></span>' : `<img alt="Picture of the question ${escape(e.query)}" src="${pngDataUrl(e.image)}">`}<div>
 <p><strong>${escape(e.query)}</strong> Right answer: <strong>${escape(e.answer)}</strong></p>
 ${e.completions.map((c) => `<p class="${c.correct ? 'right' : 'wrong'}"><em>${escape(c.stage)}:</em> <code>${escape(c.text)}</code></p>`).join('')}</div></article>`;
 }
 
-function pngDataUrl({ width, height, rgb }: ReportExample['image']): string {
+function pngDataUrl({ width, height, rgb }: NonNullable<ReportExample['image']>): string {
   const bytes = encode({ width, height, data: rgb, channels: 3, depth: 8 });
   let binary = '';
   for (const b of bytes) binary += String.fromCharCode(b);

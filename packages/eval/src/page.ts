@@ -28,8 +28,8 @@ export interface Bar {
   readonly aside?: boolean;
 }
 
-/** Accuracies with their intervals, and a dashed line at chance. */
-export function accuracyBars(bars: readonly Bar[], chance: number): string {
+/** Accuracies with their intervals, and a dashed line at chance where it is known. */
+export function accuracyBars(bars: readonly Bar[], chance: number | undefined): string {
   return svg(bars.length > 8 ? 420 : 320, {
     animation: false,
     grid: { left: 50, right: 20, top: 30, bottom: bars.length > 8 ? 160 : 60 },
@@ -52,7 +52,7 @@ export function accuracyBars(bars: readonly Bar[], chance: number): string {
           return { type: 'group', children: [line(x, low, x, high), line(x - 6, low, x + 6, low), line(x - 6, high, x + 6, high)] };
         },
       },
-      { type: 'line', data: bars.map(() => chance), symbol: 'none', lineStyle: { type: 'dashed', color: '#cf222e' } },
+      ...(chance === undefined ? [] : [{ type: 'line', data: bars.map(() => chance), symbol: 'none', lineStyle: { type: 'dashed', color: '#cf222e' } }]),
     ],
   });
 }

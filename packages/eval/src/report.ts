@@ -50,7 +50,8 @@ export interface Curve {
 }
 
 export interface ReportExample {
-  readonly image: { readonly width: number; readonly height: number; readonly rgb: Uint8Array };
+  /** The first picture of the question, if it has one. */
+  readonly image?: { readonly width: number; readonly height: number; readonly rgb: Uint8Array };
   readonly query: string;
   readonly answer: string;
   readonly completions: readonly { readonly stage: string; readonly text: string; readonly correct: boolean }[];
@@ -61,8 +62,8 @@ export interface RunReport {
   readonly seed: number;
   readonly adapter: string;
   readonly seconds: number;
-  /** One over the number of cases. */
-  readonly chance: number;
+  /** One over the number of answers that a policy can give, where it is known. */
+  readonly chance?: number;
   readonly majority: number;
   /** The base with the policy in its prompt. */
   readonly inContext: Proportion & { readonly promptTokens: number; readonly prefillMs: number };
@@ -90,8 +91,9 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
   });
   const last = report.stages[report.stages.length - 1];
   if (last !== undefined) {
-    if (last.low > Math.max(report.chance, report.majority)) out.push(`At the end the model answers without the policy above chance (${percent(report.chance)}) and above the majority answer (${percent(report.majority)}).`);
-    else out.push(`At the end the model is not measurably above chance (${percent(report.chance)}) or the majority answer (${percent(report.majority)}).`);
+    const { chance } = report;
+    if (last.low > Math.max(chance ?? 0, report.majority)) out.push(`At the end the model answers without the policy above ${chance === undefined ? '' : `chance (${percent(chance)}) and above `}the majority answer (${percent(report.majority)}).`);
+    else out.push(`At the end the model is not measurably above ${chance === undefined ? '' : `chance (${percent(chance)}) or `}the majority answer (${percent(report.majority)}).`);
     out.push(`Its prompts hold ${last.promptTokens.toFixed(0)} tokens, against ${report.inContext.promptTokens.toFixed(0)} with the policy (${percent(1 - last.promptTokens / report.inContext.promptTokens)} fewer); prefill takes ${last.prefillMs.toFixed(1)} ms against ${report.inContext.prefillMs.toFixed(1)} ms.`);
     if (report.canonical !== undefined) out.push(`With the same policies in the paper's prose, prompts would hold ${report.canonical.withoutPolicy.toFixed(0)} tokens against ${report.canonical.withPolicy.toFixed(0)} (${percent(1 - report.canonical.withoutPolicy / report.canonical.withPolicy)} fewer), counted with the same tokenizer${report.canonical.prefillMs ? `; prefill would take ${report.canonical.prefillMs.withoutPolicy.toFixed(1)} ms against ${report.canonical.prefillMs.withPolicy.toFixed(1)} ms` : ''}.`);
     if (report.shortcuts !== undefined) out.push(`Shortcuts that read no policy: the number of objects alone answers ${percent(report.shortcuts.objectCount)}, a histogram of attributes learnt from all training answers ${percent(report.shortcuts.histogram)}.`);

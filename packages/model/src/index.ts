@@ -2,6 +2,7 @@
 export { ModelError, type ModelErrorCode } from './errors.ts';
 export { parseConfig, type ModelConfig, type ModelType, type TorchDtype, type VisionActivation, type VisionConfig } from './config.ts';
 export { configToJson } from './config-json.ts';
+export { readStopIds } from './stop-ids.ts';
 export { getRopeIndex, type GridThw, type RopeIndex, type RopeIndexConfig } from './rope-index.ts';
 export { visionWindows, type VisionWindows } from './windows.ts';
 export { blobSource, bytesSource, readText, type ByteSource } from './safetensors/byte-source.ts';
@@ -24,7 +25,7 @@ export { Tokenizer } from './tokenizer.ts';
 export type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
 export { compileChatTemplate, QWEN_CHAT_TEMPLATE, type ChatMessage, type ChatTemplate, type ChatTemplateOptions, type ContentPart } from './chat.ts';
 export type { LossRoles } from './loss-mask.ts';
-export { Processor, type ProcessorInput, type ProcessorOutput } from './processor.ts';
+export { type EncodedChat, type EncodeInput, Processor, type ProcessorInput, type ProcessorOutput } from './processor.ts';
 export { QWEN_PATTERN, QWEN_SPECIAL_TOKENS, qwenTokenizerConfig, trainBpe, WORD_PATTERN, type BpeTrainerOptions } from './bpe-trainer.ts';
 // LoRA settings and files.
 export { loraConfig, loraConfigToJson, loraScaling, parseLoraConfig, TEXT_TARGETS, type LoraConfig } from './lora/config.ts';

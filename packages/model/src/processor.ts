@@ -6,6 +6,7 @@ import { requireText, type ModelFiles } from './files/model-files.ts';
 import { preprocessImage, type PreprocessedImage } from './image/preprocess.ts';
 import { defaultPreprocessorConfig, parsePreprocessorConfig, type PreprocessorConfig } from './image/preprocessor-config.ts';
 import type { RawImage } from './image/raw-image.ts';
+import { smartResize } from './image/smart-resize.ts';
 import { parseJsonObject } from './json-fields.ts';
 import { bodySpans, maskOfSpans, utf8Length, type LossRoles } from './loss-mask.ts';
 import { getRopeIndex, type GridThw } from './rope-index.ts';
@@ -22,19 +23,28 @@ export interface ProcessorInput {
   readonly loss?: LossRoles;
 }
 
-/** One row. L tokens, N patches. */
-export interface ProcessorOutput {
+/** A chat whose images are cut into patches already, in the order of their parts. */
+export interface EncodeInput extends Omit<ProcessorInput, 'images'> {
+  readonly imageGridThw: readonly GridThw[];
+}
+
+/** A row without its pixels. L tokens. */
+export interface EncodedChat {
   /** [L] token ids; every image takes as many image tokens as it has merged cells. */
   readonly inputIds: Int32Array;
-  /** [N, channels * temporalPatchSize * patchSize^2]; empty without images. */
-  readonly pixelValues: Float32Array;
-  readonly imageGridThw: readonly GridThw[];
   /** [3, L] time, height, width. */
   readonly positionIds: Int32Array;
   /** What to add to the number of tokens so far to get the position of a generated one. */
   readonly ropeDelta: number;
   /** [L] 1 where the token is a target of the loss. */
   readonly lossMask: Uint8Array;
+}
+
+/** One row. L tokens, N patches. */
+export interface ProcessorOutput extends EncodedChat {
+  /** [N, channels * temporalPatchSize * patchSize^2]; empty without images. */
+  readonly pixelValues: Float32Array;
+  readonly imageGridThw: readonly GridThw[];
 }
 
 /** Tokenizer, chat template and image preprocessing of a checkpoint. */
@@ -78,9 +88,26 @@ export class Processor {
    * `invalid-image` for an image that cannot be used.
    */
   process(input: ProcessorInput): ProcessorOutput {
-    const { messages, addGenerationPrompt = false, loss = ['assistant'] } = input;
-    this.#checkMessages(messages);
-    const images = imagesOf(messages, input.images ?? []).map((image) => preprocessImage(image, this.preprocessor));
+    this.#checkMessages(input.messages);
+    const images = imagesOf(input.messages, input.images ?? []).map((image) => preprocessImage(image, this.preprocessor));
+    const imageGridThw = images.map((image) => image.gridThw);
+    return { ...this.#encode({ ...input, imageGridThw }), pixelValues: concat(images), imageGridThw };
+  }
+
+  /** The patches (time, rows, columns) that an image of this size is cut into. Throws ModelError `invalid-image`. */
+  gridOf({ width, height }: { readonly width: number; readonly height: number }): GridThw {
+    const { patchSize, mergeSize, minPixels, maxPixels } = this.preprocessor;
+    const resized = smartResize(height, width, patchSize * mergeSize, minPixels, maxPixels);
+    return [1, resized.height / patchSize, resized.width / patchSize];
+  }
+
+  /** As `process` for images that were preprocessed (or encoded) before: tokens, positions and loss mask. */
+  encode(input: EncodeInput): EncodedChat {
+    this.#checkMessages(input.messages);
+    return this.#encode(input);
+  }
+
+  #encode({ messages, imageGridThw, addGenerationPrompt = false, loss = ['assistant'] }: EncodeInput): EncodedChat {
     const text = this.#template(messages, { addGenerationPrompt });
     const ids = this.tokenizer.encode(text);
     const lengths = ids.map((id) => this.tokenizer.tokenBytes(id).byteLength);
@@ -89,10 +116,8 @@ export class Processor {
       throw new ModelError('unsupported', { argument: 'tokenizer.json', value: length, message: `does not keep the ${utf8Length(text)} bytes of the text`, remedy: 'Use a byte-level tokenizer without a changing normaliser.' });
     }
     const mask = loss === 'all' ? new Uint8Array(ids.length).fill(1) : maskOfSpans(lengths, bodySpans(messages, this.#template, { addGenerationPrompt }, loss));
-    const expanded = this.#expand(ids, mask, images);
-    const imageGridThw = images.map((image) => image.gridThw);
-    const { positionIds, ropeDelta } = getRopeIndex(expanded.ids, imageGridThw, this.config);
-    return { inputIds: expanded.ids, pixelValues: concat(images), imageGridThw, positionIds, ropeDelta, lossMask: expanded.mask };
+    const expanded = this.#expand(ids, mask, imageGridThw);
+    return { inputIds: expanded.ids, ...getRopeIndex(expanded.ids, imageGridThw, this.config), lossMask: expanded.mask };
   }
 
   #checkMessages(messages: readonly ChatMessage[]): void {
@@ -111,9 +136,9 @@ export class Processor {
   }
 
   /** Repeats each image token once for every cell of its image; takes visual tokens out of the loss. */
-  #expand(ids: readonly number[], mask: Uint8Array, images: readonly PreprocessedImage[]): { ids: Int32Array; mask: Uint8Array } {
+  #expand(ids: readonly number[], mask: Uint8Array, images: readonly GridThw[]): { ids: Int32Array; mask: Uint8Array } {
     const { imageTokenId, vision } = this.config;
-    const cells = images.map(({ gridThw: [t, h, w] }) => (t * h * w) / vision.spatialMergeSize ** 2);
+    const cells = images.map(([t, h, w]) => (t * h * w) / vision.spatialMergeSize ** 2);
     const placeholders = ids.filter((id) => id === imageTokenId).length;
     if (placeholders !== images.length) {
       throw new ModelError('invalid-input', { argument: 'images', value: images.length, message: `must be as many as the ${placeholders} image placeholders of the rendered chat`, remedy: 'Give one image for every image part.' });

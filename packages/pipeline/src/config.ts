@@ -1,4 +1,5 @@
 import { PipelineError } from './errors.ts';
+import type { StageSettings } from './stages.ts';
 
 /** Objectives of RL: GRPO and DAPO, and PolicyRollout on each. */
 export const ALGORITHMS = ['grpo', 'dapo', 'poro-grpo', 'poro-dapo'] as const;
@@ -65,15 +66,21 @@ export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
   const unknown = Object.keys(options).find((k) => !(k in DEMO_CONFIG));
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(DEMO_CONFIG).join(', ')}.`);
   const config = { ...DEMO_CONFIG, ...options };
-  const integer = (name: string, value: number, min: number, max = 1e9) => {
-    if (!Number.isInteger(value) || value < min || value > max) throw new PipelineError('invalid-option', name, `is ${value}.`, `Give a whole number from ${min} to ${max}.`);
-  };
-  integer('seed', config.seed, 0, 2 ** 32 - 1);
+  const integer = checkStages(config);
   integer('n', config.n, 1, 3);
   integer('policies', config.policies, 1, 100);
   integer('trainPerPolicy', config.trainPerPolicy, 1);
   integer('reasonedPerPolicy', config.reasonedPerPolicy, 1, config.trainPerPolicy);
   integer('testSize', config.testSize, 1);
+  return config;
+}
+
+/** Checks what every run has; returns the check of a whole number for the rest. Throws `invalid-option` naming the field. */
+export function checkStages(config: StageSettings): (name: string, value: number, min: number, max?: number) => void {
+  const integer = (name: string, value: number, min: number, max = 1e9) => {
+    if (!Number.isInteger(value) || value < min || value > max) throw new PipelineError('invalid-option', name, `is ${value}.`, `Give a whole number from ${min} to ${max}.`);
+  };
+  integer('seed', config.seed, 0, 2 ** 32 - 1);
   integer('saveSteps', config.saveSteps, 1);
   for (const [name, stage] of [['vmCpt', config.vmCpt], ['sft', config.sft]] as const) {
     integer(`${name}.steps`, stage.steps, 0);
@@ -85,5 +92,5 @@ export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
   if (config.rl.rollouts % 2 !== 0) throw new PipelineError('invalid-option', 'rl.rollouts', `is ${config.rl.rollouts}.`, 'Give an even number: half of them see the policy.');
   const arm = config.arms.find((a, i) => !ALGORITHMS.includes(a) || config.arms.indexOf(a) !== i);
   if (arm !== undefined) throw new PipelineError('invalid-option', 'arms', `holds ${String(arm)}${ALGORITHMS.includes(arm) ? ' twice' : ''}.`, `Give each of ${ALGORITHMS.join(', ')} at most once.`);
-  return config;
+  return integer;
 }

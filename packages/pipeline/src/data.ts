@@ -1,10 +1,11 @@
 /** @file ClevrPolicy-T in compact words as rows and prompts of the tiny base. */
-import { clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample, scoreClevrPolicy, type Split } from '@trimpi/datasets';
+import { branchingError, clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample, scoreClevrPolicy, type Split } from '@trimpi/datasets';
 import { type BatchImage, defaultPreprocessorConfig, patchify, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
-import type { RlExample, SupervisedRow } from '@trimpi/trainers';
+import type { SupervisedRow } from '@trimpi/trainers';
 import { TINY_BASE_SCENES } from './base/scenes.ts';
 import { RowBuilder, type WordCodec } from './base/words.ts';
 import type { DataConfig } from './config.ts';
+import type { Task, TaskItem } from './task.ts';
 
 export interface RunItem<E extends ClevrPolicyExample = ClevrPolicyExample> {
   readonly example: E;
@@ -103,8 +104,20 @@ export class PromptWriter {
     return { sequence: row.sequence(), lossMask: row.weights };
   }
 
-  rlExample(item: RunItem): RlExample {
-    return { id: item.example.id, policyFree: this.prompt(item, false), policyAware: this.prompt(item, true) };
+  /** Everything a run needs of these examples. */
+  task({ train, reasoned, test }: RunData): Task {
+    const items = (of: readonly RunItem[]) => of.map((item): TaskItem => ({
+      id: item.example.id,
+      prompt: (policyInPrompt) => this.prompt(item, policyInPrompt),
+      row: (kind) => ({ 'vm-cpt': this.vmCptRow, 'cot-sft': this.sftRow, 'direct-sft': this.directRow })[kind].call(this, item),
+      score: (completion) => scoreItem(item, completion),
+    }));
+    return {
+      train: items(train), reasoned: items(reasoned), test: items(test),
+      stopIds: [this.#model.config.eosTokenId!],
+      text: (tokens) => this.text(tokens),
+      branchingError: (completions) => branchingError(completions, test.map((item) => item.example.response)).averageAbsoluteDifference,
+    };
   }
 
   text(tokens: ArrayLike<number>): string {

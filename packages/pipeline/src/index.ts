@@ -3,7 +3,9 @@ export { WordCodec } from './base/words.ts';
 export { type Algorithm, ALGORITHMS, type DataConfig, DEMO_CONFIG, resolveConfig, type RlConfig, type RunConfig, type StageConfig } from './config.ts';
 export { makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreItem } from './data.ts';
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
-export { run, type RunEvent, type RunOptions, type StageName } from './run.ts';
+export { run, type RunOptions } from './run.ts';
+export { type RunEvent, type StageName } from './stages.ts';
+export { type Task, type TaskItem, type TaskScore } from './task.ts';
 export { memoryStorage, type RunStorage } from './storage.ts';
 
 export { type ReproduceEvent, type ReproduceOptions, reproduceRows } from './reproduce/reproduce.ts';
@@ -13,3 +15,6 @@ export { PAPER, rlOf, ROWS, type RowName, rowTitle, type Start, STARTS } from '.
 export { type ReproduceSettings, type Scale, scaleSettings } from './reproduce/settings.ts';
 export { type Measured, type SuiteReport } from './evaluation/suite.ts';
 export { type CanonicalReport, measureCanonical } from './evaluation/canonical.ts';
+export { type ChatExample } from './internalise/chats.ts';
+export { FORMAT_INSTRUCTION, INTERNALISE_CONFIG, type InternaliseConfig, resolveInternaliseConfig } from './internalise/config.ts';
+export { internalise, type InternaliseOptions } from './internalise/internalise.ts';

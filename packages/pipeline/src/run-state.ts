@@ -13,9 +13,9 @@ export interface Finished {
   readonly correct?: readonly boolean[];
 }
 
-export interface RunState {
+export interface RunState<Config = RunConfig> {
   readonly version: 1;
-  readonly config: RunConfig;
+  readonly config: Config;
   readonly inContext?: RunReport['inContext'];
   readonly finished: readonly Finished[];
   readonly seconds: number;
@@ -24,12 +24,12 @@ export interface RunState {
 const STATE_FILE = 'run.json';
 
 /** The state of a run that was stopped; null in an empty folder. Refuses a damaged file and another run's folder. */
-export async function loadRunState(storage: RunStorage, config: RunConfig): Promise<RunState | null> {
+export async function loadRunState<Config>(storage: RunStorage, config: Config): Promise<RunState<Config> | null> {
   const bytes = await storage.read(STATE_FILE);
   if (bytes === null) return null;
-  let state: RunState;
+  let state: RunState<Config>;
   try {
-    state = JSON.parse(new TextDecoder().decode(bytes)) as RunState;
+    state = JSON.parse(new TextDecoder().decode(bytes)) as RunState<Config>;
     if (state.version !== 1 || !Array.isArray(state.finished)) throw new Error('it has not the form of a run');
   } catch (cause) {
     throw new PipelineError('invalid-checkpoint', `${storage.name}/${STATE_FILE}`, `cannot be read (${cause instanceof Error ? cause.message : String(cause)}).`, 'Give another folder, or delete the file to begin again.', { cause });
@@ -40,6 +40,6 @@ export async function loadRunState(storage: RunStorage, config: RunConfig): Prom
   return state;
 }
 
-export async function saveRunState(storage: RunStorage, state: RunState): Promise<void> {
+export async function saveRunState(storage: RunStorage, state: RunState<unknown>): Promise<void> {
   await storage.write(STATE_FILE, JSON.stringify(state));
 }

@@ -24,7 +24,7 @@ describe('the shipped base', () => {
     await model.load(await openCheckpoint(base));
     data = await makeRunData(model, { seed: 77, n: 2, policies: 4, trainPerPolicy: 2, reasonedPerPolicy: 2, testSize: 24 });
     const suite = await makeSuiteData(model, data, 24);
-    report = await measureSuite({ model, writer, maxNewTokens: 26, check: async () => undefined }, data, suite, true);
+    report = await measureSuite({ model, writer, task: writer.task(data), maxNewTokens: 26, check: async () => undefined }, data, suite, true);
   });
 
   it('follows policies in context, new ones and changed ones too, and knows none by heart', () => {

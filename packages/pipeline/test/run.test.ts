@@ -59,6 +59,16 @@ describe('a run', () => {
     expect(arms[1]).toHaveProperty('accuracyPolicy');
   });
 
+  it('begun again when it is done, it leaves the trained model, not the base', async () => {
+    const storage = memoryStorage();
+    for (const [name, bytes] of straight.files) storage.files.set(name, bytes);
+    storage.files.delete('model/model.safetensors');
+    const said: RunEvent[] = [];
+    await start(storage, { onEvent: (e) => said.push(e) });
+    expect(said.some((e) => e.type === 'step' || e.type === 'evaluated')).toBe(false);
+    expect(outcome(storage).weights).toBe(outcome(straight).weights);
+  });
+
   it('DAPO and PolicyRollout on DAPO are arms too, with as many rollouts', async () => {
     const storage = memoryStorage();
     const report = await start(storage, { config: { ...config, arms: ['dapo', 'poro-dapo'] } });

@@ -3,13 +3,14 @@ import { renameSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { proportion, type Proportion } from '@trimpi/eval';
 import { generate, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
+import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
 import { openStored, type StoredScore } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import { interruptible } from '../interrupt.ts';
 import { loadModel, requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { Progress } from '../progress.ts';
-import { chatQuestions, FORMAT_INSTRUCTION, type QuestionSet } from './questions.ts';
+import { chatQuestions, type QuestionSet } from './questions.ts';
 import { isRunFolder, openRun } from './run-folder.ts';
 
 interface EvalOptions {

@@ -20,9 +20,6 @@ export interface QuestionSet {
   readonly majority: number | null;
 }
 
-/** What a model that was never trained on the form is told; the paper's wording is not known. */
-export const FORMAT_INSTRUCTION = 'Think first inside <think> and </think>, then give the final answer inside \\boxed{}.';
-
 /** Questions of a stored dataset for a chat model. */
 export function chatQuestions(data: StoredDataset, split: 'train' | 'test', processor: Processor, { withPolicy, system }: { readonly withPolicy: boolean; readonly system: string }): QuestionSet {
   const asked = data.examples.filter((example) => example.split === split);

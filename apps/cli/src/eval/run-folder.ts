@@ -21,8 +21,8 @@ export interface OpenedRun extends QuestionSet {
 
 /** @throws UsageError for a run that has not come to its model. */
 export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedRun> {
-  if (!existsSync(join(dir, 'model', 'model.safetensors'))) throw new UsageError(`${dir} has no model yet: its run was stopped. Go on with it (trimpi train --resume, or trimpi demo), then evaluate.`);
   const config = settingsOf(dir);
+  if (!existsSync(join(dir, 'model', 'model.safetensors'))) throw new UsageError(`${dir} has no model yet: its run was stopped. Go on with it (trimpi train --resume, or trimpi demo), then evaluate.`);
   const files = folderFiles(join(dir, 'model'));
   const tokenizer = await Tokenizer.load(files);
   const engine = new WebGpuEngine(await openDevice());
@@ -65,8 +65,11 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
 function settingsOf(dir: string): RunConfig {
   const file = join(dir, 'run.json');
   try {
-    return resolveConfig((JSON.parse(readFileSync(file, 'utf8')) as { config: Partial<RunConfig> }).config);
+    const { config } = JSON.parse(readFileSync(file, 'utf8')) as { config: Partial<RunConfig> };
+    if ('lora' in config) throw new UsageError(`${dir} is a run on data of its own. Evaluate the checkpoint that it began with: trimpi eval MODEL --adapter ${dir}/adapter --data FOLDER.`);
+    return resolveConfig(config);
   } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
     throw new UsageError(`${file} holds no settings of a run: ${cause instanceof Error ? cause.message : String(cause)} Give a folder that trimpi train or trimpi demo wrote.`);
   }
 }

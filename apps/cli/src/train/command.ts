@@ -1,21 +1,23 @@
-/** @file `trimpi train`: the pipeline with the settings of a file. */
+/** @file `trimpi train`: all stages with the settings of a file: ClevrPolicy and the tiny base, or examples and a checkpoint of one's own. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
-import { ALGORITHMS, DEMO_CONFIG, PipelineError, resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import type { ModelFiles } from '@trimpi/model';
+import { ALGORITHMS, DEMO_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, PipelineError, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
 import { tinyBase } from '@trimpi/pipeline/node';
+import { openStored } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import { requireFolder } from '../model/load.ts';
-import { examples, integer } from '../options.ts';
+import { examples, integer, oneOf } from '../options.ts';
 import { runPipeline } from '../run-pipeline.ts';
-import { type Defaults, defaultsAsYaml, parseSettings } from './settings.ts';
+import { type Defaults, defaultsAsYaml, hasSetting, parseSettings, type Settings } from './settings.ts';
 
 interface TrainOptions {
   readonly out?: string;
   readonly seed?: number;
   readonly resume?: boolean;
-  readonly defaults?: boolean;
+  readonly defaults?: true | 'clevr' | 'own';
   readonly json?: boolean;
 }
 
@@ -26,6 +28,37 @@ export interface TrainSettings {
   readonly base: string;
   readonly config: RunConfig;
 }
+
+export interface OwnTrainSettings {
+  /** Folder of the run. */
+  readonly out: string;
+  /** A policy folder of one's own, or a dataset that `trimpi data` wrote. */
+  readonly data: string;
+  /** A checkpoint folder, or `tiny`. */
+  readonly model: string;
+  readonly config: InternaliseConfig;
+}
+
+const OWN_DEFAULTS = { out: 'runs/policy', data: '', model: '', ...INTERNALISE_CONFIG };
+
+const ABOUT_OWN: Readonly<Record<string, string>> = {
+  out: 'folder of the run: checkpoints, adapter, report',
+  data: 'your policy folder (policy.md, examples.jsonl, scorer.json), or a dataset of trimpi data',
+  model: 'checkpoint folder (Qwen2.5-VL, Qwen2-VL, Qwen3-VL), or tiny',
+  seed: 'adapter, sampling and order are a function of it',
+  tune: 'lora: one adapter through all stages; full: all parameters in vmCpt and rl, an adapter in sft that is merged after',
+  lora: "PEFT's terms; targetModules is a pattern, all-linear, or empty for the text projections",
+  bits: 'of the frozen weights on the device (lora only): 32, 16, 8 or 4',
+  system: 'system message of every prompt; empty for none. Give trimpi eval the same one',
+  vmCpt: 'continued pre-training on policy, pictures, question and response',
+  sft: 'response without the policy in the prompt',
+  rl: 'reinforcement learning from the weights after sft',
+  'rl.promptsPerStep': 'questions of a step, and completions of each (PolicyRollout samples half of them with the policy)',
+  arms: `each from the same weights with as many rollouts: ${ALGORITHMS.join(', ')}`,
+  testSize: 'test questions asked after each stage; 0: all',
+  maxTokens: 'most tokens in memory at once when training; lower it when memory runs out, the result is the same',
+  saveSteps: 'steps between two checkpoints',
+};
 
 const DEFAULTS = { out: 'runs/train', base: 'tiny', ...DEMO_CONFIG };
 
@@ -49,44 +82,88 @@ const ABOUT: Readonly<Record<string, string>> = {
 export function trainCommand(program: Command): void {
   program
     .command('train')
-    .description('all stages with the settings of a file: VM-CPT, CoT SFT with LoRA, RL with PolicyRollout, an evaluation after each')
+    .description('all stages with the settings of a file: VM-CPT, CoT SFT with LoRA, RL with PolicyRollout, an evaluation after each; on ClevrPolicy with the tiny base, or with data and model of your own')
     .argument('[config]', 'YAML or JSON; what it leaves out has its default')
     .option('--out <dir>', 'folder of the run (default: out of the file)')
     .option('--seed <n>', 'scenes, policies and sampling are a function of it (default: seed of the file)', integer(0, 2 ** 32 - 1))
     .option('--resume', 'go on with the run in the folder; begin it when there is none')
-    .option('--defaults', 'print every setting with its default, and end')
+    .option('--defaults [kind]', 'print every setting with its default, and end: clevr (default), or own for your own policy and checkpoint', oneOf('clevr', 'own'))
     .option('--json', 'events as lines of JSON, the report last')
-    .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json')}\n\nCtrl-C saves; the same command with --resume goes on.`)
+    .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json', 'trimpi train --defaults own > policy.yaml')}\n\nCtrl-C saves; the same command with --resume goes on.`)
     .action(train);
 }
 
-async function train(file: string | undefined, { out, seed, resume = false, defaults = false, json = false }: TrainOptions): Promise<void> {
-  if (defaults) {
-    process.stdout.write(defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT));
+async function train(file: string | undefined, { out, seed, resume = false, defaults, json = false }: TrainOptions): Promise<void> {
+  if (defaults !== undefined) {
+    process.stdout.write(defaults === 'own' ? defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN) : defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT));
     return;
   }
-  if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml');
-  const settings = readTrainSettings(file, { out, seed });
-  const state = join(settings.out, 'run.json');
-  if (!resume && existsSync(state)) throw new UsageError(`${settings.out} holds a run. Add --resume to go on with it, or give another --out.`);
-  if (settings.base !== 'tiny') requireFolder('base', settings.base);
-  await runPipeline({ title: 'train', config: settings.config, base: settings.base === 'tiny' ? tinyBase() : folderFiles(resolve(settings.base)), out: settings.out, json });
+  if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml, or trimpi train --defaults own > policy.yaml for your own policy.');
+  const text = readText(file);
+  const over = { out, seed };
+  const checkOut = (folder: string) => {
+    if (!resume && existsSync(join(folder, 'run.json'))) throw new UsageError(`${folder} holds a run. Add --resume to go on with it, or give another --out.`);
+  };
+  if (hasSetting(text, 'data') || hasSetting(text, 'model')) {
+    const { config, data, model, ...settings } = readOwnTrainSettings(text, file, over);
+    checkOut(settings.out);
+    const base = baseFiles('model', model);
+    const { examples: items } = await openStored(data);
+    const chats = items.map((example) => ({ example, score: (completion: string) => example.score(completion) }));
+    const title = [...new Set(items.map((e) => e.policyName))].slice(0, 3).join(', ');
+    await runPipeline({
+      title: `train ${title}`, seed: config.seed, out: settings.out, json, leaves: config.tune === 'lora' ? `adapter: ${resolve(settings.out, 'adapter')}` : `model: ${resolve(settings.out, 'model')}`,
+      start: (place) => internalise({ ...place, config, title, examples: chats, base }),
+    });
+    return;
+  }
+  const { config, base: name, ...settings } = readTrainSettings(text, file, over);
+  checkOut(settings.out);
+  const base = baseFiles('base', name);
+  await runPipeline({ title: 'train', seed: config.seed, out: settings.out, json, leaves: `model: ${resolve(settings.out, 'model')}`, start: (place) => run({ ...place, config, base }) });
 }
 
-/** @throws UsageError with file, line and column. */
-export function readTrainSettings(file: string, over: { readonly out?: string | undefined; readonly seed?: number | undefined } = {}): TrainSettings {
-  let text: string;
+function baseFiles(setting: string, folder: string): ModelFiles {
+  if (folder === 'tiny') return tinyBase();
+  requireFolder(setting, folder);
+  return folderFiles(resolve(folder));
+}
+
+function readText(file: string): string {
   try {
-    text = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (cause) {
     throw new UsageError(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a YAML or JSON file; trimpi train --defaults prints one.`);
   }
+}
+
+interface Over {
+  readonly out?: string | undefined;
+  readonly seed?: number | undefined;
+}
+
+/** @param file what errors call it. @throws UsageError with file, line and column. */
+export function readTrainSettings(text: string, file: string, { out, seed }: Over = {}): TrainSettings {
   const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
-  const { out, base, ...config } = values as unknown as typeof DEFAULTS;
+  const { out: written, base, ...config } = values as unknown as typeof DEFAULTS;
+  return { out: out ?? written, base, config: checked(fail, () => resolveConfig({ ...config, ...(seed === undefined ? {} : { seed }) })) };
+}
+
+/** As `readTrainSettings`, for data and a checkpoint of one's own. */
+export function readOwnTrainSettings(text: string, file: string, { out, seed }: Over = {}): OwnTrainSettings {
+  const { values, fail } = parseSettings(text, file, OWN_DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
+  const { out: written, data, model, ...config } = values as unknown as typeof OWN_DEFAULTS;
+  if (data === '') fail('data', 'data is missing: name your policy folder, or a dataset that trimpi data wrote.');
+  if (model === '') fail('model', 'model is missing: name a checkpoint folder, or tiny.');
+  return { out: out ?? written, data, model, config: checked(fail, () => resolveInternaliseConfig({ ...config, ...(seed === undefined ? {} : { seed }) })) };
+}
+
+/** Complaints of a config at the place of the setting in the file. */
+function checked<Config>(fail: Settings<Defaults>['fail'], resolveIt: () => Config): Config {
   try {
-    return { out: over.out ?? out, base, config: resolveConfig({ ...config, ...(over.seed === undefined ? {} : { seed: over.seed }) }) };
+    return resolveIt();
   } catch (error) {
-    if (error instanceof PipelineError && error.code === 'invalid-option') fail(error.argument, error.message);
+    if (error instanceof PipelineError && error.code === 'invalid-option') return fail(error.argument, error.message);
     throw error;
   }
 }

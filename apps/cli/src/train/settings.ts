@@ -80,6 +80,12 @@ export function parseSettings<T extends Defaults>(text: string, file: string, de
   };
 }
 
+/** Whether a file has a setting of this name, as far as it can be read. */
+export function hasSetting(text: string, name: string): boolean {
+  const { contents } = parseDocument(text, { uniqueKeys: false });
+  return isMap(contents) && contents.has(name);
+}
+
 /** All settings with their defaults, as a file to begin with; `about` says what a setting is, by its path. */
 export function defaultsAsYaml(defaults: Defaults, about: Readonly<Record<string, string>>): string {
   const document = new Document(defaults);

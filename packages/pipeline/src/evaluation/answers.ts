@@ -1,11 +1,13 @@
 /** @file Greedy answers of the model, and how long the first token takes. */
 import { evaluate, type Outcome, type Proportion } from '@trimpi/eval';
 import { generate, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
-import type { PromptWriter } from '../data.ts';
+import type { Task } from '../task.ts';
 
 export interface AnswerContext {
   readonly model: VisionLanguageModel;
-  readonly writer: PromptWriter;
+  /** On in every answer. */
+  readonly adapter?: string | undefined;
+  readonly task: Pick<Task, 'text' | 'stopIds'>;
   readonly maxNewTokens: number;
   /** Called before each batch of prompts; throws to stop. */
   readonly check: () => Promise<void>;
@@ -18,25 +20,24 @@ export interface Question {
 }
 
 /** Asks everything greedily, in batches of 50. */
-export async function answerAll({ model, writer, maxNewTokens, check, onProgress }: AnswerContext, questions: readonly Question[]): Promise<Proportion & { readonly outcomes: readonly Outcome[] }> {
-  const stopIds = [model.config.eosTokenId!];
+export async function answerAll({ model, adapter, task, maxNewTokens, check, onProgress }: AnswerContext, questions: readonly Question[]): Promise<Proportion & { readonly outcomes: readonly Outcome[] }> {
   return evaluate<TokenSequence>(
     questions,
     async (prompts) => {
       await check();
-      const completions = await generate(model, prompts, { temperature: 0, maxNewTokens, stopIds, seed: 0 });
-      return completions.map((c) => writer.text(c.tokens));
+      const completions = await generate(model, prompts, { temperature: 0, maxNewTokens, stopIds: task.stopIds, seed: 0, ...(adapter === undefined ? {} : { adapter }) });
+      return completions.map((c) => task.text(c.tokens));
     },
     { batchSize: 50, ...(onProgress === undefined ? {} : { onProgress: (done) => onProgress(done, questions.length) }) },
   );
 }
 
 /** Milliseconds from prompt to first token, one prompt at a time: the median of seven, after one that also compiles. */
-export async function prefillTime(model: VisionLanguageModel, prompts: readonly TokenSequence[]): Promise<number> {
+export async function prefillTime(model: VisionLanguageModel, prompts: readonly TokenSequence[], adapter?: string): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < 8; i++) {
     const start = performance.now();
-    await generate(model, [prompts[i % prompts.length]!], { temperature: 0, maxNewTokens: 1, stopIds: [model.config.eosTokenId!], seed: 0 });
+    await generate(model, [prompts[i % prompts.length]!], { temperature: 0, maxNewTokens: 1, stopIds: [], seed: 0, ...(adapter === undefined ? {} : { adapter }) });
     times.push(performance.now() - start);
   }
   return times.slice(1).sort((a, b) => a - b)[3]!;

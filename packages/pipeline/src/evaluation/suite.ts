@@ -3,11 +3,15 @@
  * what it says of the policy, and what it forgot.
  */
 import { compactReferral, proportion, type Proportion, sliceAccuracy, unseenCells } from '@trimpi/eval';
-import { branchingErrorRate, clevrOverride, type ClevrOverrideExample, type ClevrPolicyDataset, clevrPolicy, existenceQuestions, scoreOverride } from '@trimpi/datasets';
+import { branchingError, branchingErrorRate, clevrOverride, type ClevrOverrideExample, type ClevrPolicyDataset, clevrPolicy, existenceQuestions, scoreOverride } from '@trimpi/datasets';
 import { packBatch, type VisionLanguageModel } from '@trimpi/model';
 import { encodeExamples, type PromptWriter, type RunData, type RunItem, scoreItem } from '../data.ts';
 import { measureAccuracy } from './accuracy.ts';
 import { type AnswerContext, answerAll } from './answers.ts';
+
+export interface SuiteContext extends AnswerContext {
+  readonly writer: PromptWriter;
+}
 
 /** A proportion and each outcome behind it, for paired tests. */
 export interface Measured extends Proportion {
@@ -55,11 +59,12 @@ export async function makeSuiteData(model: VisionLanguageModel, data: RunData, s
 }
 
 /** @param policyInPrompt which answers branching, referral and unseen cells are taken from: those with the policy in the prompt, or (as deployed) without. */
-export async function measureSuite(context: AnswerContext, data: RunData, suite: SuiteData, policyInPrompt: boolean): Promise<SuiteReport> {
+export async function measureSuite(context: SuiteContext, data: RunData, suite: SuiteData, policyInPrompt: boolean): Promise<SuiteReport> {
   const { model, writer } = context;
   const { test } = data;
-  const deployed = await measureAccuracy(context, test, false);
-  const aware = await measureAccuracy(context, test, true);
+  const items = writer.task(data).test;
+  const deployed = await measureAccuracy(context, items, false);
+  const aware = await measureAccuracy(context, items, true);
   const counted = policyInPrompt ? aware : deployed;
   const trees = new Map(data.dataset.policies.map((p) => [p.id, p.tree]));
   const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -67,7 +72,7 @@ export async function measureSuite(context: AnswerContext, data: RunData, suite:
     accuracy: { ...deployed.proportion, correct: deployed.outcomes.map((o) => o.correct) },
     policyInContext: { ...aware.proportion, correct: aware.outcomes.map((o) => o.correct) },
     override: { all: await measureOverride(context, suite.override.all), part: await measureOverride(context, suite.override.part) },
-    branchingError: counted.branchingError,
+    branchingError: branchingError(counted.outcomes.map((o) => o.completion), test.map((t) => t.example.response)).averageAbsoluteDifference,
     branchingErrorRate: mean(counted.outcomes.map((o, i) => branchingErrorRate(o.completion, trees.get(test[i]!.example.policyId)!))),
     referral: mean(counted.outcomes.map((o, i) => compactReferral(o.completion, trees.get(test[i]!.example.policyId)!).score)),
     forgetting: {
@@ -87,7 +92,7 @@ async function measured(context: AnswerContext, questions: Parameters<typeof ans
   return { ...share, correct: outcomes.map((o) => o.correct) };
 }
 
-async function measureOverride(context: AnswerContext, { items, queries }: SuiteData['override']['all']): Promise<Measured & { readonly stubborn: number }> {
+async function measureOverride(context: SuiteContext, { items, queries }: SuiteData['override']['all']): Promise<Measured & { readonly stubborn: number }> {
   let stubborn = 0;
   // The updated policy stands where the base learnt to find policies: in front of the image.
   const result = await measured(context, items.map(({ example, image }) => ({

@@ -12,6 +12,7 @@ import { PipelineError } from '../errors.ts';
 import { measureCanonical } from '../evaluation/canonical.ts';
 import { makeSuiteData, measureSuite, type SuiteData } from '../evaluation/suite.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
+import type { Task } from '../task.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
 import { rlReport, trainRl } from '../train/reinforce.ts';
 import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
@@ -58,6 +59,7 @@ interface Place {
   readonly settings: ReproduceSettings;
   readonly storage: RunStorage;
   readonly data: RunData;
+  readonly task: Task;
   readonly suite: SuiteData;
 }
 
@@ -135,7 +137,7 @@ class Reproduction {
     }
     const trainedAt = performance.now();
     const suite = await measureSuite({
-      model: this.#model, writer: this.#writer, maxNewTokens: settings.rl.maxNewTokens,
+      model: this.#model, task: place.task, writer: this.#writer, maxNewTokens: settings.rl.maxNewTokens,
       check: async () => {
         if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
       },
@@ -165,9 +167,9 @@ class Reproduction {
     return seconds;
   }
 
-  #context({ data, storage, seed, settings }: Place, stage: string): TrainContext {
+  #context({ task, storage, seed, settings }: Place, stage: string): TrainContext {
     return {
-      model: this.#model, data, writer: this.#writer, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
+      model: this.#model, task, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
       onBegin: (step) => step > 0 && this.#emit({ type: 'note', text: `${stage} goes on after step ${step}` }),
       onStep: ({ step, steps, value }) => this.#emit({ type: 'step', stage, step, steps, value }),
       onNote: (text) => this.#emit({ type: 'note', text }),
@@ -195,7 +197,7 @@ class Reproduction {
       await this.#storage.write(`${folder(n, seed)}/baselines.json`, JSON.stringify(found));
       this.#baselines.push(found);
     }
-    return { n, seed, settings, storage: inFolder(this.#storage, folder(n, seed)), data, suite };
+    return { n, seed, settings, storage: inFolder(this.#storage, folder(n, seed)), data, task: this.#writer.task(data), suite };
   }
 
   // ---- files

@@ -1,14 +1,17 @@
 import type { SampledCompletion } from '@trimpi/eval';
 import type { VisionLanguageModel } from '@trimpi/model';
-import type { RunData, PromptWriter } from '../data.ts';
 import { PipelineError } from '../errors.ts';
 import type { RunStorage } from '../storage.ts';
+import type { Task } from '../task.ts';
 
 /** What a stage trains with, and whom it tells. */
 export interface TrainContext {
   readonly model: VisionLanguageModel;
-  readonly data: RunData;
-  readonly writer: PromptWriter;
+  readonly task: Task;
+  /** Trained by every stage when given, the weights under it frozen. Without: VM-CPT and RL train the text tower, and SFT an adapter of its own that is merged after. */
+  readonly adapter?: string | undefined;
+  /** Most tokens in memory at once; see the trainers. */
+  readonly maxTokens?: number | undefined;
   readonly storage: RunStorage;
   readonly seed: number;
   /** Steps between two checkpoints. */

@@ -3,7 +3,6 @@ import type { Curve, RlReport, SampledCompletion } from '@trimpi/eval';
 import { type Objective, poroDapo, poroGrpo } from '@trimpi/rollout';
 import { JsonLines, type Metrics, RlTrainer } from '@trimpi/trainers';
 import type { Algorithm, RlConfig } from '../config.ts';
-import { scoreItem } from '../data.ts';
 import type { TrainContext } from './context.ts';
 import { type Trained, trainLoop } from './loop.ts';
 
@@ -25,24 +24,26 @@ function objectiveOf(algorithm: Algorithm): Objective {
 }
 
 export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
-  const { model, data, writer, seed, saveSteps, storage } = context;
+  const { model, task, adapter, seed, saveSteps, storage, maxTokens } = context;
   const poro = algorithm.startsWith('poro');
-  const items = new Map(data.train.map((item) => [item.example.id, item]));
+  const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
-  model.setTrainable('text');
+  model.setTrainable(adapter === undefined ? 'text' : { adapter });
   try {
     const trainer = new RlTrainer(model, {
-      examples: data.train.map((item) => writer.rlExample(item)),
+      ...(adapter === undefined ? {} : { adapter }),
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      examples: task.train.map((item) => ({ id: item.id, policyFree: item.prompt(false), policyAware: item.prompt(true) })),
       objective: objectiveOf(algorithm),
       reward: (rollouts) => {
-        const scores = rollouts.map((r) => scoreItem(items.get(r.example.id)!, writer.text(r.completion.tokens)));
+        const scores = rollouts.map((r) => items.get(r.example.id)!.score(task.text(r.completion.tokens)));
         return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
       },
       promptsPerStep: rl.promptsPerStep,
       policyFree: poro ? rl.rollouts / 2 : rl.rollouts,
       policyAware: poro ? rl.rollouts / 2 : 0,
       maxNewTokens: rl.maxNewTokens,
-      stopIds: [model.config.eosTokenId!],
+      stopIds: task.stopIds,
       temperature: rl.temperature,
       learningRate: rl.learningRate,
       steps: rl.steps,
@@ -54,7 +55,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       onRollouts: (step, rollouts, rewards, advantages) => {
         const kept = step % saveSteps === 0;
         if (!kept && context.onCompletions === undefined) return;
-        const group = rollouts.slice(0, rl.rollouts).map((r, i): SampledCompletion => ({ step, id: r.example.id, origin: r.origin, text: writer.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
+        const group = rollouts.slice(0, rl.rollouts).map((r, i): SampledCompletion => ({ step, id: r.example.id, origin: r.origin, text: task.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
         if (kept) group.forEach((line) => lines.write(line));
         context.onCompletions?.(group);
       },

@@ -1,4 +1,4 @@
-/** @file The supervised stages: VM-CPT on all parameters, and SFT (with reasoning or the bare answer) on an adapter. */
+/** @file The supervised stages: VM-CPT, and SFT with reasoning or the bare answer. */
 import { type Adapter, loraConfig } from '@trimpi/model';
 import { SupervisedTrainer } from '@trimpi/trainers';
 import type { StageConfig } from '../config.ts';
@@ -12,37 +12,38 @@ export interface SupervisedStage {
   readonly stage: string;
   readonly title: string;
   readonly kind: SupervisedKind;
-  /** Rank and alpha are needed for SFT. */
+  /** Rank and alpha are needed for SFT where no adapter is trained throughout. */
   readonly settings: StageConfig & { readonly r?: number; readonly loraAlpha?: number };
 }
 
-/** Trains a stage; the model then holds its weights, adapter merged. Returns the adapter of SFT. */
+/** Trains a stage; the model then holds its weights, the adapter of SFT merged unless it is that of the run. Returns the adapter of SFT. */
 export async function trainSupervised(context: TrainContext, { stage, title, kind, settings }: SupervisedStage): Promise<Trained & { readonly adapter?: Adapter }> {
-  const { model, data, writer, seed } = context;
-  const sft = kind !== 'vm-cpt';
-  if (sft) model.addAdapter('sft', loraConfig({ r: settings.r!, loraAlpha: settings.loraAlpha! }), seed);
+  const { model, task, seed, maxTokens } = context;
+  const own = context.adapter === undefined && kind !== 'vm-cpt' ? 'sft' : undefined;
+  const adapter = own ?? context.adapter;
+  if (own !== undefined) model.addAdapter(own, loraConfig({ r: settings.r!, loraAlpha: settings.loraAlpha! }), seed);
   try {
-    model.setTrainable(sft ? { adapter: 'sft' } : 'text');
-    const row = { 'vm-cpt': writer.vmCptRow, 'cot-sft': writer.sftRow, 'direct-sft': writer.directRow }[kind].bind(writer);
+    model.setTrainable(adapter === undefined ? 'text' : { adapter });
     const trainer = new SupervisedTrainer(model, {
       // The paper's direct SFT sees every training answer, without reasoning; the others see the reasoned ones.
-      rows: (kind === 'direct-sft' ? data.train : data.reasoned).map(row),
+      rows: (kind === 'direct-sft' ? task.train : task.reasoned).map((item) => item.row(kind)),
       batchSize: settings.batchSize,
-      lossMean: sft ? 'token' : 'sequence',
+      lossMean: kind === 'vm-cpt' ? 'sequence' : 'token',
       learningRate: settings.learningRate,
       steps: settings.steps,
       warmupSteps: Math.min(5, settings.steps),
       lrSchedulerType: 'linear',
       seed,
-      ...(sft ? { adapter: 'sft' } : {}),
+      ...(adapter === undefined ? {} : { adapter }),
+      ...(maxTokens === undefined ? {} : { maxTokens }),
     });
     const trained = await trainLoop(context, { stage, title, trainer, steps: settings.steps, describe: (m) => ({ tokens: m['trained_tokens']!, line: `loss ${m['loss']!.toFixed(3)}` }) });
-    if (!sft) return trained;
-    const adapter = await model.adapter('sft').toAdapter();
-    await model.merge('sft');
-    return { ...trained, adapter };
+    if (own === undefined) return trained;
+    const merged = await model.adapter(own).toAdapter();
+    await model.merge(own);
+    return { ...trained, adapter: merged };
   } finally {
     model.setTrainable();
-    if (sft) model.removeAdapter('sft');
+    if (own !== undefined) model.removeAdapter(own);
   }
 }
