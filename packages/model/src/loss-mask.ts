@@ -14,26 +14,29 @@ export interface ByteSpan {
 const END = '<|im_end|>';
 
 /**
- * Where the bodies of turns lie in the rendered text: from behind `<|im_start|>role\n` up to and with `<|im_end|>`, so
- * that a model learns to stop; the line break behind belongs to nobody. Found by rendering the chat turn by turn, so
- * that no text inside of a message can pass for a turn.
+ * Where the bodies of turns lie in the rendered text: up to and with `<|im_end|>`, so that a model learns to stop; the
+ * line break behind belongs to nobody. An assistant's body begins where generation would, another's behind
+ * `<|im_start|>role\n`. Found by rendering the chat turn by turn, so that no text inside of a message can pass for a turn.
  * @throws ModelError `unsupported` for a template that is not of this form.
  */
 export function bodySpans(messages: readonly ChatMessage[], template: ChatTemplate, options: ChatTemplateOptions, roles: readonly string[]): ByteSpan[] {
   const full = template(messages, options);
-  const spans: ByteSpan[] = [];
-  let before = '';
-  messages.forEach((message, i) => {
-    const upTo = template(messages.slice(0, i + 1), { ...options, addGenerationPrompt: false });
-    const header = `<|im_start|>${message.role}\n`;
-    const start = upTo.indexOf(header, before.length);
-    if (!full.startsWith(upTo) || !upTo.startsWith(before) || start < 0 || !upTo.trimEnd().endsWith(END)) {
-      throw new ModelError('unsupported', { argument: 'chat_template', value: message.role, message: 'does not render turns one after the other as <|im_start|>role ... <|im_end|>', remedy: 'Build the loss mask by hand for this template.' });
+  const upTo = (count: number, addGenerationPrompt: boolean) => (count === 0 && !addGenerationPrompt ? '' : template(messages.slice(0, count), { ...options, addGenerationPrompt }));
+  return messages.flatMap((message, i) => {
+    if (!roles.includes(message.role)) return [];
+    const [before, through] = [upTo(i, false), upTo(i + 1, false)];
+    const opened = message.role === 'assistant' && i > 0 ? upTo(i, true) : openedBy(`<|im_start|>${message.role}\n`, through, before.length);
+    if (opened === undefined || !opened.startsWith(before) || !through.startsWith(opened) || !full.startsWith(through) || !through.trimEnd().endsWith(END)) {
+      throw new ModelError('unsupported', { argument: 'chat_template', value: message.role, message: 'does not render turns one after the other, each ended by <|im_end|>', remedy: 'Build the loss mask by hand for this template.' });
     }
-    if (roles.includes(message.role)) spans.push({ begin: utf8Length(upTo.slice(0, start + header.length)), end: utf8Length(upTo.trimEnd()) });
-    before = upTo;
+    return [{ begin: utf8Length(opened), end: utf8Length(through.trimEnd()) }];
   });
-  return spans;
+}
+
+/** Text up to and with the first `header` from `from` on; undefined when there is none. */
+function openedBy(header: string, text: string, from: number): string | undefined {
+  const at = text.indexOf(header, from);
+  return at < 0 ? undefined : text.slice(0, at + header.length);
 }
 
 const encoder = new TextEncoder();

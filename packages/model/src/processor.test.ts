@@ -53,6 +53,13 @@ describe('Processor', () => {
     expect(processor.process({ messages: chat, images: [image], loss: [] }).lossMask.every((m) => m === 0)).toBe(true);
   });
 
+  it('takes the loss on answers under a template without headers, where they begin as generation would', () => {
+    const plain = new Processor(processor.config, Tokenizer.parse(goldenJson('model/tokenizer.json'), { ...goldenJson<object>('model/tokenizer_config.json'), chat_template: "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}<|im_end|>{% endif %}\n{% endfor %}" }));
+    const out = plain.process({ messages: [{ role: 'user', content: 'Q?' }, { role: 'assistant', content: 'A.' }] });
+    expect(trained(out.inputIds, out.lossMask)).toBe('A.<|im_end|>');
+    expect(() => plain.process({ messages: [{ role: 'user', content: 'Q?' }, { role: 'assistant', content: 'A.' }], loss: ['user'] })).toThrow(expect.objectContaining({ code: 'unsupported', argument: 'chat_template' }));
+  });
+
   it('does not train on a token that begins before the answer', () => {
     // The line break of the header and those of the answer become tokens across the border.
     const out = processor.process({ messages: [{ role: 'user', content: 'q' }, { role: 'assistant', content: '\n\nyes é' }] });
