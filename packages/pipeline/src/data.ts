@@ -84,6 +84,12 @@ export class PromptWriter {
     return this.#codec.encode(text);
   }
 
+  /** Policy, image, query, reasoning and answer, every token a target: the ablation of eq. 2's mask. */
+  cptRow({ example, image }: RunItem): SupervisedRow {
+    const row = this.#prompt(example, image, true).text(example.response, 1).end(1);
+    return { sequence: row.sequence(), lossMask: row.ids.map(() => 1) };
+  }
+
   /** Eq. 2: policy, image, query, reasoning and answer; every token but the visual ones is a target. */
   vmCptRow({ example, image }: RunItem): SupervisedRow {
     const row = this.#prompt(example, image, true).text(example.response, 1).end(1);
@@ -109,7 +115,7 @@ export class PromptWriter {
     const items = (of: readonly RunItem[]) => of.map((item): TaskItem => ({
       id: item.example.id,
       prompt: (policyInPrompt) => this.prompt(item, policyInPrompt),
-      row: (kind) => ({ 'vm-cpt': this.vmCptRow, 'cot-sft': this.sftRow, 'direct-sft': this.directRow })[kind].call(this, item),
+      row: (kind) => ({ 'vm-cpt': this.vmCptRow, cpt: this.cptRow, 'cot-sft': this.sftRow, 'direct-sft': this.directRow })[kind].call(this, item),
       score: (completion) => scoreItem(item, completion),
     }));
     return {

@@ -10,7 +10,7 @@ export interface TaskItem {
   prompt(policyInPrompt: boolean): TokenSequence;
   /**
    * A row of a supervised stage. `vm-cpt` (eq. 2): policy, images, query, reasoning and answer, a loss on all but visual
-   * tokens; `cot-sft` (eq. 6): no policy, a loss on reasoning and answer; `direct-sft`: no reasoning either.
+   * tokens; `cpt`: the same with a loss on those as well; `cot-sft` (eq. 6): no policy, a loss on reasoning and answer; `direct-sft`: no reasoning either.
    */
   row(kind: SupervisedKind): SupervisedRow;
   /** Rewards of a completion. */

@@ -47,6 +47,26 @@ describe('the shipped base', () => {
     expect(report.promptTokensWithPolicy - report.promptTokens).toBe(25);
   });
 
+  it('rows of the stages: what stands in them, and where the loss is', () => {
+    const [item] = writer.task(data).train;
+    const { config } = model;
+    const visual = (id: number) => [config.visionStartTokenId, config.visionEndTokenId, config.imageTokenId].includes(id);
+    const response = data.train[0]!.example.response;
+    const read = (kind: 'vm-cpt' | 'cpt' | 'cot-sft' | 'direct-sft') => {
+      const { sequence: { inputIds }, lossMask } = item!.row(kind);
+      const ids = Array.from(inputIds);
+      return { ids, mask: Array.from(lossMask), trained: writer.text(ids.filter((_, i) => lossMask[i] === 1)) };
+    };
+    const masked = read('vm-cpt');
+    expect(masked.mask).toEqual(masked.ids.map((id) => (visual(id) ? 0 : 1)));
+    expect(masked.ids.slice(0, item!.prompt(true).inputIds.length)).toEqual(Array.from(item!.prompt(true).inputIds));
+    expect(masked.ids.filter(visual).length).toBeGreaterThan(32);
+    expect(read('cpt')).toEqual({ ...masked, mask: masked.ids.map(() => 1), trained: expect.any(String) });
+    expect(read('cot-sft').trained).toBe(response);
+    expect(read('cot-sft').ids.slice(0, item!.prompt(false).inputIds.length)).toEqual(Array.from(item!.prompt(false).inputIds));
+    expect(read('direct-sft').trained).toBe(`\\boxed{ ${data.train[0]!.example.answer} }`);
+  });
+
   it('existence questions are as many yes as no', () => {
     const answers = data.test.flatMap(({ example }) => existenceQuestions(example.scene, { seed: `forgetting ${example.id}`, count: 4 }).map((q) => q.answer));
     expect(answers.filter((a) => a === 'yes')).toHaveLength(answers.length / 2);

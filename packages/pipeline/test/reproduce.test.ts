@@ -18,7 +18,7 @@ const settings = {
   directSft: { steps: 2, batchSize: 2, learningRate: 3e-3, r: 4, loraAlpha: 8 },
   rl: { steps: 2, learningRate: 1e-3, promptsPerStep: 2, rollouts: 4, temperature: 1, maxNewTokens: 8 },
 };
-const rows: RowName[] = ['in-context', 'cot-sft', 'vm-cpt+cot-sft', 'cot-sft+grpo', 'vm-cpt+cot-sft+grpo', 'vm-cpt+cot-sft+poro-grpo', 'vm-cpt+cot-sft+poro-dapo'];
+const rows: RowName[] = ['in-context', 'cot-sft', 'vm-cpt+cot-sft', 'cpt+cot-sft', 'cot-sft+grpo', 'vm-cpt+cot-sft+grpo', 'vm-cpt+cot-sft+poro-grpo', 'vm-cpt+cot-sft+poro-dapo'];
 type Storage = ReturnType<typeof memoryStorage>;
 const go = (storage: Storage, more: Partial<ReproduceOptions> = {}) => reproduceRows({ scale: 'tiny', n: 2, seeds: [1, 2], rows, engine, adapterName: 'test', base, storage, settings, ...more });
 const timeless = (storage: Storage) =>
@@ -41,7 +41,7 @@ describe('reproduce', () => {
     }
     // Every stage once a seed, whichever rows need it.
     const begun = events.flatMap((e) => (e.type === 'step' && e.step === 1 ? [e.stage] : []));
-    for (const stage of ['vm-cpt', 'cot-sft', 'vm-cpt+cot-sft', 'cot-sft+grpo', 'vm-cpt+cot-sft+poro-grpo']) expect(begun.filter((s) => s === stage), stage).toHaveLength(2);
+    for (const stage of ['vm-cpt', 'cpt', 'cot-sft', 'vm-cpt+cot-sft', 'cot-sft+grpo', 'vm-cpt+cot-sft+poro-grpo']) expect(begun.filter((s) => s === stage), stage).toHaveLength(2);
     const arms = results.rows.filter((r) => r.rl !== undefined);
     expect(arms.map((r) => r.rl!.rollouts)).toEqual(arms.map(() => 16));
     expect(arms.find((r) => r.row.includes('poro'))!.rl!.accuracyPolicy).not.toBeNull();
@@ -54,8 +54,8 @@ describe('reproduce', () => {
     expect(html).toContain('<svg');
     expect(html).toContain('VM-CPT + CoT SFT + PoRo-GRPO');
     expect(results.orderings.map((o) => o.claim)).toContain('VM-CPT + CoT SFT + GRPO < VM-CPT + CoT SFT + PoRo-GRPO');
-    expect(events.find((e) => e.type === 'row')).toMatchObject({ done: 0, of: 14, secondsLeft: null });
-    expect(events.filter((e) => e.type === 'row').at(-1)).toMatchObject({ done: 13, secondsLeft: expect.any(Number) });
+    expect(events.find((e) => e.type === 'row')).toMatchObject({ done: 0, of: 16, secondsLeft: null });
+    expect(events.filter((e) => e.type === 'row').at(-1)).toMatchObject({ done: 15, secondsLeft: expect.any(Number) });
   });
 
   it('stopped in the middle of a stage and in an evaluation, it goes on and ends the same', async () => {
@@ -67,7 +67,7 @@ describe('reproduce', () => {
     const again: ReproduceEvent[] = [];
     await go(storage, { onEvent: (e) => again.push(e) });
     expect(again.some((e) => e.type === 'note' && e.text === 'vm-cpt+cot-sft+poro-grpo goes on after step 2')).toBe(true);
-    expect(timeless(storage)).toHaveLength(14);
+    expect(timeless(storage)).toHaveLength(16);
     expect(timeless(storage)).toEqual(timeless(straight));
     // All there: nothing is trained again.
     const idle: ReproduceEvent[] = [];
@@ -138,7 +138,8 @@ describe('the table', () => {
   });
 
   it('rows and what they start from', () => {
-    expect(ROWS).toHaveLength(16);
+    expect(ROWS).toHaveLength(17);
+    expect(rowTitle('cpt+cot-sft')).toBe('CPT without the mask + CoT SFT');
     expect(rlOf('vm-cpt+cot-sft+poro-dapo')).toEqual({ start: 'vm-cpt+cot-sft', algorithm: 'poro-dapo' });
     expect(rlOf('cot-sft')).toBeUndefined();
     expect(rowTitle('vm-cpt+cot-sft+poro-grpo')).toBe('VM-CPT + CoT SFT + PoRo-GRPO');

@@ -10,7 +10,7 @@ export function tinyTokenizerFiles(): { readonly tokenizer: ReturnType<typeof tr
 }
 
 /** Text and images of all messages one behind the other; an answer ends with the end-of-turn token. */
-const TINY_TEMPLATE = `{% for message in messages %}{% if message.content is string %} {{ message.content }}{% else %}{% for part in message.content %}{% if part.type == 'image' or 'image' in part %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part %} {{ part.text }}{% endif %}{% endfor %}{% endif %}{% if message.role == 'assistant' %}<|im_end|>{% endif %}{% endfor %}`;
+const TINY_TEMPLATE = `{% for message in messages %}{% if message.content is string %} {{ message.content }}{% else %}{% for part in message.content %}{% if part.type == 'image' or 'image' in part %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part and part.text.strip() %} {{ part.text }}{% endif %}{% endfor %}{% endif %}{% if message.role == 'assistant' %}<|im_end|>{% endif %}{% endfor %}`;
 
 /** Sizes of the tiny base. */
 export interface TinySizes {

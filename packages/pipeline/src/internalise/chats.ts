@@ -5,7 +5,7 @@
 import { type Example, exampleParts, type RgbImage } from '@trimpi/datasets';
 import { type BatchImage, type ChatMessage, type EncodedChat, type GridThw, preprocessImage, type Processor, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
 import type { Task, TaskItem, TaskScore } from '../task.ts';
-import type { SupervisedKind } from '../train/supervised.ts';
+import { isPretraining, type SupervisedKind } from '../train/supervised.ts';
 
 /** An example and the rewards of its completions. */
 export interface ChatExample {
@@ -89,8 +89,9 @@ export class ChatTask {
       id: example.id,
       prompt: (policyInPrompt) => sequence(this.#chat(example, policyInPrompt, undefined)),
       row: (kind) => {
-        const chat = this.#chat(example, kind === 'vm-cpt', responseOf(example, kind), kind === 'vm-cpt' ? 'all' : ['assistant']);
-        return { sequence: sequence(chat), lossMask: chat.lossMask };
+        const pretraining = isPretraining(kind);
+        const chat = this.#chat(example, pretraining, responseOf(example, kind), pretraining ? 'all' : ['assistant']);
+        return { sequence: sequence(chat), lossMask: kind === 'cpt' ? chat.lossMask.map(() => 1) : chat.lossMask };
       },
       score,
     });

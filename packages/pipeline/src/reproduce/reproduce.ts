@@ -19,7 +19,7 @@ import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
 import { loadWeights, saveWeights } from '../weights.ts';
 import { resultsPage } from './page.ts';
 import { type Baselines, type ReproduceResults, type RowResult, summariseRows, testOrderings } from './results.ts';
-import { rlOf, ROWS, type RowName, rowTitle, type Start } from './rows.ts';
+import { rlOf, ROWS, type RowName, rowTitle, type SupervisedRowName } from './rows.ts';
 import { type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
 
 export type ReproduceEvent =
@@ -127,7 +127,7 @@ class Reproduction {
     let trainSeconds = 0;
     const arm = rlOf(row);
     if (row === 'in-context') await this.#loadBase();
-    else if (arm === undefined) trainSeconds = await this.#start(place, row as Start);
+    else if (arm === undefined) trainSeconds = await this.#start(place, row as SupervisedRowName);
     else {
       await this.#start(place, arm.start);
       await loadWeights(storage, `${arm.start}.safetensors`, this.#model);
@@ -149,20 +149,20 @@ class Reproduction {
   }
 
   /** The weights that RL starts from, trained unless they are there; the model holds them then. Returns the seconds it took. */
-  async #start(place: Place, start: Start): Promise<number> {
+  async #start(place: Place, start: SupervisedRowName): Promise<number> {
     if (await loadWeights(place.storage, `${start}.safetensors`, this.#model)) return 0;
     let seconds = 0;
     const train = async (stage: string, kind: SupervisedKind) => {
-      const settings = { 'vm-cpt': place.settings.vmCpt, 'cot-sft': place.settings.sft, 'direct-sft': place.settings.directSft }[kind];
+      const settings = { 'vm-cpt': place.settings.vmCpt, cpt: place.settings.vmCpt, 'cot-sft': place.settings.sft, 'direct-sft': place.settings.directSft }[kind];
       seconds += (await trainSupervised(this.#context(place, stage), { stage, title: stage, kind, settings })).seconds;
       await saveWeights(place.storage, `${stage}.safetensors`, this.#model);
     };
-    if (start === 'vm-cpt+cot-sft') {
-      if (!(await loadWeights(place.storage, 'vm-cpt.safetensors', this.#model))) {
-        await this.#loadBase();
-        await train('vm-cpt', 'vm-cpt');
-      }
-    } else await this.#loadBase();
+    const pretraining = start === 'vm-cpt+cot-sft' ? 'vm-cpt' : start === 'cpt+cot-sft' ? 'cpt' : undefined;
+    if (pretraining === undefined) await this.#loadBase();
+    else if (!(await loadWeights(place.storage, `${pretraining}.safetensors`, this.#model))) {
+      await this.#loadBase();
+      await train(pretraining, pretraining);
+    }
     await train(start, start === 'direct-sft' ? 'direct-sft' : 'cot-sft');
     return seconds;
   }

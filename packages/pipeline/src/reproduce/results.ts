@@ -130,6 +130,7 @@ const TRIMPI = 'vm-cpt+cot-sft';
 const CLAIMS: readonly Claim[] = [
   above('direct-sft', 'cot-sft'),
   above('cot-sft', TRIMPI),
+  above('cpt+cot-sft', TRIMPI, 'Masking visual tokens in continued pre-training helps (not tried in the paper)'),
   above('cot-sft', 'cot-sft+grpo'),
   above('cot-sft+grpo', `${TRIMPI}+grpo`),
   above('cot-sft+dapo', `${TRIMPI}+dapo`),

@@ -3,14 +3,16 @@ import { type Algorithm, ALGORITHMS } from '../config.ts';
 
 /** What RL starts from. */
 export type Start = 'direct-sft' | 'cot-sft' | 'vm-cpt+cot-sft';
-export type RowName = 'in-context' | Start | `${Start}+${Algorithm}`;
+/** `cpt+cot-sft` is the ablation of VM-CPT's mask; no RL starts from it. */
+export type SupervisedRowName = Start | 'cpt+cot-sft';
+export type RowName = 'in-context' | SupervisedRowName | `${Start}+${Algorithm}`;
 
 export const STARTS: readonly Start[] = ['direct-sft', 'cot-sft', 'vm-cpt+cot-sft'];
 
 /** All rows, in the order in which they are run: what others start from comes first. */
-export const ROWS: readonly RowName[] = ['in-context', ...STARTS, ...['cot-sft', 'vm-cpt+cot-sft', 'direct-sft'].flatMap((start) => ALGORITHMS.map((a) => `${start as Start}+${a}` as const))];
+export const ROWS: readonly RowName[] = ['in-context', ...STARTS, 'cpt+cot-sft', ...['cot-sft', 'vm-cpt+cot-sft', 'direct-sft'].flatMap((start) => ALGORITHMS.map((a) => `${start as Start}+${a}` as const))];
 
-const WORDS: Readonly<Record<string, string>> = { 'in-context': 'In context (base)', 'direct-sft': 'Direct SFT', 'cot-sft': 'CoT SFT', 'vm-cpt': 'VM-CPT', grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PoRo-GRPO', 'poro-dapo': 'PoRo-DAPO' };
+const WORDS: Readonly<Record<string, string>> = { 'in-context': 'In context (base)', 'direct-sft': 'Direct SFT', 'cot-sft': 'CoT SFT', 'vm-cpt': 'VM-CPT', cpt: 'CPT without the mask', grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PoRo-GRPO', 'poro-dapo': 'PoRo-DAPO' };
 
 export function rowTitle(row: RowName): string {
   return row.split('+').map((part) => WORDS[part] ?? part).join(' + ');

@@ -5,7 +5,13 @@ import type { StageConfig } from '../config.ts';
 import type { TrainContext } from './context.ts';
 import { type Trained, trainLoop } from './loop.ts';
 
-export type SupervisedKind = 'vm-cpt' | 'cot-sft' | 'direct-sft';
+/** `cpt` is VM-CPT without its mask: a loss on visual tokens too, the ablation of "visually masked". */
+export type SupervisedKind = 'vm-cpt' | 'cpt' | 'cot-sft' | 'direct-sft';
+
+/** Continued pre-training, on rows with the policy. */
+export function isPretraining(kind: SupervisedKind): kind is 'vm-cpt' | 'cpt' {
+  return kind === 'vm-cpt' || kind === 'cpt';
+}
 
 export interface SupervisedStage {
   /** Names its files. */
@@ -19,7 +25,7 @@ export interface SupervisedStage {
 /** Trains a stage; the model then holds its weights, the adapter of SFT merged unless it is that of the run. Returns the adapter of SFT. */
 export async function trainSupervised(context: TrainContext, { stage, title, kind, settings }: SupervisedStage): Promise<Trained & { readonly adapter?: Adapter }> {
   const { model, task, seed, maxTokens } = context;
-  const own = context.adapter === undefined && kind !== 'vm-cpt' ? 'sft' : undefined;
+  const own = context.adapter === undefined && !isPretraining(kind) ? 'sft' : undefined;
   const adapter = own ?? context.adapter;
   if (own !== undefined) model.addAdapter(own, loraConfig({ r: settings.r!, loraAlpha: settings.loraAlpha! }), seed);
   try {
@@ -28,7 +34,7 @@ export async function trainSupervised(context: TrainContext, { stage, title, kin
       // The paper's direct SFT sees every training answer, without reasoning; the others see the reasoned ones.
       rows: (kind === 'direct-sft' ? task.train : task.reasoned).map((item) => item.row(kind)),
       batchSize: settings.batchSize,
-      lossMean: kind === 'vm-cpt' ? 'sequence' : 'token',
+      lossMean: isPretraining(kind) ? 'sequence' : 'token',
       learningRate: settings.learningRate,
       steps: settings.steps,
       warmupSteps: Math.min(5, settings.steps),
