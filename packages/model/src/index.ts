@@ -37,7 +37,12 @@ export { LoraAdapter } from './lora/adapter.ts';
 export { type BatchImage, type BatchRow, packBatch, type PackedBatch, type PackedVision, type PackOptions, sharedPrefix, type TargetPlace, type TokenSequence } from './vl/batch.ts';
 export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';
 export { packVisionInputs, recordVisionTower } from './vl/plans.ts';
-export { type Completion, generate, type GenerateOptions } from './generate/generate.ts';
+export { GenerationCache } from './generate/cache.ts';
+export type { Completion, StopStrings } from './generate/completion.ts';
+export { generate, type GenerateOptions } from './generate/generate.ts';
+export { layOutPrompts, type PromptLayout } from './generate/prompts.ts';
+export type { CompletionRequest } from './generate/request.ts';
+export { type Sampled, Sampler, type SamplerOptions } from './generate/sampler.ts';
 // Quantised weights in the layouts of others.
 export { dequantiseNbits4, quantiseNbits4, type Nbits4 } from './quant/nbits4.ts';
 export { dequantiseNf4, NF4_CODEBOOK, quantiseNf4, type Nf4 } from './quant/nf4.ts';

@@ -17,6 +17,18 @@ export interface OpenedModel {
   dispose(): void;
 }
 
+/** What room is planned for beside the weights. */
+export interface SamplingSizes {
+  /** Completions at once. */
+  readonly rows: number;
+  /** Tokens of their prompts and themselves. */
+  readonly tokens: number;
+  /** Tokens of prompts that are read together. */
+  readonly readTokens: number;
+}
+
+const ONE_ANSWER: SamplingSizes = { rows: 1, tokens: 768, readTokens: 512 };
+
 /** Bits of the weights on the device; full precision when not given. */
 export type Bits = 4 | 8 | 16;
 
@@ -40,7 +52,7 @@ export async function loadModel(dir: string, adapterDir: string | undefined, bit
  * @param adapters folders by the name that the adapter gets.
  * @throws UsageError, ModelError, RuntimeError; what was opened is closed then.
  */
-export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits): Promise<OpenedModel> {
+export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits, sampling: SamplingSizes = ONE_ANSWER): Promise<OpenedModel> {
   requireFolder('--model', dir);
   for (const folder of Object.values(adapters)) requireFolder('--adapter', folder);
   const files = folderFiles(dir);
@@ -53,7 +65,7 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
   try {
     const { maxBufferSize, maxStorageBufferBindingSize, software } = engine.device.adapter;
     requireFit(await estimate(processor.config, {
-      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: 1, promptTokens: 512, maxNewTokens: 256 },
+      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: sampling.rows, promptTokens: sampling.readTokens, maxNewTokens: Math.ceil((sampling.tokens - sampling.readTokens) / sampling.rows) },
       ...(bits === undefined ? {} : { quantisation: { bits } }),
       // WebGPU does not say how much memory a graphics card has; a software adapter has the machine's.
       limits: { maxBufferSize, maxStorageBufferBindingSize, memory: software ? totalmem() : Infinity },
