@@ -8,7 +8,7 @@ export { blobSource, bytesSource, readText, type ByteSource } from './safetensor
 export { DTYPE_BYTES, floatToBfloat16, floatToHalf, fromFloat32, halfToFloat, toFloat32, type Dtype } from './safetensors/dtype.ts';
 export { MAX_HEADER_BYTES, type SafetensorsHeader, type TensorInfo } from './safetensors/header.ts';
 export { SafetensorsFile } from './safetensors/reader.ts';
-export { floatTensor, planSafetensors, PT_METADATA, serializeSafetensors, type SafetensorsPlan, type TensorData } from './safetensors/writer.ts';
+export { floatTensor, type LazyTensor, planSafetensors, PT_METADATA, serializeSafetensors, type SafetensorsPlan, type TensorData } from './safetensors/writer.ts';
 export { openCheckpoint, WEIGHTS_FILE, WEIGHTS_INDEX_FILE, type Checkpoint } from './safetensors/checkpoint.ts';
 export { canonicalKey, publishedKey } from './safetensors/key-layout.ts';
 export { directoryHandleFiles, memoryFiles, requireText, type ModelFiles } from './files/model-files.ts';
@@ -25,10 +25,12 @@ export type { AddedToken, TokenizerJson } from './tokenizer-json.ts';
 export { compileChatTemplate, QWEN_CHAT_TEMPLATE, type ChatMessage, type ChatTemplate, type ChatTemplateOptions, type ContentPart } from './chat.ts';
 export type { LossRoles } from './loss-mask.ts';
 export { Processor, type ProcessorInput, type ProcessorOutput } from './processor.ts';
+export { stopTokenIds } from './stop-ids.ts';
 export { QWEN_PATTERN, QWEN_SPECIAL_TOKENS, qwenTokenizerConfig, trainBpe, WORD_PATTERN, type BpeTrainerOptions } from './bpe-trainer.ts';
 // LoRA settings and files.
 export { loraConfig, loraConfigToJson, loraScaling, parseLoraConfig, TEXT_TARGETS, type LoraConfig } from './lora/config.ts';
 export { linearModules, type LinearModule } from './lora/modules.ts';
+export { mergedTensors, mergeInto } from './lora/merge.ts';
 export { matchTargets, type LoraTarget } from './lora/targets.ts';
 export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFiles, readAdapter, type Adapter, type LoraWeights } from './lora/peft-files.ts';
 
@@ -36,6 +38,7 @@ export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFiles, readAdapter, t
 export { LoraAdapter } from './lora/adapter.ts';
 export { type BatchImage, type BatchRow, packBatch, type PackedBatch, type PackedVision, type PackOptions, sharedPrefix, type TargetPlace, type TokenSequence } from './vl/batch.ts';
 export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';
+export { sequenceOf } from './vl/sequence.ts';
 export { packVisionInputs, recordVisionTower } from './vl/plans.ts';
 export { GenerationCache } from './generate/cache.ts';
 export type { Completion, StopStrings } from './generate/completion.ts';

@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
-import { type Adapter, estimate, openCheckpoint, Processor, type RawImage, readAdapter, readText, requireFit, VisionLanguageModel } from '@trimpi/model';
+import { type Adapter, estimate, openCheckpoint, Processor, type RawImage, readAdapter, requireFit, stopTokenIds, VisionLanguageModel } from '@trimpi/model';
 import { decodeImage, folderFiles } from '@trimpi/model/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from '../errors.ts';
@@ -60,7 +60,7 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
   const checkpoint = await openCheckpoint(files);
   const read: [string, Adapter][] = [];
   for (const [name, folder] of Object.entries(adapters)) read.push([name, await readAdapter(folderFiles(folder), processor.config)]);
-  const stopIds = await stopIdsOf(processor, dir);
+  const stopIds = await stopTokenIds(files, processor);
   const engine = new WebGpuEngine(await openDevice());
   try {
     const { maxBufferSize, maxStorageBufferBindingSize, software } = engine.device.adapter;
@@ -85,21 +85,6 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
     engine.dispose();
     throw error;
   }
-}
-
-/** Those of generation_config.json (as transformers does), config.json and the tokenizer. */
-async function stopIdsOf(processor: Processor, dir: string): Promise<number[]> {
-  const source = await folderFiles(dir).open('generation_config.json');
-  let listed: unknown;
-  if (source !== null) {
-    try {
-      listed = (JSON.parse(await readText(source)) as { eos_token_id?: unknown }).eos_token_id;
-    } catch {
-      throw new UsageError(`${dir}/generation_config.json is not JSON. Fetch it again, or remove it.`);
-    }
-  }
-  const ids = [...(Array.isArray(listed) ? listed : [listed]), processor.config.eosTokenId, processor.tokenizer.eosTokenId];
-  return [...new Set(ids.filter((id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < processor.config.vocabSize))];
 }
 
 /** @throws UsageError naming the file, ModelError `invalid-image`. */

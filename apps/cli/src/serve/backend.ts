@@ -1,6 +1,5 @@
 /** @file Chat requests as jobs for one model and its adapters. */
-import type { ChatMessage, RawImage, TokenSequence } from '@trimpi/model';
-import { batchImages } from '../model/answer.ts';
+import { type ChatMessage, type RawImage, sequenceOf, type TokenSequence } from '@trimpi/model';
 import type { OpenedModel } from '../model/load.ts';
 import { nearest } from '../options.ts';
 import { ApiError } from './api-error.ts';
@@ -79,8 +78,7 @@ export class Backend {
     const decode = (ids: Int32Array) => processor.tokenizer.decode(ids, { skipSpecialTokens: true });
     const choices = Array.from({ length: request.n }, (_, i) => new Choice({ decode, maxTokens, stop: request.stop, onPiece: (piece) => onPiece(i, piece) }));
     return {
-      request, signal, adapter, promptTokens, maxTokens, choices,
-      prompt: { inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) },
+      request, signal, adapter, promptTokens, maxTokens, choices, prompt: sequenceOf(row),
     };
   }
 
