@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { encodePng } from '@trimpi/datasets';
-import { openCheckpoint, preprocessImage, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
+import { mergeInto, openCheckpoint, preprocessImage, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
 import { fileSource, folderFiles, saveAdapter } from '@trimpi/model/node';
 import { exportOnnx, readOnnxFile } from '@trimpi/model/onnx';
 import { DEMO_CONFIG, PromptWriter, runDataset, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { textStream } from '../src/model/answer.ts';
-import { mergeInto } from '../src/model/merge.ts';
+
 import { golden, scratch, trimpi } from './helpers.ts';
 
 const dir = scratch();

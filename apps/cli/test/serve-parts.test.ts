@@ -12,7 +12,7 @@ import { Choice } from '../src/serve/choice.ts';
 import { adapterOption } from '../src/serve/command.ts';
 import { privateAddresses, requestImage } from '../src/serve/image-source.ts';
 import { parseChatRequest } from '../src/serve/request.ts';
-import { Scheduler } from '../src/serve/scheduler.ts';
+import { type Runner, Scheduler } from '../src/serve/scheduler.ts';
 import { golden } from './helpers.ts';
 
 const valid = { model: 'm', messages: [{ role: 'system', content: 's' }, { role: 'user', content: [{ type: 'text', text: 'a' }, { type: 'image_url', image_url: { url: 'data:,' } }] }, { role: 'assistant', content: 'b' }, { role: 'user', content: 'c' }], temperature: 0.5, stop: ['x'], n: 2, seed: 3, stream: true, stream_options: { include_usage: true }, max_tokens: 4, logprobs: true, user: 'u' };
@@ -91,54 +91,107 @@ describe('Choice', () => {
 });
 
 describe('Scheduler', () => {
-  const signal = new AbortController().signal;
-  const job = (key: string, tokens = 10) => ({ key, tokens, signal, choices: [new Choice({ decode: () => 'x', maxTokens: 1, stop: [], onPiece: () => undefined })] });
-  const finish = (jobs: readonly ReturnType<typeof job>[]) => jobs.forEach((j) => j.choices[0]!.update(Int32Array.of(1), Float32Array.of(0), false));
+  const never = new AbortController().signal;
+  const job = (name: string, steps: number, signal = never) => ({ name, steps, signal, choices: [new Choice({ decode: (t) => 'x'.repeat(t.length), maxTokens: steps, stop: [], onPiece: () => undefined })] });
+  type TestJob = ReturnType<typeof job>;
+  /** Has room for `rows` jobs, and gives each a token a step; what happened is in `log`. */
+  const runner = (rows: number, more: Partial<Runner<TestJob>> = {}) => {
+    const log: string[] = [];
+    const under = new Map<TestJob, number>();
+    const base: Runner<TestJob> = {
+      begin: async (jobs) => {
+        const some = jobs.slice(0, rows - under.size);
+        for (const j of some) under.set(j, 0);
+        if (some.length > 0) log.push(`+${some.map((j) => j.name).join('')}`);
+        return some.length;
+      },
+      step: async () => {
+        await new Promise((r) => setTimeout(r, 2));
+        for (const [j, n] of under) {
+          under.set(j, n + 1);
+          j.choices[0]!.update(new Int32Array(n + 1), new Float32Array(n + 1), false);
+        }
+      },
+      end: async (j) => {
+        under.delete(j);
+        log.push(`-${j.name}`);
+      },
+      reset: () => under.clear(),
+    };
+    return { log, runner: { ...base, ...more }, base };
+  };
+  const scheduled = (r: Runner<TestJob>, onError: (error: unknown) => void = () => undefined) => {
+    const scheduler = new Scheduler<TestJob>({ runner: r, maxQueue: 99, maxRows: 2, onError });
+    const until = async (running: number) => {
+      while (scheduler.running !== running) await new Promise((done) => setTimeout(done, 1));
+    };
+    return { scheduler, until, submit: (j: TestJob) => scheduler.submit(j, scheduler.enter()) };
+  };
 
-  it('runs jobs of one key together, within rows and tokens, oldest first', async () => {
-    const batches: string[] = [];
-    const scheduler = new Scheduler<ReturnType<typeof job>>({ run: async (jobs) => (batches.push(`${jobs[0]!.key}${jobs.length}`), finish(jobs)), maxQueue: 99, maxRows: 3, maxTokens: 25, onError: () => undefined });
-    const submit = (key: string, tokens?: number) => scheduler.submit(job(key, tokens), scheduler.enter());
-    await Promise.all([submit('a'), submit('b', 1), submit('a'), submit('a'), submit('b', 1), submit('b', 1), submit('b', 1), submit('c', 999)]);
-    expect(batches).toEqual(['a2', 'b3', 'a1', 'b1', 'c1']);
+  it('what arrives joins what runs and ends when it is done; who finds no room waits, oldest first', async () => {
+    const { log, runner: r } = runner(2);
+    const { scheduler, submit, until } = scheduled(r);
+    const long = submit(job('l', 100));
+    await until(1);
+    expect(scheduler.waiting).toBe(0);
+    const short = ['a', 'b', 'c'].map((name) => submit(job(name, 3)));
+    await Promise.all(short);
+    expect(scheduler.running).toBe(1);
+    await long;
+    expect(log).toEqual(['+l', '+a', '-a', '+b', '-b', '+c', '-c', '-l']);
     expect([scheduler.waiting, scheduler.running]).toEqual([0, 0]);
   });
 
   it('a job at fault fails alone; the others get their answer', async () => {
     const errors: unknown[] = [];
-    const bad = job('a');
-    const scheduler = new Scheduler<ReturnType<typeof job>>({
-      run: async (jobs) => {
-        if (jobs.includes(bad)) throw new Error('bad');
-        finish(jobs);
-      },
-      maxQueue: 99, maxRows: 9, maxTokens: 99, onError: (e) => errors.push(e),
-    });
-    const results = await Promise.allSettled([job('a'), bad, job('a')].map((j) => scheduler.submit(j, scheduler.enter())));
+    const bad = job('bad', 1);
+    const { base } = runner(9);
+    const { submit } = scheduled({ ...base, begin: async (jobs) => {
+      if (jobs.includes(bad)) throw new Error('bad');
+      return base.begin(jobs);
+    } }, (e) => errors.push(e));
+    const results = await Promise.allSettled([job('a', 2), bad, job('c', 2)].map(submit));
     expect(results.map((r) => r.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(errors).toHaveLength(1);
   });
 
-  it('a job whose client has gone is not run, and stops a batch that runs for nobody else', async () => {
+  it('a step that fails ends what runs with its error; what comes next is served', async () => {
+    const errors: unknown[] = [];
+    const { base } = runner(1);
+    let broken = true;
+    const { scheduler, submit } = scheduled({ ...base, step: async () => {
+      if (broken) throw new Error('lost');
+      return base.step();
+    }, reset: () => {
+      broken = false;
+      base.reset();
+    } }, (e) => errors.push(e));
+    const results = await Promise.allSettled([submit(job('a', 2)), submit(job('b', 2))]);
+    expect(results.map((r) => r.status)).toEqual(['rejected', 'fulfilled']);
+    expect([errors.length, scheduler.failing]).toEqual([1, false]);
+  });
+
+  it('a job that no room is large enough for fails, and does not hold up the others', async () => {
+    const { base } = runner(2);
+    const huge = job('huge', 1);
+    const { submit } = scheduled({ ...base, begin: async (jobs) => (jobs[0] === huge ? 0 : base.begin(jobs)) });
+    const results = await Promise.allSettled([submit(huge), submit(job('b', 2))]);
+    expect(results.map((r) => r.status)).toEqual(['rejected', 'fulfilled']);
+  });
+
+  it('a job whose client has gone is not begun, or gives up its room while the others go on', async () => {
     const clients = [new AbortController(), new AbortController()];
-    let stopped = false;
-    let runs = 0;
-    const scheduler = new Scheduler<ReturnType<typeof job>>({
-      run: (_jobs, stop) => new Promise<void>((done) => {
-        runs++;
-        stop.addEventListener('abort', () => {
-          stopped = true;
-          done();
-        });
-      }),
-      maxQueue: 99, maxRows: 1, maxTokens: 99, onError: () => undefined,
-    });
-    const results = clients.map((c) => scheduler.submit({ ...job('a'), signal: c.signal }, scheduler.enter()).catch((e: unknown) => e));
-    await new Promise((r) => setTimeout(r, 30));
+    const { log, runner: r } = runner(2);
+    const { submit, until } = scheduled(r);
+    const others = [submit(job('a', 200))];
+    const gone = [submit(job('g', 1000, clients[0]!.signal)), submit(job('h', 1, clients[1]!.signal))].map((p) => p.catch((e: unknown) => e));
+    await until(2);
     clients[1]!.abort();
     clients[0]!.abort();
-    for (const r of await Promise.all(results)) expect(r).toMatchObject({ status: 499 });
-    expect([stopped, runs]).toEqual([true, 1]);
+    for (const error of await Promise.all(gone)) expect(error).toMatchObject({ status: 499 });
+    others.push(submit(job('b', 2)));
+    await Promise.all(others);
+    expect(log).toEqual(['+ag', '-g', '+b', '-b', '-a']);
   });
 });
 
@@ -220,19 +273,28 @@ describe('a model that fails', () => {
   it('is a 500 without details, an error in a stream that has begun, and a 503 of /health until it works again', async () => {
     let broken = true;
     const log: string[] = [];
-    const scheduler: Scheduler<ChatJob> = new Scheduler<ChatJob>({
-      run: async (jobs) => {
-        for (const { choices } of jobs) for (const choice of choices) choice.update(Int32Array.of(40), Float32Array.of(-1), false);
-        if (broken) throw new Error('the device at /secret/path is lost');
-        for (const { choices } of jobs) for (const choice of choices) choice.update(Int32Array.of(40, 41), Float32Array.of(-1, -1), false);
+    const running: ChatJob[] = [];
+    const scheduler = new Scheduler<ChatJob>({
+      runner: {
+        begin: async (jobs) => {
+          running.push(...jobs);
+          return jobs.length;
+        },
+        step: async () => {
+          const n = running[0]!.choices[0]!.completionTokens + 1;
+          if (broken && n > 1) throw new Error('the device at /secret/path is lost');
+          for (const { choices } of running) for (const choice of choices) choice.update(Int32Array.of(40, 41).subarray(0, n), new Float32Array(n).fill(-1), false);
+        },
+        end: async (job) => void running.splice(running.indexOf(job), 1),
+        reset: () => void running.splice(0),
       },
-      maxQueue: 9, maxRows: 9, maxTokens: 999, onError: (e) => log.push(String(e)),
+      maxQueue: 9, maxRows: 9, onError: (e) => log.push(String(e)),
     });
     const server = chatServer({
       backend: {
         models: ['m'],
         prepare: async (request, onPiece, signal) => ({
-          request, signal, key: '', tokens: 1, prompt: { inputIds: [], positionIds: [], images: [] }, promptTokens: 1, maxTokens: 2, adapter: undefined,
+          request, signal, prompt: { inputIds: [], positionIds: [], images: [] }, promptTokens: 1, maxTokens: 2, adapter: undefined,
           choices: [new Choice({ decode: (t) => 'ab'.slice(0, t.length), maxTokens: 2, stop: [], onPiece: (piece) => onPiece(0, piece) })],
         }),
       },

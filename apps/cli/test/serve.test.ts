@@ -78,6 +78,21 @@ describe('the openai client', () => {
     expect(together).toEqual(questions.map((q) => alone.get(q)));
   });
 
+  it('a short answer that is asked for during a long one is there before it', async () => {
+    const long = await client.chat.completions.create({ ...greedy, temperature: 2, seed: 8, max_completion_tokens: 500, messages: [user('A long one')], stream: true, stream_options: { include_usage: true } });
+    let ended = false;
+    let usage: OpenAI.CompletionUsage | null | undefined;
+    const read = (async () => {
+      for await (const chunk of long) usage = chunk.usage;
+      ended = true;
+    })();
+    const short = await ask('Question?', { temperature: 0.8, seed: 3 });
+    expect([short.usage!.completion_tokens > 0, ended]).toEqual([true, false]);
+    await read;
+    expect(usage!.completion_tokens).toBeGreaterThan(100);
+    expect(textOf(await ask('Question?', { temperature: 0.8, seed: 3 }))).toBe(textOf(short));
+  });
+
   it('a seed decides what is sampled, whatever runs beside it', async () => {
     const sampled = (seed: number) => ask('Hello', { temperature: 1, seed, n: 3 }).then((c) => c.choices.map((x) => x.message.content));
     const [a, b, c] = [await sampled(7), ...(await Promise.all([sampled(7), sampled(8), ask('Other', { temperature: 1, seed: 7 })]))];

@@ -2,7 +2,7 @@
 import { Graph, PlanningEngine } from '@trimpi/runtime';
 import type { ModelConfig } from './config.ts';
 import { ModelError } from './errors.ts';
-import { generationMemory } from './generate/generate.ts';
+import { generationMemory } from './generate/memory.ts';
 import { LoraAdapter } from './lora/adapter.ts';
 import { type LoraConfig, loraConfig } from './lora/config.ts';
 import type { QuantisationOptions } from './quant/rows.ts';

@@ -1,23 +1,11 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { generate, getRopeIndex, loraConfig, packBatch, sharedPrefix, type TokenSequence, type VisionLanguageModel } from '../src/index.ts';
-import { goldenModel, openGolden } from './golden-cases.ts';
+import { generate, getRopeIndex, loraConfig, packBatch, sharedPrefix, type TokenSequence } from '../src/index.ts';
+import { goldenModel, goldenPrompt, openGolden } from './golden-cases.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
 afterAll(() => device.dispose());
-
-/** The prompt of the golden generation: the beginning of the case `single`, with its images. */
-async function goldenPrompt(model: VisionLanguageModel): Promise<TokenSequence> {
-  const ids = Array.from(await (await openGolden('generate_single')).readFloat32('in.prompt_ids'));
-  const single = await openGolden('case_single');
-  const pixels = Float32Array.from(await single.readFloat32('in.pixel_values'));
-  const grid = await single.readFloat32('in.image_grid_thw');
-  const grids = [[grid[0]!, grid[1]!, grid[2]!], [grid[3]!, grid[4]!, grid[5]!]] as const;
-  const first = grids[0][0] * grids[0][1] * grids[0][2] * 1176;
-  const images = [{ gridThw: grids[0], pixelValues: pixels.subarray(0, first) }, { gridThw: grids[1], pixelValues: pixels.subarray(first) }];
-  return { inputIds: ids, positionIds: getRopeIndex(ids, grids, model.config).positionIds, images };
-}
 
 describe('generation', () => {
   it('greedy: the tokens of transformers, and their log-probabilities', async () => {

@@ -1,6 +1,6 @@
 /** @file Reads the golden cases (real transformers and PEFT, see the fixtures' README) and turns them into batches. */
 import type { Engine } from '@trimpi/runtime';
-import { type BatchRow, bytesSource, type GridThw, memoryFiles, openCheckpoint, packBatch, type PackedBatch, parseConfig, SafetensorsFile, VisionLanguageModel } from '../src/index.ts';
+import { type BatchRow, bytesSource, getRopeIndex, type GridThw, memoryFiles, openCheckpoint, packBatch, type PackedBatch, parseConfig, SafetensorsFile, type TokenSequence, VisionLanguageModel } from '../src/index.ts';
 
 /** Fixtures that a browser has fetched; Node reads them from disk. */
 export const fetched = new Map<string, Uint8Array>();
@@ -70,4 +70,16 @@ export async function goldenModel(engine: Engine): Promise<VisionLanguageModel> 
   const model = new VisionLanguageModel(engine, config);
   await model.load(await openCheckpoint(memoryFiles({ 'model.safetensors': readBytes('model/model.safetensors') })));
   return model;
+}
+
+/** The prompt of the golden generation: the beginning of the case `single`, with its images. */
+export async function goldenPrompt(model: VisionLanguageModel): Promise<TokenSequence> {
+  const ids = Array.from(await (await openGolden('generate_single')).readFloat32('in.prompt_ids'));
+  const single = await openGolden('case_single');
+  const pixels = Float32Array.from(await single.readFloat32('in.pixel_values'));
+  const grid = await single.readFloat32('in.image_grid_thw');
+  const grids = [[grid[0]!, grid[1]!, grid[2]!], [grid[3]!, grid[4]!, grid[5]!]] as const;
+  const first = grids[0][0] * grids[0][1] * grids[0][2] * 1176;
+  const images = [{ gridThw: grids[0], pixelValues: pixels.subarray(0, first) }, { gridThw: grids[1], pixelValues: pixels.subarray(first) }];
+  return { inputIds: ids, positionIds: getRopeIndex(ids, grids, model.config).positionIds, images };
 }

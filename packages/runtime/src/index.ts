@@ -3,7 +3,7 @@ export type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Stor
 export { RuntimeError, type RuntimeErrorCode } from './errors.ts';
 export { Graph, type Node } from './graph.ts';
 export { attention, type AttentionOptions } from './ops/attention.ts';
-export { decodeAdvance, type DecodeBuffers, decodeInputs, type DecodeInputs, sample, type Sampled, STATE, STATE_WIDTH } from './ops/decode.ts';
+export { decodeAdvance, type DecodeBuffers, decodeInputs, type DecodeInputs, sample, type Sampled, sampleSettings, SETTINGS_WIDTH, STATE, STATE_WIDTH } from './ops/decode.ts';
 export { dropout, type DropoutOptions } from './ops/dropout.ts';
 export { activate, add, swiglu } from './ops/elementwise.ts';
 export { headLogProbabilities } from './ops/head.ts';
@@ -15,7 +15,7 @@ export { adamw, type AdamWHyper, HYPER, HYPER_LENGTH, packHyper, sumSquares } fr
 export { embedQuantised, isQuantised, matmulQuantised, matmulShards, type QuantisedWeight, type Weight, weightRows } from './ops/quantised.ts';
 export { rope, type RopeOptions, ropeTable } from './ops/rope.ts';
 export { blendRows, embed, type EmbedOptions, gatherRows, type IdIndex, idIndex, idIndexInputs, scatterRowsInto } from './ops/rows.ts';
-export type { Activation, OpAttributes, OpName, SampleAttributes } from './ops/types.ts';
+export type { Activation, OpAttributes, OpName, SampleSettings } from './ops/types.ts';
 export { ParameterStore, type ParameterSpec } from './optim/parameters.ts';
 export { ReferenceEngine } from './reference/engine.ts';
 export { philox, PhiloxStream, toUniform } from './random.ts';

@@ -1,6 +1,6 @@
 import {
   activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
-  packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
+  packHyper, rmsNorm, rope, ropeTable, sample, sampleSettings, scatterRowsInto, SETTINGS_WIDTH, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type SampleSettings, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
 
@@ -99,16 +99,23 @@ const decoding: Case = (ctx) => {
   ctx.graph.output('o', attention(q, cache, cache, { heads: 2, kvHeads: 1, headDim: 8, queryRanges: ranges, columns: [0, 0, 8] }));
   const target = ctx.target('written', [5, 8]);
   scatterRowsInto(target, q, ctx.integers('to', [rows], [4, -1, 0]), 8, 8);
-  const state = ctx.integers('state', [rows, STATE_WIDTH], [7, 2, 0, 0, 4, 4, 9, 11, 12, 5, 3, 1, 1, 0, 2, 2, 5, 6, 15, 6, 9, 3, 0, 1, 2, 3, 4, 5, 17, 7]);
-  const attributes = { rows, maxNewTokens: 4, stopIds: [2] };
-  const inputs = decodeInputs(ctx.graph, state, attributes);
+  // One goes on, one has finished, one becomes full.
+  const rowStates = [[7, 2, 0, 0, 4, 4, 9, 11, 12, 5, 9, 123, 456], [3, 1, 1, 0, 2, 2, 5, 6, 15, 6, 9, 4, -1], [9, 3, 0, 1, 2, 3, 4, 5, 17, 7, 4, -2, 3]];
+  const state = ctx.integers('state', [rows, STATE_WIDTH], rowStates.flat());
+  const inputs = decodeInputs(ctx.graph, state);
   for (const [name, t] of Object.entries(inputs)) ctx.graph.output(name, t as Tensor);
-  const sampled = sample(ctx.normal('logits', [rows, 11], 2), inputs.counters, ctx.integers('key', [2], [123, 456], 'u32'), { temperature: 0.8, topK: 0, topP: 1, minP: 0 });
-  const stateStorage = ctx.graph.view(ctx.engine.createStorage('s', rows * STATE_WIDTH, 'i32'), 0, [rows, STATE_WIDTH]);
-  const history = ctx.graph.view(ctx.engine.createStorage('h', rows * 4, 'i32'), 0, [rows, 4]);
-  decodeAdvance(sampled, { state: stateStorage, history, trace: ctx.target('trace', [rows, 4, 2]) }, attributes);
+  const sampled = sample(ctx.normal('logits', [rows, 11], 2), inputs.draws, settingsOf(ctx, rows, () => ({ temperature: 0.8, topK: 0, topP: 1, minP: 0 })));
+  const stateStorage = ctx.engine.createStorage('s', rows * STATE_WIDTH, 'i32');
+  stateStorage.write(Int32Array.from(rowStates.flat()));
+  const history = ctx.graph.view(ctx.engine.createStorage('h', 24, 'i32'), 0, [24]);
+  decodeAdvance(sampled, { state: ctx.graph.view(stateStorage, 0, [rows, STATE_WIDTH]), history, trace: ctx.target('trace', [24, 2]) }, { rows, stopIds: [2] });
   for (const [name, t] of Object.entries(sampled)) ctx.graph.output(name, t as Tensor);
 };
+
+/** Sampling settings of each row as an input. */
+function settingsOf(ctx: CaseContext, rows: number, of: (row: number) => SampleSettings): Tensor {
+  return ctx.graph.reshape(ctx.constant('settings', Float32Array.from(Array.from({ length: rows }, (_, i) => sampleSettings(of(i))).flat())), [rows, SETTINGS_WIDTH]);
+}
 
 /** A random quantised weight as inputs of the graph: words of random bits, scales, zero points. */
 function quantised(ctx: CaseContext, name: string, rows: number, columns: number, options: { format?: 'nbits' | 'nf4' | 'f16'; bits?: 4 | 8 | 16; blockSize?: number; zeros?: boolean } = {}): QuantisedWeight {
@@ -290,12 +297,17 @@ export const CASES: [string, Case][] = [
     const v = ctx.target('v', [130], (x) => x * x);
     adamw(ctx.graph, p, g, m, v, hyper, sumSquares(g), 64);
   }]),
-  ...([['greedy', { temperature: 0, topK: 0, topP: 1, minP: 0 }], ['plain', { temperature: 1, topK: 0, topP: 1, minP: 0 }], ['top-k 3', { temperature: 1.3, topK: 3, topP: 1, minP: 0 }], ['top-p 0.7', { temperature: 1, topK: 0, topP: 0.7, minP: 0 }], ['min-p', { temperature: 1, topK: 0, topP: 1, minP: 0.2 }]] as const).map(([name, options]): [string, Case] => [
+  ...([['greedy', [0, 0, 1, 0]], ['plain', [1, 0, 1, 0]], ['top-k 3', [1.3, 3, 1, 0]], ['top-p 0.7', [1, 0, 0.7, 0]], ['min-p', [1, 0, 1, 0.2]], ['by rows', undefined]] as const).map(([name, all]): [string, Case] => [
     `sample ${name}`,
     (ctx) => {
       const rows = 40;
-      const counters = ctx.integers('counters', [rows, 2], Array.from({ length: 2 * rows }, (_, i) => i * 977), 'u32');
-      const s = sample(ctx.normal('logits', [rows, 33], 2), counters, ctx.integers('key', [2], [1, 4294967295], 'u32'), options);
+      const draws = ctx.integers('draws', [rows, 4], Array.from({ length: rows }, (_, i) => [1954 * i, 1954 * i + 977, 1, 4294967295]).flat(), 'u32');
+      const mixed = [[0, 0, 1, 0], [1, 0, 1, 0], [1.3, 3, 1, 0], [1, 0, 0.7, 0], [0.5, 5, 0.9, 0.1]] as const;
+      const settings = settingsOf(ctx, rows, (i) => {
+        const [temperature, topK, topP, minP] = all ?? mixed[i % mixed.length]!;
+        return { temperature, topK, topP, minP };
+      });
+      const s = sample(ctx.normal('logits', [rows, 33], 2), draws, settings);
       for (const [key, t] of Object.entries(s)) ctx.graph.output(key, t as Tensor);
     },
   ]),

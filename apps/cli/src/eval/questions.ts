@@ -1,9 +1,8 @@
 /** @file What is asked in an evaluation: prompts of a model's own form, and how a completion is scored. */
-import type { ChatMessage, Processor, RawImage, TokenSequence } from '@trimpi/model';
+import { type ChatMessage, type Processor, type RawImage, sequenceOf, type TokenSequence } from '@trimpi/model';
 import { exampleParts, type Part } from '@trimpi/datasets';
 import { majorityAccuracy } from '@trimpi/eval';
 import type { StoredDataset, StoredItem, StoredScore } from '../data/stored.ts';
-import { batchImages } from '../model/answer.ts';
 
 export interface Question {
   readonly id: string;
@@ -50,6 +49,5 @@ function chatPrompt(processor: Processor, parts: readonly Part[], system: string
     ...(system === '' ? [] : [{ role: 'system', content: system }]),
     { role: 'user', content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' as const })) },
   ];
-  const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
-  return { inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) };
+  return sequenceOf(processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' }));
 }

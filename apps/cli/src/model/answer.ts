@@ -1,5 +1,5 @@
 /** @file One answer: messages in, text out, piece by piece. */
-import { type BatchImage, type ChatMessage, generate, type ProcessorOutput, type RawImage } from '@trimpi/model';
+import { type ChatMessage, generate, type RawImage, sequenceOf } from '@trimpi/model';
 import type { LoadedModel } from './load.ts';
 
 export interface SamplingOptions {
@@ -32,7 +32,7 @@ export async function answer(
   const decode = (tokens: Int32Array) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true });
   const stream = textStream(onText);
   const started = performance.now();
-  const [completion] = await generate(model, [{ inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) }], {
+  const [completion] = await generate(model, [sequenceOf(row)], {
     maxNewTokens, temperature, topP, topK, seed, stopIds, signal,
     ...(adapter === undefined ? {} : { adapter }),
     onProgress: ([c]) => stream.update(decode(c!.tokens)),
@@ -52,16 +52,4 @@ export function textStream(onText: (piece: string) => void): { update(text: stri
     sent = Math.max(sent, text.length);
   };
   return { update: (text) => update(text.replace(/\uFFFD+$/, '')), end: update };
-}
-
-/** The patches of a row, image by image. */
-export function batchImages(row: ProcessorOutput): BatchImage[] {
-  const patches = row.imageGridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0);
-  const width = patches === 0 ? 0 : row.pixelValues.length / patches;
-  let at = 0;
-  return row.imageGridThw.map((gridThw) => {
-    const [t, h, w] = gridThw;
-    const pixelValues = row.pixelValues.subarray(at, (at += t * h * w * width));
-    return { gridThw, pixelValues };
-  });
 }

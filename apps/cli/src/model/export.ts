@@ -2,15 +2,14 @@
 import { copyFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { type Adapter, ADAPTER_CONFIG_FILE, type Checkpoint, fromFloat32, type ModelConfig, openCheckpoint, parseConfig, readAdapter, readText, requireText } from '@trimpi/model';
-import { folderFiles, type LazyTensor, saveAdapter, saveCheckpoint, saveOnnx } from '@trimpi/model/node';
+import { type Adapter, ADAPTER_CONFIG_FILE, type Checkpoint, type LazyTensor, mergedTensors, type ModelConfig, openCheckpoint, parseConfig, readAdapter, readText, requireText } from '@trimpi/model';
+import { folderFiles, saveAdapter, saveCheckpoint, saveOnnx } from '@trimpi/model/node';
 import { exportOnnx, type OnnxBits, type OnnxOps } from '@trimpi/model/onnx';
 import { UsageError } from '../errors.ts';
 import { checkFree, wholeFolder } from '../folder.ts';
 import { interruptible } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
 import { requireFolder } from './load.ts';
-import { mergeInto } from './merge.ts';
 
 export interface ExportOptions {
   readonly model: string;
@@ -34,7 +33,7 @@ export async function exportModel({ model: dir, adapter: adapterDir, to, out, ov
     const progress = json ? undefined : new Progress();
     await interruptible((_signal, check) =>
       wholeFolder(out, overwrite, async (work) => {
-        await saveCheckpoint(work, config, mergedTensors(checkpoint, adapter, config, (done, of) => {
+        await saveCheckpoint(work, config, watchedTensors(checkpoint, adapter, config, (done, of) => {
           check();
           progress?.show({ type: 'progress', what: 'tensors', done, of });
         }));
@@ -67,7 +66,7 @@ export async function exportModelOnnx({ model: dir, adapter: adapterDir, out, op
   const checkpoint = await openCheckpoint(folder);
   const progress = json ? undefined : new Progress();
   const files = await interruptible(async (_signal, check) => {
-    const merged = adapterDir === undefined ? checkpoint : mergedTensors(checkpoint, await readAdapter(folderFiles(adapterDir), config), config, check);
+    const merged = adapterDir === undefined ? checkpoint : watchedTensors(checkpoint, await readAdapter(folderFiles(adapterDir), config), config, check);
     const planned = await exportOnnx(merged, config, { ops, bits });
     const of = planned.reduce((sum, { size }) => sum + size, 0);
     let done = 0;
@@ -91,29 +90,18 @@ export async function exportModelOnnx({ model: dir, adapter: adapterDir, out, op
   console.log(json ? JSON.stringify({ out, to: 'onnx', ops, bits, files }) : files.map(({ name, bytes }) => `${join(out, name)}: ${(bytes / 2 ** 20).toFixed(1)} MiB`).join('\n'));
 }
 
-/** @throws UsageError when an adapted module has no weight of its own in the checkpoint. */
-function mergedTensors(checkpoint: Checkpoint, adapter: Adapter, { tieWordEmbeddings }: ModelConfig, onTensor: (done: number, of: number) => void): Map<string, LazyTensor> {
-  const targets = new Map(adapter.targets.map((target) => [`${target.name}.weight`, target]));
-  for (const name of targets.keys()) {
-    if (!checkpoint.has(name)) throw new UsageError(`--adapter changes ${name}, which the checkpoint does not have${tieWordEmbeddings ? ' (its head is the embedding)' : ''}. Use it unmerged: trimpi export --to peft.`);
-  }
+/** The tensors of a checkpoint with an adapter in them; Ctrl-C and the bar get their turn at each. */
+function watchedTensors(checkpoint: Checkpoint, adapter: Adapter, config: ModelConfig, onTensor: (done: number, of: number) => void): Map<string, LazyTensor> {
   let done = 0;
-  return new Map(
-    checkpoint.names.map((name): [string, LazyTensor] => {
-      const { dtype, shape } = checkpoint.info(name);
-      const read = async () => {
-        await setImmediate(); // Ctrl-C and the bar get their turn.
-        onTensor(++done, checkpoint.names.length);
-        const target = targets.get(name);
-        if (target === undefined) return checkpoint.readBytes(name);
-        if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') throw new UsageError(`--model holds ${name} as ${dtype}, which cannot be merged into. Use a checkpoint in F32, F16 or BF16.`);
-        const weight = await checkpoint.readFloat32(name);
-        mergeInto(weight, target, adapter.weights.get(target.name)!);
-        return fromFloat32(weight, dtype);
-      };
-      return [name, { dtype, shape, read }];
-    }),
-  );
+  const tensors = mergedTensors(checkpoint, adapter, config);
+  return new Map([...tensors].map(([name, tensor]) => [name, {
+    ...tensor,
+    read: async () => {
+      await setImmediate();
+      onTensor(++done, tensors.size);
+      return tensor.read();
+    },
+  }]));
 }
 
 /** Configuration as it was, tokenizer, template, preprocessor: all that is not weights. */

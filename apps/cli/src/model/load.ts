@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { totalmem } from 'node:os';
-import { type Adapter, type DeviceLimits, estimate, openCheckpoint, Processor, type RawImage, readAdapter, readStopIds, requireFit, VisionLanguageModel } from '@trimpi/model';
+import { type Adapter, type DeviceLimits, estimate, openCheckpoint, Processor, type RawImage, readAdapter, requireFit, stopTokenIds, VisionLanguageModel } from '@trimpi/model';
 import { decodeImage, folderFiles } from '@trimpi/model/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from '../errors.ts';
@@ -16,6 +16,18 @@ export interface OpenedModel {
   readonly stopIds: readonly number[];
   dispose(): void;
 }
+
+/** What room is planned for beside the weights. */
+export interface SamplingSizes {
+  /** Completions at once. */
+  readonly rows: number;
+  /** Tokens of their prompts and themselves. */
+  readonly tokens: number;
+  /** Tokens of prompts that are read together. */
+  readonly readTokens: number;
+}
+
+const ONE_ANSWER: SamplingSizes = { rows: 1, tokens: 768, readTokens: 512 };
 
 /** Bits of the weights on the device; full precision when not given. */
 export type Bits = 4 | 8 | 16;
@@ -40,7 +52,7 @@ export async function loadModel(dir: string, adapterDir: string | undefined, bit
  * @param adapters folders by the name that the adapter gets.
  * @throws UsageError, ModelError, RuntimeError; what was opened is closed then.
  */
-export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits): Promise<OpenedModel> {
+export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits, sampling: SamplingSizes = ONE_ANSWER): Promise<OpenedModel> {
   requireFolder('--model', dir);
   for (const folder of Object.values(adapters)) requireFolder('--adapter', folder);
   const files = folderFiles(dir);
@@ -48,11 +60,11 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
   const checkpoint = await openCheckpoint(files);
   const read: [string, Adapter][] = [];
   for (const [name, folder] of Object.entries(adapters)) read.push([name, await readAdapter(folderFiles(folder), processor.config)]);
-  const stopIds = await readStopIds(files, processor);
+  const stopIds = await stopTokenIds(files, processor);
   const engine = new WebGpuEngine(await openDevice());
   try {
     requireFit(await estimate(processor.config, {
-      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: 1, promptTokens: 512, maxNewTokens: 256 },
+      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: sampling.rows, promptTokens: sampling.readTokens, maxNewTokens: Math.ceil((sampling.tokens - sampling.readTokens) / sampling.rows) },
       ...(bits === undefined ? {} : { quantisation: { bits } }),
       limits: deviceLimits(engine),
     }));

@@ -1,15 +1,12 @@
-/** @file Chat requests as jobs for one model and its adapters, and batches of jobs as `generate` calls. */
-import { randomInt } from 'node:crypto';
-import { type ChatMessage, type Completion, generate, type RawImage, type TokenSequence } from '@trimpi/model';
-import { batchImages } from '../model/answer.ts';
+/** @file Chat requests as jobs for one model and its adapters. */
+import { type ChatMessage, type RawImage, sequenceOf, type TokenSequence } from '@trimpi/model';
 import type { OpenedModel } from '../model/load.ts';
 import { nearest } from '../options.ts';
 import { ApiError } from './api-error.ts';
 import { Choice, type Piece } from './choice.ts';
 import { type ImageRules, requestImage } from './image-source.ts';
 import type { ChatRequest } from './request.ts';
-import type { Job, Scheduler } from './scheduler.ts';
-import { topLogprobs } from './top-logprobs.ts';
+import type { Job } from './scheduler.ts';
 
 export interface ChatJob extends Job {
   readonly request: ChatRequest;
@@ -28,14 +25,12 @@ export interface BackendOptions {
   readonly maxNewTokens: number;
   /** Completions of one request. */
   readonly maxRows: number;
+  /** Tokens of its prompt and all its completions. */
+  readonly batchTokens: number;
 }
-
-/** Shapes of prompts that buffers are kept for. */
-const KEPT_SHAPES = 4;
 
 export class Backend {
   readonly #o: BackendOptions;
-  readonly #shapes = new Set<string>();
   /** Positions that the model has. */
   readonly contextLength: number;
 
@@ -52,7 +47,7 @@ export class Backend {
 
   /** Decodes pictures and tokenises. @throws ApiError, ModelError. */
   async prepare(request: ChatRequest, onPiece: (choice: number, piece: Piece) => void, signal: AbortSignal): Promise<ChatJob> {
-    const { opened, maxNewTokens, maxRows } = this.#o;
+    const { opened, maxNewTokens, maxRows, batchTokens } = this.#o;
     const { processor } = opened;
     const adapter = this.#adapterOf(request.model);
     if (request.n > maxRows) throw new ApiError(400, `n: ${request.n} is more than the ${maxRows} completions of a batch (--max-batch).`, { param: 'n' });
@@ -72,59 +67,19 @@ export class Backend {
     const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
     const promptTokens = row.inputIds.length;
     const room = this.contextLength - promptTokens;
-    const maxTokens = request.maxTokens ?? Math.min(maxNewTokens, room);
+    const maxTokens = request.maxTokens ?? Math.min(maxNewTokens, room, Math.max(1, Math.floor((batchTokens - promptTokens) / request.n)));
     if (maxTokens > room || room < 1) {
       throw new ApiError(400, `The prompt has ${promptTokens} tokens${request.maxTokens === undefined ? '' : ` and max_tokens is ${maxTokens}`}; together they may be ${this.contextLength}. Shorten the messages, shrink the pictures, or ask for fewer tokens.`, { param: 'messages', code: 'context_length_exceeded' });
     }
-    const { temperature, topP, topK, minP, seed } = request;
-    const decode = (tokens: Int32Array) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true });
+    const tokens = promptTokens + request.n * maxTokens;
+    if (tokens > batchTokens) {
+      throw new ApiError(400, `The prompt of ${promptTokens} tokens and ${request.n} ${request.n === 1 ? 'answer' : 'answers'} of ${maxTokens} are ${tokens} tokens, and this server has room for ${batchTokens} (--batch-tokens). Ask for fewer tokens.`, { param: 'max_tokens', code: 'context_length_exceeded' });
+    }
+    const decode = (ids: Int32Array) => processor.tokenizer.decode(ids, { skipSpecialTokens: true });
     const choices = Array.from({ length: request.n }, (_, i) => new Choice({ decode, maxTokens, stop: request.stop, onPiece: (piece) => onPiece(i, piece) }));
     return {
-      request, signal, adapter, promptTokens, maxTokens, choices,
-      complete: () => request.topLogprobs === 0 || choices.every((choice) => choice.top !== undefined),
-      prompt: { inputIds: row.inputIds, positionIds: row.positionIds, images: batchImages(row) },
-      key: JSON.stringify([adapter ?? null, temperature, ...(temperature === 0 ? [] : [topP, topK, minP, seed ?? null])]),
-      tokens: promptTokens + request.n * maxTokens,
+      request, signal, adapter, promptTokens, maxTokens, choices, prompt: sequenceOf(row),
     };
-  }
-
-  /** Runs jobs of one key as one batch. What a request with a seed gets does not depend on its neighbours. */
-  async run(jobs: readonly ChatJob[], signal: AbortSignal, scheduler: Pick<Scheduler<ChatJob>, 'progressed'>): Promise<void> {
-    const { model, stopIds } = this.#o.opened;
-    const { adapter, request: { temperature, topP, topK, minP, seed } } = jobs[0]!;
-    const choices = jobs.flatMap((job) => job.choices);
-    // Powers of two: buffers are made for a length.
-    const maxNewTokens = 2 ** Math.ceil(Math.log2(Math.max(8, ...jobs.map((job) => job.maxTokens))));
-    this.#remember(JSON.stringify([jobs.map((job) => job.promptTokens), choices.length, maxNewTokens, jobs[0]!.key]));
-    const feed = (completions: readonly Completion[]) => {
-      completions.forEach(({ tokens, logps, finish }, i) => choices[i]!.update(tokens, logps, finish === 'stop'));
-      scheduler.progressed();
-    };
-    const completions = await generate(model, jobs.map((job) => job.prompt), {
-      maxNewTokens, stopIds, signal, temperature,
-      ...(temperature === 0 ? {} : { topP, topK, minP }),
-      seed: seed ?? randomInt(2 ** 32),
-      promptOf: jobs.flatMap((job, j) => job.choices.map(() => j)),
-      streams: seed === undefined ? choices.map((_, i) => i) : jobs.flatMap((job) => job.choices.map((_, i) => i)),
-      ...(adapter === undefined ? {} : { adapter }),
-      onProgress: feed,
-      // Somebody reads along: a look after every token.
-      ...(jobs.some((job) => job.request.stream) ? { lookEvery: 1 } : {}),
-    });
-    feed(completions);
-    for (const { request, choices: own, prompt, signal: gone } of jobs) {
-      if (request.topLogprobs === 0) continue;
-      for (const choice of own) choice.top = gone.aborted ? [] : await topLogprobs(model, prompt, choice.tokens.map((t) => t.id), { count: request.topLogprobs, temperature, adapter });
-    }
-  }
-
-  /** Every shape has buffers of its own, which would pile up. */
-  #remember(shape: string): void {
-    if (!this.#shapes.has(shape) && this.#shapes.size >= KEPT_SHAPES) {
-      this.#o.opened.model.setTrainable();
-      this.#shapes.clear();
-    }
-    this.#shapes.add(shape);
   }
 
   /** The adapter that a model name stands for. @throws ApiError 404. */

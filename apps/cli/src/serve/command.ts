@@ -8,6 +8,7 @@ import { bitsOption } from '../model/command.ts';
 import { type Bits, openModel } from '../model/load.ts';
 import { collect, examples, integer } from '../options.ts';
 import { Backend, type ChatJob } from './backend.ts';
+import { Batch, READ_TOKENS } from './batch.ts';
 import { chatServer, DEFAULT_TIMEOUTS } from './http.ts';
 import { privateAddresses } from './image-source.ts';
 import { Scheduler } from './scheduler.ts';
@@ -43,8 +44,8 @@ export function serveCommand(program: Command): void {
     .option('--port <n>', 'port to listen on; 0: any free one', integer(0, 65_535), 8000)
     .option('--api-key <key>', 'key that clients must send (default: the environment variable TRIMPI_API_KEY)')
     .option('--cors <origin>', 'origin whose web pages may call, as https://example.org, or *; may be given several times', collect, [])
-    .option('--max-batch <n>', 'completions computed together', integer(1, 1024), 32)
-    .option('--batch-tokens <n>', 'tokens of prompts and answers computed together', integer(64, 10_000_000), 16_384)
+    .option('--max-batch <n>', 'completions computed at once', integer(1, 1024), 32)
+    .option('--batch-tokens <n>', 'tokens of prompts and answers held at once; no request can have more', integer(64, 10_000_000), 16_384)
     .option('--max-queue <n>', 'requests that may wait; further ones get 429 with Retry-After', integer(1, 100_000), 64)
     .option('--max-new-tokens <n>', 'length of answers for requests without max_tokens', integer(1, 32_768), 256)
     .option('--max-body <mib>', 'largest request, MiB', integer(1, 1024), 20)
@@ -97,18 +98,18 @@ export interface RunningServer {
 
 /** @throws UsageError for a wrong folder, name, origin, or an address that cannot be listened on. */
 export async function startServer(options: ServeOptions, log: (line: string) => void, timeouts = DEFAULT_TIMEOUTS): Promise<RunningServer> {
-  const { host, port, maxBatch, maxBody, cors } = options;
+  const { host, port, maxBatch, batchTokens, maxBody, cors } = options;
   const name = options.name ?? basename(resolve(options.model));
   if (!/^[\w./-]+$/.test(name)) throw new UsageError(`--name ${name} cannot be a model's name. Use letters, digits, dots, dashes, slashes and underscores.`);
   for (const origin of cors) if (origin !== '*' && (!URL.canParse(origin) || new URL(origin).origin !== origin)) throw new UsageError(`--cors ${origin} is no origin. Write it as https://example.org, or *.`);
-  const opened = await openModel(options.model, options.adapter, options.bits);
+  const opened = await openModel(options.model, options.adapter, options.bits, { rows: maxBatch, tokens: batchTokens, readTokens: Math.min(READ_TOKENS, batchTokens) });
   const backend = new Backend({
-    opened, name, maxRows: maxBatch, maxNewTokens: options.maxNewTokens,
+    opened, name, maxRows: maxBatch, batchTokens, maxNewTokens: options.maxNewTokens,
     images: { allowUrls: options.allowImageUrls === true, maxBytes: maxBody * 2 ** 20, timeoutMs: 10_000, blocked: privateAddresses() },
   });
-  const scheduler: Scheduler<ChatJob> = new Scheduler<ChatJob>({
-    run: (jobs, signal) => backend.run(jobs, signal, scheduler),
-    maxQueue: options.maxQueue, maxRows: maxBatch, maxTokens: options.batchTokens,
+  const batch = new Batch({ opened, maxRows: maxBatch, batchTokens });
+  const scheduler = new Scheduler<ChatJob>({
+    runner: batch, maxQueue: options.maxQueue, maxRows: maxBatch,
     onError: (error) => log(`error: ${explain(error)}`),
   });
   const hosts = isLoopback(host) ? ['localhost', '127.0.0.1', '[::1]', host.toLowerCase()] : undefined;
@@ -134,6 +135,7 @@ export async function startServer(options: ServeOptions, log: (line: string) => 
       const cut = setTimeout(() => server.closeAllConnections(), 1000);
       await closed;
       clearTimeout(cut);
+      batch.reset();
       backend.dispose();
     },
   };

@@ -1,49 +1,61 @@
-/** @file Who waits and who runs: requests that can share a `generate` call do, and too many waiting are refused. */
+/**
+ * @file Who waits and who runs. What runs is one batch that never has to end: before every step the oldest of those that
+ * wait join it as far as there is room, and who has finished leaves it. Too many waiting are refused.
+ */
 import { ApiError } from './api-error.ts';
 import type { Choice } from './choice.ts';
 
 export interface Job {
-  /** Jobs with the same key can run in one batch. */
-  readonly key: string;
-  /** Tokens of the prompt and of all its completions at most. */
-  readonly tokens: number;
   readonly choices: readonly Choice[];
-  /** Whether the answer can go out; by default when all choices have finished. */
-  readonly complete?: () => boolean;
   /** Fires when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
 }
 
+/** What computes the batch. Its functions are called one after the other. */
+export interface Runner<J extends Job> {
+  /** Begins as many of the jobs, from the first on, as there is room for now. When it throws, none has begun. */
+  begin(jobs: readonly J[]): Promise<number>;
+  /** A step for all that have begun; their choices grow. */
+  step(): Promise<void>;
+  /** Completes a job whose choices have finished, or gives up one that nobody waits for; its room is free. */
+  end(job: J): Promise<void>;
+  /** Gives everything up, after a step that failed. */
+  reset(): void;
+}
+
 export interface SchedulerOptions<J extends Job> {
-  /** Runs a batch until every choice has finished or `signal` fires, and completes its jobs. */
-  readonly run: (jobs: readonly J[], signal: AbortSignal) => Promise<void>;
+  readonly runner: Runner<J>;
   readonly maxQueue: number;
-  /** Completions in one batch. */
+  /** Completions at once; what is waited for a place depends on it. */
   readonly maxRows: number;
-  /** Tokens of one batch; a job alone may have more. */
-  readonly maxTokens: number;
   readonly onError: (error: unknown) => void;
+}
+
+interface Place {
+  leave(): void;
 }
 
 interface Entry<J extends Job> {
   readonly job: J;
+  readonly place: Place;
   readonly settle: (error?: unknown) => void;
+  /** When it joined the batch. */
+  begun: number;
 }
 
-/** A short wait before a batch begins, so that requests sent together run together. */
+/** A short wait before the first step, so that requests sent together are read together. */
 const GATHER_MS = 5;
 
 export class Scheduler<J extends Job> {
   readonly #o: SchedulerOptions<J>;
   readonly #queue: Entry<J>[] = [];
-  readonly #places = new WeakMap<Entry<J>, { leave(): void }>();
-  #running: { readonly entries: readonly Entry<J>[]; readonly stop: AbortController } | undefined;
+  readonly #running = new Set<Entry<J>>();
   #entered = 0;
   #awake = false;
   #closed = false;
-  /** Seconds of a batch, smoothed. */
+  /** Seconds that a job runs, smoothed. */
   #seconds = 1;
-  /** Whether the last batch ended with an error of ours. */
+  /** Whether the last step ended with an error of ours. */
   failing = false;
 
   constructor(options: SchedulerOptions<J>) {
@@ -56,12 +68,12 @@ export class Scheduler<J extends Job> {
   }
 
   get running(): number {
-    return this.#running?.entries.length ?? 0;
+    return this.#running.size;
   }
 
   /** Takes a place in the queue, before work is spent on a request. @throws ApiError 429 with Retry-After, 503 when closing. */
-  enter(): { leave(): void } {
-    if (this.#closed) throw new ApiError(503, 'The server is shutting down.', { code: 'shutting_down' });
+  enter(): Place {
+    if (this.#closed) throw closing();
     if (this.#entered >= this.#o.maxQueue) {
       const seconds = Math.min(600, Math.max(1, Math.ceil((this.#seconds * (this.#entered + this.running)) / this.#o.maxRows)));
       throw new ApiError(429, `${this.#entered} requests are waiting already. Try again in ${seconds} s.`, { code: 'queue_full', headers: { 'retry-after': String(seconds) } });
@@ -77,17 +89,16 @@ export class Scheduler<J extends Job> {
   }
 
   /** Runs a job that has entered; settles when its choices are finished. Rejects with what went wrong, or when nobody waits. */
-  async submit(job: J, place: { leave(): void }): Promise<void> {
-    if (this.#closed) throw new ApiError(503, 'The server is shutting down.', { code: 'shutting_down' });
+  async submit(job: J, place: Place): Promise<void> {
+    if (this.#closed) throw closing();
     let entry!: Entry<J>;
     const done = new Promise<void>((resolve, reject) => {
-      entry = { job, settle: (error) => (error === undefined ? resolve() : reject(error)) };
+      entry = { job, place, begun: 0, settle: (error) => (error === undefined ? resolve() : reject(error)) };
     });
     const onAbort = () => this.#abandon(entry);
     job.signal.addEventListener('abort', onAbort, { once: true });
     this.#queue.push(entry);
     if (job.signal.aborted) onAbort();
-    this.#places.set(entry, place);
     void this.#wake();
     try {
       await done;
@@ -100,89 +111,103 @@ export class Scheduler<J extends Job> {
   /** Refuses what waits and lets what runs come to its end. */
   async close(): Promise<void> {
     this.#closed = true;
-    for (const entry of this.#queue.splice(0)) entry.settle(new ApiError(503, 'The server is shutting down.', { code: 'shutting_down' }));
+    for (const entry of this.#queue.splice(0)) entry.settle(closing());
     while (this.#awake) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
+  /** What runs already is given up behind the step under way. */
   #abandon(entry: Entry<J>): void {
     const at = this.#queue.indexOf(entry);
     if (at >= 0) this.#queue.splice(at, 1);
     entry.settle(new ApiError(499, 'The client went away.'));
-    this.#stopIfIdle();
-  }
-
-  /** Ends a batch that nobody waits for, and one whose completions all came to their end early. */
-  #stopIfIdle(): void {
-    const running = this.#running;
-    if (running?.entries.every(({ job }) => job.signal.aborted || isSampled(job)) === true) running.stop.abort();
   }
 
   async #wake(): Promise<void> {
     if (this.#awake) return;
     this.#awake = true;
     await new Promise((resolve) => setTimeout(resolve, GATHER_MS));
-    while (this.#queue.length > 0) await this.#runBatch(this.#take());
+    while (this.#queue.length > 0 || this.#running.size > 0) {
+      if (this.#queue.length > 0) await this.#begin();
+      if (this.#running.size > 0) await this.#step();
+    }
     this.#awake = false;
   }
 
-  /** The oldest job and those behind it that fit to it. */
-  #take(): Entry<J>[] {
-    const [first] = this.#queue;
-    const { maxRows, maxTokens } = this.#o;
-    let rows = 0;
-    let tokens = 0;
-    const batch: Entry<J>[] = [];
-    for (const entry of this.#queue) {
-      const { job } = entry;
-      if (job.key !== first!.job.key) continue;
-      if (batch.length > 0 && (rows + job.choices.length > maxRows || tokens + job.tokens > maxTokens)) continue;
-      rows += job.choices.length;
-      tokens += job.tokens;
-      batch.push(entry);
+  async #begin(): Promise<void> {
+    const entries = [...this.#queue];
+    try {
+      const count = await this.#o.runner.begin(entries.map((entry) => entry.job));
+      this.#join(entries.slice(0, count));
+      if (count === 0 && this.#running.size === 0) this.#fail(entries[0]!, new Error('A request has no room in an empty batch.'));
+    } catch (cause) {
+      if (entries.length === 1) this.#fail(entries[0]!, cause);
+      else await this.#beginEach(entries);
     }
-    for (const entry of batch) {
-      this.#queue.splice(this.#queue.indexOf(entry), 1);
-      this.#places.get(entry)?.leave();
-    }
-    return batch;
   }
 
-  async #runBatch(entries: readonly Entry<J>[]): Promise<void> {
-    const stop = new AbortController();
-    this.#running = { entries, stop };
-    const started = performance.now();
-    let error: unknown;
-    try {
-      await this.#o.run(entries.map((entry) => entry.job), stop.signal);
-      this.failing = false;
-    } catch (cause) {
-      error = cause;
-    } finally {
-      this.#running = undefined;
-    }
-    this.#seconds = 0.7 * this.#seconds + (0.3 * (performance.now() - started)) / 1000;
-    const open = entries.filter(({ job }) => !isDone(job) && !job.signal.aborted);
-    if (error !== undefined && entries.length > 1) {
-      // One of them may be at fault: each that has nothing yet gets its own try.
-      for (const entry of open) {
-        if (entry.job.choices.every((choice) => choice.completionTokens === 0)) await this.#runBatch([entry]);
-        else entry.settle(error);
+  /** One of several is at fault: each is tried for itself. */
+  async #beginEach(entries: readonly Entry<J>[]): Promise<void> {
+    for (const entry of entries) {
+      try {
+        if ((await this.#o.runner.begin([entry.job])) === 0) return;
+        this.#join([entry]);
+      } catch (cause) {
+        this.#fail(entry, cause);
       }
-      return;
     }
-    if (error !== undefined) {
+  }
+
+  #join(entries: readonly Entry<J>[]): void {
+    for (const entry of entries) {
+      this.#remove(entry);
+      this.#running.add(entry);
+      entry.begun = performance.now();
+    }
+  }
+
+  #fail(entry: Entry<J>, error: unknown): void {
+    this.#remove(entry);
+    this.failing = true;
+    this.#o.onError(error);
+    entry.settle(error);
+  }
+
+  #remove(entry: Entry<J>): void {
+    const at = this.#queue.indexOf(entry);
+    if (at >= 0) this.#queue.splice(at, 1);
+    entry.place.leave();
+  }
+
+  async #step(): Promise<void> {
+    try {
+      await this.#o.runner.step();
+      this.failing = false;
+    } catch (error) {
       this.failing = true;
       this.#o.onError(error);
+      this.#o.runner.reset();
+      for (const entry of this.#running) entry.settle(error);
+      this.#running.clear();
+      return;
     }
-    for (const entry of entries) entry.settle(isDone(entry.job) ? undefined : (error ?? new Error('A batch ended before its completions did.')));
+    for (const entry of this.#running) {
+      if (entry.job.signal.aborted || entry.job.choices.every((choice) => choice.finish !== undefined)) await this.#end(entry);
+    }
   }
 
-  /** To be called when a choice may have finished. */
-  progressed(): void {
-    for (const entry of this.#running?.entries ?? []) if (isDone(entry.job)) entry.settle();
-    this.#stopIfIdle();
+  async #end(entry: Entry<J>): Promise<void> {
+    try {
+      await this.#o.runner.end(entry.job);
+      entry.settle();
+    } catch (error) {
+      this.#o.onError(error);
+      entry.settle(error);
+    }
+    this.#running.delete(entry);
+    this.#seconds = 0.7 * this.#seconds + (0.3 * (performance.now() - entry.begun)) / 1000;
   }
 }
 
-const isSampled = (job: Job): boolean => job.choices.every((choice) => choice.finish !== undefined);
-const isDone = (job: Job): boolean => isSampled(job) && (job.complete?.() ?? true);
+function closing(): ApiError {
+  return new ApiError(503, 'The server is shutting down.', { code: 'shutting_down' });
+}

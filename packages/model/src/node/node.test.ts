@@ -16,7 +16,8 @@ import { writeBeside, writeFileAtomic } from './atomic-write.ts';
 import { downloadFile } from './download.ts';
 import { downloadModel } from './download-model.ts';
 import { fileSource, folderFiles } from './file-source.ts';
-import { saveAdapter, saveCheckpoint, type LazyTensor } from './save.ts';
+import { saveAdapter, saveCheckpoint } from './save.ts';
+import type { LazyTensor } from '../safetensors/writer.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'trimpi-model-'));
 afterEach(() => {

@@ -7,13 +7,8 @@ import { adapterFiles, type Adapter } from '../lora/peft-files.ts';
 import { WEIGHTS_FILE, WEIGHTS_INDEX_FILE } from '../safetensors/checkpoint.ts';
 import { DTYPE_BYTES, elementCount } from '../safetensors/dtype.ts';
 import { publishedKey } from '../safetensors/key-layout.ts';
-import { checkTensorSize, planSafetensors, type TensorData } from '../safetensors/writer.ts';
+import { checkTensorSize, type LazyTensor, planSafetensors } from '../safetensors/writer.ts';
 import { ioError, writeBeside, writeFileAtomic, type PendingFile } from './atomic-write.ts';
-
-/** A tensor that is fetched when its turn comes, so that only one has to be in memory. */
-export interface LazyTensor extends Pick<TensorData, 'dtype' | 'shape'> {
-  read(): Promise<Uint8Array> | Uint8Array;
-}
 
 /** One safetensors file, atomically. */
 export async function writeSafetensors(path: string, tensors: ReadonlyMap<string, LazyTensor>): Promise<void> {

@@ -1,7 +1,7 @@
 /** @file A completion from the ONNX files: greedy or sampled, one sequence. Batches, adapters and shared prefixes: our own `generate`. */
 import { PhiloxStream } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
-import type { Completion } from '../generate/generate.ts';
+import type { Completion } from '../generate/completion.ts';
 import type { TokenSequence } from '../vl/batch.ts';
 import type { OnnxDecoder } from './decoder.ts';
 

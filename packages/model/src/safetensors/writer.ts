@@ -12,6 +12,11 @@ export interface TensorData {
   readonly data: Uint8Array;
 }
 
+/** A tensor that is fetched when its turn comes, so that only one has to be in memory. */
+export interface LazyTensor extends Pick<TensorData, 'dtype' | 'shape'> {
+  read(): Promise<Uint8Array> | Uint8Array;
+}
+
 /** What `from_pretrained` wants to see in every file. */
 export const PT_METADATA: Readonly<Record<string, string>> = { format: 'pt' };
 

@@ -3,7 +3,7 @@
  * and RL with PolicyRollout, each evaluated without it, as one resumable run.
  */
 import { majorityAccuracy, type RunReport } from '@trimpi/eval';
-import { adapterFiles, type DeviceLimits, estimate, loraConfig, type ModelFiles, type ModelOptions, openCheckpoint, Processor, readStopIds, requireFit, VisionLanguageModel } from '@trimpi/model';
+import { adapterFiles, type DeviceLimits, estimate, loraConfig, type ModelFiles, type ModelOptions, openCheckpoint, Processor, requireFit, stopTokenIds, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
 import { exportModel, writeReport } from '../run-report.ts';
@@ -43,7 +43,7 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const storage = checkedStorage(options.storage);
   const before = (await loadRunState(storage, config)) ?? { version: 1, config, finished: [], seconds: 0 };
   const processor = await Processor.load(base);
-  const chats = new ChatTask({ processor, examples, system: config.system, stopIds: await readStopIds(base, processor), testSize: config.testSize });
+  const chats = new ChatTask({ processor, examples, system: config.system, stopIds: await stopTokenIds(base, processor), testSize: config.testSize });
   const sizes = checkExamples(chats, config, processor.config.maxPositionEmbeddings);
 
   const lora = loraConfig({ r: config.lora.r, loraAlpha: config.lora.loraAlpha, ...(config.lora.targetModules === '' ? {} : { targetModules: config.lora.targetModules }) });

@@ -1,6 +1,6 @@
 import type { Graph } from '../graph.ts';
 import { rowsAndColumns, type Tensor } from '../tensor.ts';
-import type { DecodeAttributes, SampleAttributes } from './types.ts';
+import type { DecodeAttributes, SampleSettings } from './types.ts';
 
 /** Columns of a row of the decoding state (i32 [R, STATE_WIDTH]). */
 export const STATE = {
@@ -20,8 +20,21 @@ export const STATE = {
   base: 8,
   /** Which stream of random numbers this row draws from. */
   stream: 9,
+  /** After how many tokens the row is full. */
+  limit: 10,
+  /** The key of its random numbers, two words. */
+  keyLow: 11,
+  keyHigh: 12,
 } as const;
-export const STATE_WIDTH = 10;
+export const STATE_WIDTH = 13;
+
+/** Numbers in a row of sampling settings (f32 [R, SETTINGS_WIDTH]). */
+export const SETTINGS_WIDTH = 4;
+
+/** A row of sampling settings: 1 / temperature (0: the most probable token), top-k (0: all), top-p, min-p. */
+export function sampleSettings({ temperature, topK, topP, minP }: SampleSettings): [number, number, number, number] {
+  return [temperature === 0 ? 0 : 1 / temperature, topK, topP, minP];
+}
 
 export interface Sampled {
   readonly token: Tensor;
@@ -30,12 +43,13 @@ export interface Sampled {
 }
 
 /**
- * One token a row from softmax(logits / temperature) after top-k, top-p and min-p; its log-probability and the entropy
- * are those of the full distribution at that temperature. The uniform number is Philox4x32-10 of (key, counters).
+ * One token a row from softmax(logits / temperature) after top-k, top-p and min-p, by the settings of its row; its
+ * log-probability and the entropy are those of the full distribution at that temperature. The uniform number is
+ * Philox4x32-10 of `draws` u32 [R, 4]: two words of counter, two of key.
  */
-export function sample(logits: Tensor, counters: Tensor, key: Tensor, options: SampleAttributes): Sampled {
+export function sample(logits: Tensor, draws: Tensor, settings: Tensor): Sampled {
   const [r] = rowsAndColumns(logits);
-  const [token, logp, entropy] = logits.graph.emit('sample', [logits, counters, key], options, [
+  const [token, logp, entropy] = logits.graph.emit('sample', [logits, draws, settings], {}, [
     { shape: [r], dtype: 'i32', name: 'token' },
     { shape: [r], name: 'logp' },
     { shape: [r], name: 'entropy' },
@@ -45,9 +59,9 @@ export function sample(logits: Tensor, counters: Tensor, key: Tensor, options: S
 
 export interface DecodeBuffers {
   readonly state: Tensor;
-  /** i32 [R, maxNewTokens]. */
+  /** i32 [C], with an entry for each row of the cache: token i of a row is at its base + i. */
   readonly history: Tensor;
-  /** f32 [R, maxNewTokens, 2]: log-probability and entropy of each sampled token. */
+  /** f32 [C, 2]: log-probability and entropy of each sampled token. */
   readonly trace: Tensor;
 }
 
@@ -62,18 +76,19 @@ export interface DecodeInputs {
   readonly ranges: Tensor;
   /** Where keys and values of this token go; -1 for a finished row. */
   readonly cacheRows: Tensor;
-  readonly counters: Tensor;
+  /** What `sample` draws from. */
+  readonly draws: Tensor;
 }
 
 /** What the next decoding step needs, computed from the state on the device. */
-export function decodeInputs(graph: Graph, state: Tensor, attributes: DecodeAttributes): DecodeInputs {
-  const r = attributes.rows;
-  const [ids, positions, ranges, cacheRows, counters] = graph.emit('decodeInputs', [state], attributes, [
+export function decodeInputs(graph: Graph, state: Tensor): DecodeInputs {
+  const [r] = rowsAndColumns(state);
+  const [ids, positions, ranges, cacheRows, draws] = graph.emit('decodeInputs', [state], { rows: r }, [
     { shape: [r], dtype: 'i32', name: 'ids' },
     { shape: [3, r], dtype: 'i32', name: 'positions' },
     { shape: [r, 6], dtype: 'u32', name: 'ranges' },
     { shape: [r], dtype: 'i32', name: 'cacheRows' },
-    { shape: [r, 2], dtype: 'u32', name: 'counters' },
+    { shape: [r, 4], dtype: 'u32', name: 'draws' },
   ]);
-  return { ids: ids!, positions: positions!, ranges: ranges!, cacheRows: cacheRows!, counters: counters! };
+  return { ids: ids!, positions: positions!, ranges: ranges!, cacheRows: cacheRows!, draws: draws! };
 }

@@ -96,12 +96,12 @@ export interface OpAttributes {
   sumSquares: { readonly parts: number };
   /** Inputs hyper f32 [9], norm2 [1]; targets parameter, grad (zeroed after use), m, v. */
   adamw: { readonly decayed: number };
-  /** Inputs logits [R, V], counters u32 [R, 2], key u32 [2]; outputs token i32 [R], logp [R], entropy [R]. */
-  sample: SampleAttributes;
-  /** Inputs token i32 [R], logp [R], entropy [R]; outputs state i32 [R, 10], history i32 [R, n], trace f32 [R, n, 2] (see `ops/decode.ts`). */
+  /** Inputs logits [R, V], draws u32 [R, 4], settings f32 [R, 4]; outputs token i32 [R], logp [R], entropy [R]. */
+  sample: Record<string, never>;
+  /** Inputs token i32 [R], logp [R], entropy [R]; outputs state i32 [R, 13], history i32 [C], trace f32 [C, 2] (see `ops/decode.ts`). */
   decodeAdvance: DecodeAttributes;
-  /** Input state; outputs ids [R], positions [3, R], ranges u32 [R, 6], cacheRows [R], counters u32 [R, 2]. */
-  decodeInputs: DecodeAttributes;
+  /** Input state; outputs ids [R], positions [3, R], ranges u32 [R, 6], cacheRows [R], draws u32 [R, 4]. */
+  decodeInputs: { readonly rows: number };
 }
 
 export interface QuantisedAttributes {
@@ -140,7 +140,8 @@ export interface AttentionAttributes {
   readonly vColumn: number;
 }
 
-export interface SampleAttributes {
+/** How tokens of a completion are drawn. */
+export interface SampleSettings {
   /** 0 takes the most probable token. */
   readonly temperature: number;
   readonly topK: number;
@@ -150,7 +151,6 @@ export interface SampleAttributes {
 
 export interface DecodeAttributes {
   readonly rows: number;
-  readonly maxNewTokens: number;
   readonly stopIds: readonly number[];
 }
 

@@ -1,6 +1,6 @@
 /** @file Float64 implementations, one for each operation, straight from the formulas in `ops/`. */
 import type { Node } from '../graph.ts';
-import { STATE, STATE_WIDTH } from '../ops/decode.ts';
+import { SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
 import { HYPER } from '../ops/optimizer.ts';
 import { NF4 } from '../ops/nf4.ts';
 import { weightInputCount } from '../ops/quantised.ts';
@@ -462,15 +462,15 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
       p![i] = p![i]! * (1 - h('learningRate') * decay) - ((h('learningRate') / h('correction1')) * m![i]!) / (Math.sqrt(v![i]! / h('correction2')) + h('eps'));
     }
   },
-  sample(node, [logits, counters, key], [token, logp, entropy]) {
-    const { temperature, topK, topP, minP } = node.attributes;
+  sample(node, [logits, draws, settings], [token, logp, entropy]) {
     const [r, v] = rowsAndColumns(node.inputs[0]!);
     for (let i = 0; i < r; i++) {
-      const { z, lse } = scaledRow(logits!, i, v, temperature === 0 ? 1 : temperature);
+      const [inverse, topK, topP, minP] = settings!.subarray(i * SETTINGS_WIDTH, (i + 1) * SETTINGS_WIDTH) as unknown as [number, number, number, number];
+      const { z, lse } = scaledRow(logits!, i, v, inverse === 0 ? 1 : 1 / inverse);
       const order = Array.from(z.keys()).sort((a, b) => z[b]! - z[a]! || a - b);
       const best = order[0]!;
       let chosen = best;
-      if (temperature > 0) {
+      if (inverse > 0) {
         // The smallest set of most probable tokens that satisfies top-k and top-p; then min-p; kept in the order of ids.
         let mass = 0;
         const kept = new Set<number>();
@@ -481,7 +481,7 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
         }
         const ids = Array.from(z.keys()).filter((j) => j === best || (kept.has(j) && Math.exp(z[j]! - z[best]!) > minP));
         const total = ids.reduce((s, j) => s + Math.exp(z[j]! - lse), 0);
-        const u = toUniform(philox([counters![2 * i]!, counters![2 * i + 1]!, 0, 0], [key![0]!, key![1]!])[0]) * total;
+        const u = toUniform(philox([draws![4 * i]!, draws![4 * i + 1]!, 0, 0], [draws![4 * i + 2]!, draws![4 * i + 3]!])[0]) * total;
         let sum = 0;
         for (const j of ids) {
           chosen = j;
@@ -495,20 +495,21 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     }
   },
   decodeAdvance(node, [token, logp, entropy], [state, history, trace]) {
-    const { rows, maxNewTokens, stopIds } = node.attributes;
+    const { rows, stopIds } = node.attributes;
     for (let i = 0; i < rows; i++) {
       const at = i * STATE_WIDTH;
       if (state![at + STATE.finished] !== 0) continue;
       const n = state![at + STATE.count]!;
-      history![i * maxNewTokens + n] = token![i]!;
-      trace![(i * maxNewTokens + n) * 2] = logp![i]!;
-      trace![(i * maxNewTokens + n) * 2 + 1] = entropy![i]!;
+      const to = state![at + STATE.base]! + n;
+      history![to] = token![i]!;
+      trace![2 * to] = logp![i]!;
+      trace![2 * to + 1] = entropy![i]!;
       state![at + STATE.token] = token![i]!;
       state![at + STATE.count] = n + 1;
-      if (n + 1 >= maxNewTokens || stopIds.includes(token![i]!)) state![at + STATE.finished] = 1;
+      if (n + 1 >= state![at + STATE.limit]! || stopIds.includes(token![i]!)) state![at + STATE.finished] = 1;
     }
   },
-  decodeInputs(node, [state], [ids, positions, ranges, cacheRows, counters]) {
+  decodeInputs(node, [state], [ids, positions, ranges, cacheRows, draws]) {
     const { rows } = node.attributes;
     for (let i = 0; i < rows; i++) {
       const s = state!.subarray(i * STATE_WIDTH, (i + 1) * STATE_WIDTH);
@@ -517,7 +518,7 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
       for (let axis = 0; axis < 3; axis++) positions![axis * rows + i] = s[STATE.nextPosition]! + n - 1;
       ranges!.set([s[STATE.sharedLow]!, s[STATE.sharedHigh]!, s[STATE.promptLow]!, s[STATE.promptHigh]!, s[STATE.base]!, s[STATE.base]! + n + 1], i * 6);
       cacheRows![i] = s[STATE.finished] === 0 ? s[STATE.base]! + n : -1;
-      counters!.set([s[STATE.stream]!, n], i * 2);
+      draws!.set([s[STATE.stream]!, n, s[STATE.keyLow]! >>> 0, s[STATE.keyHigh]! >>> 0], i * 4);
     }
   },
 };

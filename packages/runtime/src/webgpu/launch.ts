@@ -9,7 +9,7 @@ export interface Launch {
   readonly workgroups: readonly [number, number, number];
 }
 
-export type ElementType = 'f32' | 'vec4<f32>' | 'vec2<f32>' | 'i32' | 'u32' | 'vec2<u32>';
+export type ElementType = 'f32' | 'vec4<f32>' | 'vec2<f32>' | 'i32' | 'u32' | 'vec2<u32>' | 'vec4<u32>';
 type Scalar = 'u32' | 'f32' | 'i32';
 
 export interface KernelSpec {

@@ -1,0 +1,36 @@
+/** @file What is asked of a completion, and what is refused. */
+import type { SampleSettings } from '@trimpi/runtime';
+import { ModelError } from '../errors.ts';
+import type { StopStrings } from './completion.ts';
+
+export interface CompletionRequest extends Partial<SampleSettings> {
+  /** Which of the prompts it continues. */
+  readonly prompt: number;
+  readonly maxNewTokens: number;
+  /** A completion is a function of weights, prompt, settings, `seed` and `stream`. */
+  readonly seed: number;
+  readonly stream: number;
+  readonly stop?: StopStrings;
+  /** Steps between two looks at what it has and whether it has ended. Default 8. */
+  readonly lookEvery?: number;
+}
+
+/** Settings with TRL's defaults: the full distribution at temperature 1. */
+export function settingsOf({ temperature = 1, topK = 0, topP = 1, minP = 0 }: Partial<SampleSettings>): SampleSettings {
+  return { temperature, topK, topP, minP };
+}
+
+/** Throws ModelError `invalid-input` naming `where` and the first option that is out of range. */
+export function checkSampling(options: Partial<SampleSettings> & { readonly maxNewTokens: number; readonly lookEvery?: number }, where = ''): void {
+  const { maxNewTokens, lookEvery } = options;
+  const { temperature, topK, topP, minP } = settingsOf(options);
+  const bad = (argument: string, value: unknown, message: string, remedy: string): never => {
+    throw new ModelError('invalid-input', { argument: `${where}${argument}`, value, message, remedy });
+  };
+  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) bad('maxNewTokens', maxNewTokens, 'must be a positive integer', 'Say how long completions may become.');
+  if (!(temperature >= 0) || !Number.isFinite(temperature)) bad('temperature', temperature, 'must be a number from 0', 'Use 0 for the most probable token.');
+  if (!(topP > 0 && topP <= 1)) bad('topP', topP, 'must be above 0 and at most 1', 'Use 1 to keep all tokens.');
+  if (!Number.isInteger(topK) || topK < 0) bad('topK', topK, 'must be a whole number from 0', 'Use 0 to keep all tokens.');
+  if (!(minP >= 0 && minP < 1)) bad('minP', minP, 'must be at least 0 and below 1', 'Use 0 to keep all tokens.');
+  if (lookEvery !== undefined && (!Number.isInteger(lookEvery) || lookEvery < 1)) bad('lookEvery', lookEvery, 'must be a positive integer', 'Leave it out for the default.');
+}

@@ -1,0 +1,309 @@
+/**
+ * @file Sampling that goes on while completions come and go (continuous batching, as in Orca, OSDI 2022). A completion has
+ * a row of the decoding plan and a range of the cache for as long as it lasts, so one that arrives joins those under way at
+ * the next step, and one that ends or is stopped makes room at once. Every row has settings, seed and length of its own.
+ * Keys and values stay on the device, and so does everything a step needs (see `decodeInputs`): steps are submitted one
+ * after the other, and the host looks at them only now and then.
+ */
+import { Graph, type Plan, sampleSettings, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '@trimpi/runtime';
+import { ModelError } from '../errors.ts';
+import type { VisionLanguageModel } from '../vl/model.ts';
+import { batchInputs, type BatchShape, type ReadyPlan, shapeOf } from '../vl/plans.ts';
+import type { GenerationCache } from './cache.ts';
+import { type Completion, completionOf } from './completion.ts';
+import { type DecodeRows, recordDecode, recordPrefill } from './plans.ts';
+import type { PromptLayout } from './prompts.ts';
+import { checkSampling, type CompletionRequest, settingsOf } from './request.ts';
+import type { Range } from './space.ts';
+
+export interface SamplerOptions {
+  /** Which adapter is on; none by default. */
+  readonly adapter?: string;
+  /** Completions at once. */
+  readonly rows: number;
+  /** Row counts that a decoding plan is made for, when it is needed: the smallest that holds all active rows runs. */
+  readonly widths: readonly number[];
+  /** Tokens after which a completion ends; they stay at its end. */
+  readonly stopIds: readonly number[];
+}
+
+/** A completion under way. */
+export interface Sampled {
+  /** What it had at the last look. */
+  readonly completion: Completion;
+  /** Whether nothing comes any more. */
+  readonly done: boolean;
+  /** Ends it with what it had at the last look; its row and its memory are free at once. */
+  stop(): void;
+}
+
+/** Prompts read together. */
+interface Group {
+  readonly layout: PromptLayout;
+  readonly prefix: Range;
+  readonly prompts: readonly { readonly range: Range; users: number }[];
+  /** Completions without a row yet; they take those of the group's as these become free. */
+  readonly waiting: Task[];
+  users: number;
+}
+
+interface Task extends Sampled {
+  completion: Completion;
+  done: boolean;
+  readonly group: Group;
+  readonly request: CompletionRequest;
+}
+
+/** A row in use. */
+interface Lane {
+  readonly row: number;
+  readonly range: Range;
+  task: Task;
+  /** Steps that its completion was part of. */
+  steps: number;
+}
+
+/** Shapes of prompts that plans are kept for. */
+const KEPT_PLANS = 8;
+const LOOK_EVERY = 8;
+
+export class Sampler {
+  readonly model: VisionLanguageModel;
+  readonly cache: GenerationCache;
+  readonly #o: SamplerOptions;
+  readonly #rows: DecodeRows;
+  readonly #lanes = new Map<number, Lane>();
+  readonly #decode = new Map<number, Promise<Plan>>();
+  readonly #prefill = new Map<string, Promise<ReadyPlan>>();
+  #steps = 0;
+  #disposed = false;
+
+  /** Given up when plans of the model are (adapters change, the model is disposed). */
+  constructor(model: VisionLanguageModel, cache: GenerationCache, options: SamplerOptions) {
+    this.model = model;
+    this.cache = cache;
+    this.#o = options;
+    const { engine } = model;
+    this.#rows = { state: engine.createStorage('decode.state', options.rows * STATE_WIDTH, 'i32'), settings: engine.createStorage('decode.settings', options.rows * SETTINGS_WIDTH) };
+    model.onForget(() => this.dispose());
+    // Rows that no completion has are as finished ones.
+    this.#rows.state.write(Int32Array.from({ length: options.rows * STATE_WIDTH }, (_, i) => Number(i % STATE_WIDTH === STATE.finished)));
+  }
+
+  /** Rows in use. */
+  get active(): number {
+    return this.#lanes.size;
+  }
+
+  /**
+   * Reads prompts and begins completions; not while `step` runs. Completions beyond `rows` wait for those of this call.
+   * @returns undefined when rows or cache have no room for it now; nothing has been done then.
+   * @throws ModelError `invalid-input` for requests out of range.
+   */
+  async add(layout: PromptLayout, requests: readonly CompletionRequest[]): Promise<Sampled[] | undefined> {
+    this.#check(layout, requests);
+    if (this.#o.adapter !== undefined) await this.model.adapter(this.#o.adapter).ready;
+    const free = Array.from({ length: this.#o.rows }, (_, row) => row).filter((row) => !this.#lanes.has(row));
+    const count = Math.min(requests.length, this.#o.rows);
+    if (free.length < count) return undefined;
+    const longest = Math.max(...requests.map((r) => r.maxNewTokens));
+    const lengths = requests.slice(0, count).map((r) => (requests.length > count ? longest : r.maxNewTokens));
+    const taken = this.cache.space.take([layout.prefix, ...layout.own, ...lengths]);
+    if (taken === undefined) return undefined;
+    const [prefix, ...rest] = taken as [Range, ...Range[]];
+    const group: Group = { layout, prefix, prompts: rest.slice(0, layout.own.length).map((range) => ({ range, users: 0 })), waiting: [], users: requests.length };
+    const tasks = requests.map((request) => this.#task(group, request));
+    for (const { prompt } of requests) group.prompts[prompt]!.users++;
+    for (const prompt of group.prompts) if (prompt.users === 0) this.cache.space.give(prompt.range);
+    try {
+      await this.#read(group);
+    } catch (error) {
+      for (const range of [prefix, ...group.prompts.flatMap((p) => (p.users > 0 ? [p.range] : [])), ...rest.slice(layout.own.length)]) this.cache.space.give(range);
+      throw error;
+    }
+    if (this.#lanes.size === 0) this.#steps = 0;
+    group.waiting.push(...tasks.slice(count));
+    tasks.slice(0, count).forEach((task, i) => {
+      const lane: Lane = { row: free[i]!, range: rest[layout.own.length + i]!, task, steps: 0 };
+      this.#lanes.set(lane.row, lane);
+      this.#begin(lane);
+    });
+    return tasks;
+  }
+
+  /** One token for every row. True when it looked at what has come (and completions may have ended). */
+  async step(): Promise<boolean> {
+    const lanes = [...this.#lanes.values()];
+    if (lanes.length === 0) return false;
+    const top = Math.max(...lanes.map((lane) => lane.row)) + 1;
+    const width = this.#o.widths.find((w) => w >= top) ?? this.#o.rows;
+    await (await this.#decodePlan(width)).run({});
+    this.#steps++;
+    for (const lane of lanes) lane.steps++;
+    const every = Math.min(...lanes.map(({ task }) => task.request.lookEvery ?? LOOK_EVERY));
+    if (this.#steps % every !== 0 && lanes.every(({ steps, task }) => steps < task.request.maxNewTokens)) return false;
+    await this.#look(lanes, width);
+    return true;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const lane of this.#lanes.values()) {
+      lane.task.done = true;
+      for (const task of lane.task.group.waiting.splice(0)) task.done = true;
+    }
+    this.#lanes.clear();
+    for (const plan of this.#decode.values()) void plan.then((p) => p.dispose(), () => undefined);
+    for (const plan of this.#prefill.values()) void plan.then((p) => p.plan.dispose(), () => undefined);
+    this.#rows.state.dispose();
+    this.#rows.settings.dispose();
+  }
+
+  #check({ prompts }: PromptLayout, requests: readonly CompletionRequest[]): void {
+    if (this.#disposed) throw new ModelError('invalid-input', { argument: 'sampler', value: null, message: 'was disposed, or the adapters of its model changed', remedy: 'Make a new one.' });
+    if (requests.length === 0) throw new ModelError('invalid-input', { argument: 'requests', value: 0, message: 'is empty', remedy: 'Ask for at least one completion.' });
+    const positions = this.model.textRotary(new Graph()).shape[0]!;
+    requests.forEach((request, i) => {
+      checkSampling(request, `requests[${i}].`);
+      const prompt = prompts[request.prompt];
+      if (prompt === undefined) throw new ModelError('invalid-input', { argument: `requests[${i}].prompt`, value: request.prompt, message: 'names no prompt', remedy: 'Give the index of its prompt.' });
+      const last = nextPosition(prompt) + request.maxNewTokens - 1;
+      if (last > positions) throw new ModelError('invalid-input', { argument: `requests[${i}].maxNewTokens`, value: request.maxNewTokens, message: `leads to position ${last} of the ${positions} that this model has`, remedy: 'Ask for fewer tokens, or create the model with a larger maxPositions.' });
+    });
+  }
+
+  #task(group: Group, request: CompletionRequest): Task {
+    const task: Task = {
+      group, request, done: false,
+      completion: { prompt: request.prompt, tokens: new Int32Array(0), logps: new Float32Array(0), entropies: new Float32Array(0), finish: 'length' },
+      stop: () => {
+        if (task.done) return;
+        const at = group.waiting.indexOf(task);
+        const lane = [...this.#lanes.values()].find((l) => l.task === task);
+        if (at >= 0) {
+          group.waiting.splice(at, 1);
+          this.#leave(task);
+        } else if (lane !== undefined) this.#next(lane);
+      },
+    };
+    return task;
+  }
+
+  /** Puts keys and values of prompts into the cache. */
+  async #read({ layout, prefix, prompts }: Group): Promise<void> {
+    const { batch } = layout;
+    if (batch === undefined) return;
+    const shape: BatchShape = { ...shapeOf(batch, this.model.config.vision.spatialMergeSize), targets: 0 };
+    const ready = await this.#prefillPlan(shape);
+    const cacheRows = new Int32Array(shape.tokens).fill(-1);
+    let at = 0;
+    for (const { range, users } of [{ range: prefix, users: 1 }, ...prompts]) {
+      for (let i = 0; i < range.length; i++) cacheRows[at++] = users > 0 ? range.start + i : -1;
+    }
+    await ready.plan.run({ ...batchInputs(batch, shape, ready.inputs), cacheRows });
+  }
+
+  /** Writes the state in which a lane begins its completion. */
+  #begin({ row, range, task: { group, request } }: Lane): void {
+    const { prompts } = group.layout;
+    const prompt = prompts[request.prompt]!;
+    const own = group.prompts[request.prompt]!.range;
+    const fields: Record<keyof typeof STATE, number> = {
+      token: prompt.inputIds[prompt.inputIds.length - 1]!,
+      count: 0,
+      finished: 0,
+      sharedLow: group.prefix.start,
+      sharedHigh: group.prefix.start + group.prefix.length,
+      promptLow: own.start,
+      promptHigh: own.start + own.length,
+      nextPosition: nextPosition(prompt),
+      base: range.start,
+      stream: request.stream,
+      limit: request.maxNewTokens,
+      keyLow: request.seed,
+      keyHigh: Math.floor(request.seed / 4294967296),
+    };
+    const state = new Int32Array(STATE_WIDTH);
+    for (const [key, value] of Object.entries(fields)) state[STATE[key as keyof typeof STATE]] = value;
+    this.#rows.state.write(state, row * STATE_WIDTH);
+    this.#rows.settings.write(Float32Array.from(sampleSettings(settingsOf(request))), row * SETTINGS_WIDTH);
+  }
+
+  async #look(lanes: readonly Lane[], width: number): Promise<void> {
+    const low = Math.min(...lanes.map((l) => l.range.start));
+    const length = Math.max(...lanes.map((l) => l.range.start + Math.min(l.steps, l.range.length))) - low;
+    const [state, history, trace] = await Promise.all([this.#rows.state.read(0, width * STATE_WIDTH), this.cache.history.read(low, length), this.cache.trace.read(2 * low, 2 * length)]);
+    for (const lane of lanes) {
+      const { row, range, task } = lane;
+      // It may have been stopped meanwhile.
+      if (this.#lanes.get(row) !== lane) continue;
+      const at = range.start - low;
+      const n = state[row * STATE_WIDTH + STATE.count]!;
+      task.completion = completionOf(task.request.prompt, Int32Array.from(history.subarray(at, at + n)), trace.subarray(2 * at, 2 * (at + n)), this.#o.stopIds, task.request.stop);
+      if (state[row * STATE_WIDTH + STATE.finished] !== 0 || task.completion.finish === 'stop') this.#next(lane);
+    }
+  }
+
+  /** A lane's completion has ended: the next one of its group begins there, or the lane is given up. */
+  #next(lane: Lane): void {
+    const { row, task } = lane;
+    const next = task.group.waiting.shift();
+    this.#leave(task);
+    if (next !== undefined) {
+      const again: Lane = { row, range: lane.range, task: next, steps: 0 };
+      this.#lanes.set(row, again);
+      this.#begin(again);
+      return;
+    }
+    this.#lanes.delete(row);
+    this.cache.space.give(lane.range);
+    this.#rows.state.write(Int32Array.of(1), row * STATE_WIDTH + STATE.finished);
+  }
+
+  #leave(task: Task): void {
+    task.done = true;
+    const { group, request } = task;
+    const prompt = group.prompts[request.prompt]!;
+    if (--prompt.users === 0) this.cache.space.give(prompt.range);
+    if (--group.users === 0) this.cache.space.give(group.prefix);
+  }
+
+  #decodePlan(width: number): Promise<Plan> {
+    return once(this.#decode, width, () => this.model.engine.compile(recordDecode(this.model, this.cache, this.#rows, width, this.#o.adapter, this.#o.stopIds)));
+  }
+
+  #prefillPlan(shape: BatchShape): Promise<ReadyPlan> {
+    const key = JSON.stringify(shape);
+    const ready = once(this.#prefill, key, async () => {
+      const graph = recordPrefill(this.model, this.cache, shape, this.#o.adapter);
+      return { plan: await this.model.engine.compile(graph), inputs: new Set(graph.inputs.keys()), shape };
+    });
+    // The one used last goes to the end; the one not used for longest makes room.
+    this.#prefill.delete(key);
+    this.#prefill.set(key, ready);
+    const [oldest] = this.#prefill;
+    if (this.#prefill.size > KEPT_PLANS && oldest !== undefined) {
+      this.#prefill.delete(oldest[0]);
+      void oldest[1].then(({ plan }) => plan.dispose(), () => undefined);
+    }
+    return ready;
+  }
+}
+
+/** The value of a key, made when it is asked for first; a failure is not kept. */
+function once<K, V>(map: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
+  let value = map.get(key);
+  if (value === undefined) {
+    value = make();
+    map.set(key, value);
+    value.catch(() => map.delete(key));
+  }
+  return value;
+}
+
+/** Position (all axes) of the token behind a prompt. */
+function nextPosition({ inputIds, positionIds }: PromptLayout['prompts'][number]): number {
+  const n = inputIds.length;
+  return Math.max(...[0, 1, 2].map((axis) => positionIds[axis * n + n - 1]!)) + 1;
+}
