@@ -158,7 +158,7 @@ export function textParameters(config: ModelConfig): ParameterLayout {
       b.specs.push({ name: `layers.${i}.qk_norm`, shape: [2 * headDim] });
       for (const [row, name] of [[0, 'q_norm'], [headDim, 'k_norm']] as const) b.parts.push({ tensor: `${TEXT}.layers.${i}.self_attn.${name}.weight`, shape: [headDim], parameter: `layers.${i}.qk_norm`, row });
     }
-    for (const p of textProjections(config, i)) b.projection(p, (m) => config.attentionBias && /[qkv]_proj$/.test(m));
+    for (const p of textProjections(config, i)) b.projection(p, (m) => (config.attentionBias && /[qkv]_proj$/.test(m)) || (config.attentionOutputBias && m.endsWith('.o_proj')));
   }
   b.tensor('norm', `${TEXT}.norm.weight`, [hiddenSize]);
   if (!config.tieWordEmbeddings) b.tensor('lm_head', 'lm_head.weight', [vocabSize, hiddenSize]);

@@ -136,7 +136,7 @@ export function textTower(config: ModelConfig, { tensor: p, weight: w, factors: 
       ...(inputs.keyRanges === undefined ? {} : { keyRanges: inputs.keyRanges }),
       columns: [0, cached?.kColumn ?? kColumn, cached?.vColumn ?? vColumn],
     });
-    x = projection(mixed, weight('o'), undefined, f(name('o')), x);
+    x = projection(mixed, weight('o'), config.attentionOutputBias ? p(`${name('o')}.bias`) : undefined, f(name('o')), x);
     const ff = swiglu(projection(rmsNorm(x, p(name('post_attention_layernorm')), rmsNormEps), weight('gate_up'), undefined, f(name('gate_up'))));
     x = projection(ff, weight('down'), undefined, f(name('down')), x);
     const level = inputs.deep?.levels[i];
