@@ -13,7 +13,7 @@ import { floatTensor, type TensorData } from '../safetensors/writer.ts';
 import { type BatchImage, cellsOf, type PackedBatch, packVision } from './batch.ts';
 import { type ParameterPart, type ParameterLayout, textParameters, visionParameters } from './parameters.ts';
 import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, recordVision, roundUp, shapeOf, visionInputs } from './plans.ts';
-import { type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
+import { headName, type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
 
 export interface ModelOptions {
   /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
@@ -206,7 +206,7 @@ export class VisionLanguageModel {
   addAdapter(name: string, config: LoraConfig, seed: number): LoraAdapter {
     const adapter = this.#attach(name, config);
     adapter.initialise(seed);
-    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes((projection) => this.#projectionWeight(projection));
+    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes(this.engine, (graph, projection) => this.weight(graph, this.#weightName(projection)));
     return adapter;
   }
 
@@ -224,23 +224,21 @@ export class VisionLanguageModel {
   /** Rejects when the weights that an adapter was trained on are not those of this model. */
   async #checkBase(name: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
     for (const [module, theirs] of weights) {
-      const own = await this.#projectionWeight(module);
-      const differs = theirs.findIndex((w, i) => w !== own[i]);
-      if (theirs.length !== own.length || differs >= 0) {
-        throw new ModelError('invalid-adapter', { argument: `${name}: ${module}`, value: differs < 0 ? theirs.length : theirs[differs], message: 'was trained on other weights than those of this model', remedy: 'Load the base model that the adapter was trained on.' });
+      const weight = this.#weightName(module);
+      const same = this.#quantised?.has(weight) === true ? await this.#quantised.holds(weight, theirs) : equalValues(await this.text.read(weight), theirs);
+      if (!same) {
+        throw new ModelError('invalid-adapter', { argument: `${name}: ${module}`, value: theirs.length, message: 'was trained on other weights than those of this model', remedy: 'Load the base model that the adapter was trained on.' });
       }
     }
   }
 
-  /** The weight of a projection by the name adapters know it by. */
-  async #projectionWeight(projection: string): Promise<ArrayLike<number>> {
-    this.#refuseQuantised('weights of a projection');
-    const parameter = projection === 'lm_head' ? (this.config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head') : `${projection}.weight`;
-    return (this.text.has(parameter) ? this.text : this.vision).read(parameter);
+  /** Name of a projection's weight, for `weight`; adapters know projections without the tower. */
+  #weightName(projection: string): string {
+    if (projection === 'lm_head') return headName(this.config);
+    return `${projection.startsWith('layers.') ? '' : 'visual.'}${projection}.weight`;
   }
 
   #attach(name: string, config: LoraConfig): LoraAdapter {
-    if (config.useDora) this.#refuseQuantised('DoRA');
     if (this.adapters.has(name)) throw new ModelError('invalid-input', { argument: 'adapter', value: name, message: 'is there already', remedy: 'Remove it first, or take another name.' });
     const adapter = new LoraAdapter(this.engine, this.config, name, config);
     this.adapters.set(name, adapter);
@@ -264,10 +262,7 @@ export class VisionLanguageModel {
   /** Chooses what `accumulate` computes gradients of and `step` updates; moments begin at zero. */
   setTrainable(...what: Trainable[]): void {
     const adapters = new Set(what.flatMap((w) => (typeof w === 'object' ? [w.adapter] : [])));
-    for (const name of adapters) {
-      const { config } = this.adapter(name);
-      if (config.loraDropout > 0 && config.useDora) throw new ModelError('unsupported', { argument: 'lora.loraDropout', value: config.loraDropout, message: 'is not computed together with DoRA', remedy: 'Set loraDropout to 0.' });
-    }
+    for (const name of adapters) this.adapter(name);
     if (what.includes('text') || what.includes('vision')) this.#refuseQuantised('setTrainable');
     this.text.setTrainable(what.includes('text'));
     this.vision.setTrainable(what.includes('vision'));
@@ -426,6 +421,10 @@ export class VisionLanguageModel {
     if (this.#quantised?.has(name) === true) this.#quantised.writeRows(name, part.row, data);
     else store.writeRows(part.parameter, part.row * perRow, data);
   }
+}
+
+function equalValues(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  return a.length === b.length && Array.prototype.every.call(a, (v, i) => v === b[i]);
 }
 
 /** The matrices that are quantised: all projections as asked for, the embedding table and the head in 8 bits (or 16, when all are). */
