@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import {
-  adapterFiles, type BatchImage, type BatchRow, bytesSource, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, readAdapter,
-  SafetensorsFile, serializeSafetensors, VisionLanguageModel,
+  adapterFiles, type BatchImage, type BatchRow, bytesSource, featureLength, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, type PixelImage, readAdapter,
+  SafetensorsFile, serializeSafetensors, storedImages, VisionLanguageModel,
 } from '../src/index.ts';
 import { folderFiles } from '../src/node.ts';
 
@@ -133,6 +133,43 @@ describe.each(['qwen2_vl', 'qwen3_vl'])('%s', (folder) => {
     const completions = await generate(model, prompts, { maxNewTokens: 6, stopIds: [], seed: 4 });
     const { logp } = await model.score(packBatch(model.config, prompts.map((sequence, i) => ({ sequence, completions: [completions[i]!.tokens] }))));
     expect(largest(Float32Array.from(completions.flatMap((c) => [...c.logps])), logp)).toBeLessThan(1e-4);
+    model.dispose();
+  });
+
+  it('takes features that stay on the device, in scoring, training and generation', async () => {
+    const model = await modelOf(folder);
+    const { rows } = await caseOf(`${folder}_case`, model);
+    const images = rows.map((r) => r.sequence.images as PixelImage[]);
+    const grids = images.flat().map((i) => i.gridThw);
+    const storage = engine.createStorage('features', 5 + featureLength(model.config, grids));
+    const maps = vi.spyOn(engine, 'map');
+    const stored = await model.encodeInto(storage, images.flat(), 5);
+    expect(maps).not.toHaveBeenCalled();
+    maps.mockRestore();
+    const encoded = await model.encodeImages(images.flat());
+    const withImages = (all: readonly BatchImage[]) => {
+      let at = 0;
+      return rows.map((r) => ({ ...r, sequence: { ...r.sequence, images: all.slice(at, (at += r.sequence.images.length)) } }));
+    };
+    const [host, device] = [withImages(encoded), withImages(stored)];
+    const batch = (r: typeof host) => packBatch(model.config, r);
+    model.addAdapter('a', loraConfig({ r: 2 }), 6);
+    model.setTrainable({ adapter: 'a' });
+    const seeds = new Float32Array(batch(host).targets.length).fill(-0.1);
+    const results = [];
+    for (const r of [host, device]) {
+      const { logp } = await model.score(batch(r));
+      await model.accumulate(batch(r), seeds, { adapter: 'a' });
+      const gradients = await model.adapter('a').store.storage('gradients').read();
+      model.adapter('a').store.storage('gradients').write(new Float32Array(gradients.length));
+      results.push({ logp, gradients, completions: await generate(model, r.map((x) => x.sequence), { maxNewTokens: 4, stopIds: [], seed: 4 }) });
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(results[0]!.gradients.some((g) => g !== 0)).toBe(true);
+    expect(() => batch([host[0]!, device[2]!])).toThrow(/of the host and in storage/);
+    await expect(model.encodeInto(storage, images.flat(), 6)).rejects.toMatchObject({ code: 'invalid-input', argument: 'storage' });
+    expect(() => packBatch(model.config, withImages(storedImages(model.config, grids, storage, 6)))).toThrow(/leaves no room/);
+    storage.dispose();
     model.dispose();
   });
 

@@ -1,5 +1,5 @@
 export { backward } from './autograd.ts';
-export type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage } from './engine.ts';
+export type { Engine, HostArray, Plan, PlanInput, PlanInputs, PlanMemory, PlanOutputs, Storage, StorageRange } from './engine.ts';
 export { RuntimeError, type RuntimeErrorCode } from './errors.ts';
 export { Graph, type Node } from './graph.ts';
 export { attention, type AttentionOptions } from './ops/attention.ts';
