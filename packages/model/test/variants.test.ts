@@ -1,5 +1,7 @@
 /** @file Qwen2-VL, Qwen3-VL, untied heads, paddings, videos and every kind of adapter against transformers and PEFT. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it, vi } from 'vitest';
@@ -7,7 +9,7 @@ import {
   adapterFiles, type BatchImage, type BatchRow, bytesSource, featureLength, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, type PixelImage, readAdapter,
   SafetensorsFile, serializeSafetensors, storedImages, VisionLanguageModel,
 } from '../src/index.ts';
-import { folderFiles } from '../src/node.ts';
+import { folderFiles, saveCheckpoint } from '../src/node.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
@@ -244,6 +246,22 @@ describe.each([['adapter_dora', 'qwen25_untied'], ['adapter_all_linear_rslora', 
     const names = [...theirs.tensors.keys()].filter((k) => !k.includes('base_layer'));
     expect([...own.tensors.keys()].sort()).toEqual(names.sort());
     for (const key of names) expect(await own.readFloat32(key), key).toEqual(await theirs.readFloat32(key));
+    model.dispose();
+  });
+});
+
+describe('a checkpoint in BF16, in two shards', () => {
+  it('is saved from the GPU with the bits, shapes and dtypes it was read with', async () => {
+    const model = await modelOf('bf16_sharded');
+    const folder = mkdtempSync(join(tmpdir(), 'trimpi-bf16-'));
+    await saveCheckpoint(folder, model.config, await model.tensors({ dtype: 'BF16' }), { maxShardBytes: 40_000 });
+    const [own, theirs] = await Promise.all([folderFiles(folder), folderFiles(fileURLToPath(new URL('bf16_sharded', FOLDER)))].map(openCheckpoint));
+    expect(own!.names.toSorted()).toEqual(theirs!.names.toSorted());
+    for (const name of own!.names) {
+      expect(own!.info(name)).toMatchObject({ dtype: 'BF16', shape: theirs!.info(name).shape });
+      expect(await own!.readBytes(name), name).toEqual(await theirs!.readBytes(name));
+    }
+    rmSync(folder, { recursive: true });
     model.dispose();
   });
 });

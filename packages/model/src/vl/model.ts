@@ -144,8 +144,8 @@ export class VisionLanguageModel {
     }
   }
 
-  /** Every tensor under its in-memory name, as float32; with an adapter, merged into the weights. */
-  async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients' } = {}): Promise<Map<string, TensorData>> {
+  /** Every tensor under its in-memory name, in `dtype` (default F32); with an adapter, merged into the weights. */
+  async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients'; readonly dtype?: 'F32' | 'F16' | 'BF16' } = {}): Promise<Map<string, TensorData>> {
     const merge = options.merge === undefined ? undefined : await this.#merger(options.merge);
     const out = new Map<string, TensorData>();
     this.#refuseQuantised('tensors');
@@ -154,7 +154,7 @@ export class VisionLanguageModel {
       const whole = await store.read(part.parameter, options.from ?? 'values');
       const perRow = sizeOf(part.shape) / part.shape[0]!;
       const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
-      out.set(part.tensor, floatTensor(merge?.(part.tensor, data) ?? data, part.shape));
+      out.set(part.tensor, floatTensor(merge?.(part.tensor, data) ?? data, part.shape, options.dtype));
     }
     return out;
   }
