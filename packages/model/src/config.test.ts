@@ -39,6 +39,8 @@ describe('parseConfig', () => {
     expect(parseConfig(nested({ rope_theta: 1e6, rope_scaling: { ...rope, type: 'default' }, tie_word_embeddings: true }))).toEqual(expected);
     expect(parseConfig(nested({ rope_parameters: { ...rope, rope_theta: 1e6 }, dtype: 'float32' }, { torch_dtype: undefined }))).toEqual(expected);
     expect(parseConfig(nested({ rope_parameters: { ...rope, rope_theta: 1e6 }, tie_word_embeddings: true }, { tie_word_embeddings: undefined }))).toEqual(expected);
+    // Where the root says the default, the text part counts (files from before version 5).
+    expect(parseConfig(nested({ rope_parameters: { ...rope, rope_theta: 1e6 }, tie_word_embeddings: true, layer_types: ['full_attention', 'full_attention'] }, { tie_word_embeddings: false }))).toEqual(expected);
     // Token ids of the text part, and nulls beside those of the root.
     expect(parseConfig(nested({ rope_theta: 1e6, rope_scaling: rope, vision_start_token_id: 507, image_token_id: null }, { vision_start_token_id: undefined }))).toEqual(expected);
   });
@@ -63,6 +65,10 @@ describe('parseConfig', () => {
     });
     expect(qwen3).toMatchObject({ modelType: 'qwen3_vl', headDim: 32, attentionBias: false, qkNorm: true, mropeInterleaved: true, ropeTheta: 5e6 });
     expect(qwen3.vision).toMatchObject({ patchEmbedBias: true, numPositionEmbeddings: 16, deepstackVisualIndexes: [0, 1], hiddenAct: 'gelu_pytorch_tanh' });
+    // Without mrope_section: that of transformers; attention_bias is on all four projections.
+    const { text_config: text, vision_config: vision } = nested({ head_dim: 128, attention_bias: true, rope_parameters: { rope_type: 'default', rope_theta: 5e6 } });
+    expect(parseConfig({ ...flat, model_type: 'qwen3_vl', text_config: text, vision_config: { ...(vision as object), deepstack_visual_indexes: [0], hidden_act: 'gelu_pytorch_tanh' }, rope_scaling: undefined }))
+      .toMatchObject({ mropeSection: [24, 20, 20], attentionBias: true, attentionOutputBias: true });
     for (const config of [qwen2, qwen3, parseConfig(flat)]) expect(parseConfig(configToJson(config))).toEqual(config);
   });
 
@@ -77,6 +83,9 @@ describe('parseConfig', () => {
     ['rope_scaling', { type: 'yarn', mrope_section: [2, 3, 3] }, 'config.rope_scaling.type'],
     ['hidden_act', 'relu', 'config.hidden_act'],
     ['use_sliding_window', true, 'config.use_sliding_window'],
+    ['layer_types', ['full_attention', 'sliding_attention'], 'config.layer_types'],
+    ['quantization_config', { quant_method: 'bitsandbytes' }, 'config.quantization_config'],
+    ['vision_config', { ...(flat['vision_config'] as object), rope_parameters: { rope_type: 'axial', rope_theta: 5000 } }, 'config.vision_config.rope_parameters.rope_theta'],
     ['image_token_id', 528, 'config.image_token_id'],
     ['model_type', 'llama', 'config.model_type'],
     ['torch_dtype', 'float8', 'config.dtype'],

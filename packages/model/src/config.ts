@@ -64,6 +64,8 @@ export interface ModelConfig {
   readonly mropeInterleaved: boolean;
   /** Biases on the q, k and v projections. */
   readonly attentionBias: boolean;
+  /** Bias on the o projection too: Qwen3-VL's `attention_bias` speaks for all four. */
+  readonly attentionOutputBias: boolean;
   /** RMSNorm of every head's query and key before the rotation (Qwen3-VL). */
   readonly qkNorm: boolean;
   readonly tieWordEmbeddings: boolean;
@@ -109,6 +111,10 @@ export function parseConfig(json: unknown): ModelConfig {
   if (headDim % 2 !== 0) text.fail('head_dim', 'must be even for rotary positions', 'Correct the field.');
   if (text.string('hidden_act', 'silu') !== 'silu') unsupported('hidden_act', text.raw('hidden_act'), 'only silu is computed');
   if (text.boolean('use_sliding_window', false)) unsupported('use_sliding_window', true, 'attention over a sliding window is not computed');
+  const layerTypes = text.raw('layer_types');
+  if (layerTypes !== undefined && !(Array.isArray(layerTypes) && layerTypes.every((type) => type === 'full_attention'))) unsupported('layer_types', layerTypes, 'only full_attention is computed');
+  const quantised = root.raw('quantization_config') ?? text.raw('quantization_config');
+  if (quantised !== undefined) unsupported('quantization_config', quantised, 'weights are read in whole floats and quantised here (the option `quantise`)');
 
   const rope = ropeOf(text, root, headDim, modelType);
   const vocabSize = text.integer('vocab_size');
@@ -128,8 +134,10 @@ export function parseConfig(json: unknown): ModelConfig {
     rmsNormEps: text.number('rms_norm_eps', { fallback: qwen3 ? 1e-6 : 1e-5, min: 1e-12, max: 1 }),
     ...rope,
     attentionBias: qwen3 ? text.boolean('attention_bias', false) : true,
+    attentionOutputBias: qwen3 && text.boolean('attention_bias', false),
     qkNorm: qwen3,
-    tieWordEmbeddings: root.boolean('tie_word_embeddings', text.boolean('tie_word_embeddings', false)),
+    // Where the two places differ, transformers ties: files from before version 5 have it with the text only.
+    tieWordEmbeddings: root.boolean('tie_word_embeddings', false) || text.boolean('tie_word_embeddings', false),
     maxPositionEmbeddings: text.integer('max_position_embeddings', { fallback: 32768, max: 2 ** 31 - 1 }),
     initializerRange: text.number('initializer_range', { fallback: 0.02, min: 0, max: 100 }),
     dtype: dtypeOf(root, text),
@@ -198,7 +206,8 @@ function ropeOf(text: Fields, root: Fields, headDim: number, modelType: ModelTyp
     const type = rope.raw(field);
     if (type !== undefined && type !== 'mrope' && type !== 'default') unsupported(`${key}.${field}`, type, 'only mrope (or default) is computed');
   }
-  const section = rope.integers('mrope_section', { min: 0, max: headDim, maxLength: 3 });
+  // Qwen3-VL alone has a default (that of transformers).
+  const section = rope.integers('mrope_section', { ...(modelType === 'qwen3_vl' ? { fallback: [24, 20, 20] } : {}), min: 0, max: headDim, maxLength: 3 });
   const [t, h, w] = section;
   if (t === undefined || h === undefined || w === undefined || t + h + w !== headDim / 2) {
     rope.fail('mrope_section', `must be three counts with the sum head_dim / 2 = ${headDim / 2}`, 'Correct the field.');
@@ -241,6 +250,9 @@ function parseVision(json: JsonObject, modelType: ModelType, textHidden: number)
     // Only videos use it; not always an integer in derived checkpoints.
     tokensPerSecond: fields.number('tokens_per_second', { fallback: modelType === 'qwen2_5_vl' ? 4 : 1, min: 0, max: 1e6 }),
   };
+  // Version 5 writes down what was always so.
+  const theta = new Fields(fields.object('rope_parameters') ?? {}, 'config.vision_config.rope_parameters').number('rope_theta', { fallback: 10000, min: 0, max: 1e12 });
+  if (theta !== 10000) unsupported('vision_config.rope_parameters.rope_theta', theta, 'the vision tower turns with 10000');
   const everyBlock = Array.from({ length: shared.depth }, (_, index) => index);
   switch (modelType) {
     case 'qwen2_5_vl': {

@@ -1,13 +1,14 @@
 /** @file What a model needs in memory, from its config alone: storages and plans are laid out as on a device, and nothing is loaded or run. */
-import { Graph, PlanningEngine } from '@trimpi/runtime';
+import { type Graph, PlanningEngine } from '@trimpi/runtime';
 import type { ModelConfig } from './config.ts';
 import { ModelError } from './errors.ts';
 import { generationMemory } from './generate/memory.ts';
 import { LoraAdapter } from './lora/adapter.ts';
 import { type LoraConfig, loraConfig } from './lora/config.ts';
 import type { QuantisationOptions } from './quant/rows.ts';
+import { recordEncoder } from './vl/encode.ts';
 import { VisionLanguageModel } from './vl/model.ts';
-import { recordBatch, recordVision, roundUp } from './vl/plans.ts';
+import { recordBatch, roundUp } from './vl/plans.ts';
 
 export interface EstimateOptions {
   /** The adapter that is trained; false: none. Default: rank 8 on all text projections. */
@@ -108,12 +109,7 @@ async function plan(config: ModelConfig, options: EstimateOptions, checkpointing
   };
   const shape = { tokens: roundUp(options.tokens, 32), targets: roundUp(options.targets ?? options.tokens, 16), vision: patches === 0 ? 'none' : 'features', patches: 0, cells: patches / merge } as const;
   const training = await bytesOf('training', () => recordBatch(model, shape, { adapter, temperature: 1, backward: adapter !== undefined, entropyGradient: false }));
-  const vision = patches === 0 ? 0 : await bytesOf('vision', () => {
-    const g = new Graph();
-    const { features, deep } = recordVision(model, g, patches, () => undefined);
-    [features, ...deep].forEach((t, k) => g.output(`features.${k}`, t));
-    return g;
-  });
+  const vision = patches === 0 ? 0 : await bytesOf('vision', () => recordEncoder(model, shape.cells, undefined));
   let generation = 0;
   if (options.rollouts !== undefined) {
     const { prompts, perPrompt, promptTokens, sharedTokens = 0, maxNewTokens } = options.rollouts;

@@ -36,7 +36,7 @@ export { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, adapterFiles, readAdapter, t
 
 // The model on an engine of @trimpi/runtime.
 export { LoraAdapter } from './lora/adapter.ts';
-export { type BatchImage, type BatchRow, packBatch, type PackedBatch, type PackedVision, type PackOptions, sharedPrefix, type TargetPlace, type TokenSequence } from './vl/batch.ts';
+export { type BatchImage, type BatchRow, featureLength, packBatch, type PackedBatch, type PackedVision, type PackOptions, type PixelImage, sharedPrefix, storedImages, type StoredFeatures, type TargetPlace, type TokenSequence } from './vl/batch.ts';
 export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';
 export { sequenceOf } from './vl/sequence.ts';
 export { packVisionInputs, recordVisionTower } from './vl/plans.ts';

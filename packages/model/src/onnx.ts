@@ -4,6 +4,6 @@ export type { OnnxOps } from './onnx/layers.ts';
 export type { OnnxBits, OnnxSource, SourceTensor } from './onnx/weights.ts';
 export { type OnnxArray, onnxVisionInputs } from './onnx/vision-inputs.ts';
 export type { OnnxModelBytes, OnnxSessionOptions, OrtModule, OrtSession, OrtTensor } from './onnx/runtime.ts';
-export { type DeviceFeatures, OnnxVisionEncoder, type OnnxVisionEncoderOptions, type PixelImage } from './onnx/vision-encoder.ts';
+export { type DeviceFeatures, OnnxVisionEncoder, type OnnxVisionEncoderOptions } from './onnx/vision-encoder.ts';
 export { type OnnxCache, OnnxDecoder, type OnnxDecoderOptions } from './onnx/decoder.ts';
 export { generateOnnx, type GenerateOnnxOptions } from './onnx/generate.ts';

@@ -45,6 +45,14 @@ describe('Processor', () => {
     expect(out.positionIds.at(-1)).toBe(out.inputIds.length - 1 - 3);
   });
 
+  it('takes the image settings of processor_config.json before those of preprocessor_config.json', async () => {
+    const own = (name: string) => goldenBytes(`model/${name}`);
+    const settings = { ...goldenJson<object>('model/preprocessor_config.json'), min_pixels: null, max_pixels: null, size: { shortest_edge: 3136, longest_edge: 3136 } };
+    const both = memoryFiles({ 'config.json': own('config.json'), 'tokenizer.json': own('tokenizer.json'), 'tokenizer_config.json': own('tokenizer_config.json'), 'preprocessor_config.json': own('preprocessor_config.json'), 'processor_config.json': JSON.stringify({ processor_class: 'Qwen2_5_VLProcessor', image_processor: settings }) });
+    expect((await Processor.load(both)).preprocessor).toMatchObject({ minPixels: 3136, maxPixels: 3136 });
+    expect((await Processor.load(files)).preprocessor.maxPixels).toBe(12544);
+  });
+
   it('takes the loss on other roles, and on everything but the visual tokens', () => {
     const other = processor.process({ messages: chat, images: [image], loss: ['user', 'system'] });
     expect(trained(other.inputIds, other.lossMask)).toBe('What is red?<|im_end|>|And blue?<|im_end|>');

@@ -7,7 +7,7 @@ import { preprocessImage, type PreprocessedImage } from './image/preprocess.ts';
 import { defaultPreprocessorConfig, parsePreprocessorConfig, type PreprocessorConfig } from './image/preprocessor-config.ts';
 import type { RawImage } from './image/raw-image.ts';
 import { smartResize } from './image/smart-resize.ts';
-import { parseJsonObject } from './json-fields.ts';
+import { isObject, type JsonObject, parseJsonObject } from './json-fields.ts';
 import { bodySpans, maskOfSpans, utf8Length, type LossRoles } from './loss-mask.ts';
 import { getRopeIndex, type GridThw } from './rope-index.ts';
 import { readText } from './safetensors/byte-source.ts';
@@ -69,12 +69,11 @@ export class Processor {
     this.#visual = new Set([config.visionStartTokenId, config.visionEndTokenId, config.imageTokenId, config.videoTokenId]);
   }
 
-  /** Reads `config.json`, the tokenizer's files and `preprocessor_config.json`. */
+  /** Reads `config.json`, the tokenizer's files and `preprocessor_config.json` or `processor_config.json`. */
   static async load(files: ModelFiles): Promise<Processor> {
     const config = parseConfig(parseJsonObject(await requireText(files, 'config.json'), 'config.json', 'invalid-config'));
-    const source = await files.open('preprocessor_config.json');
-    const preprocessor = source === null ? undefined : parsePreprocessorConfig(parseJsonObject(await readText(source), 'preprocessor_config.json', 'invalid-config'), config);
-    return new Processor(config, await Tokenizer.load(files), preprocessor);
+    const preprocessor = await preprocessorJson(files);
+    return new Processor(config, await Tokenizer.load(files), preprocessor === undefined ? undefined : parsePreprocessorConfig(preprocessor, config));
   }
 
   /** The text that `process` tokenises, with one placeholder for every image. */
@@ -156,6 +155,16 @@ export class Processor {
     });
     return { ids: outIds, mask: outMask };
   }
+}
+
+/** Version 5 of transformers saves the settings inside `processor_config.json`, and these count where both files are there. */
+async function preprocessorJson(files: ModelFiles): Promise<JsonObject | undefined> {
+  const read = async (name: string): Promise<JsonObject | undefined> => {
+    const source = await files.open(name);
+    return source === null ? undefined : parseJsonObject(await readText(source), name, 'invalid-config');
+  };
+  const nested = (await read('processor_config.json'))?.['image_processor'];
+  return isObject(nested) ? nested : read('preprocessor_config.json');
 }
 
 /** The images of all parts in order. */

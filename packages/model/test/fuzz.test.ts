@@ -71,10 +71,11 @@ describe('fuzzing', () => {
     const flat = goldenJson('model/config.json');
     const { rope_scaling: rope, ...text } = flat;
     const nested = { ...flat, text_config: { ...text, rope_parameters: { ...(rope as object), rope_type: 'default', type: undefined, rope_theta: 1e6 } } };
-    const bases = [flat, JSON.parse(JSON.stringify(nested)) as object];
+    const variant = (name: string): object => JSON.parse(readFileSync(new URL(`./fixtures/variants/${name}/config.json`, import.meta.url), 'utf8')) as object;
+    const bases = [flat, JSON.parse(JSON.stringify(nested)) as object, variant('qwen2_vl'), variant('qwen3_vl')];
     let accepted = 0;
     for (let i = 0; i < RUNS; i++) {
-      const json = mutateJson(bases[i % 2], next);
+      const json = mutateJson(bases[i % bases.length], next);
       const ok = attempt(json, () => {
         const config = parseConfig(json);
         // What is accepted is consistent, and survives being written.
@@ -114,7 +115,7 @@ describe('fuzzing', () => {
     const next = random(4);
     const model = parseConfig(goldenJson('model/config.json'));
     const modules = linearModules(model);
-    const adapter = { ...goldenJson('adapter_text/adapter_config.json'), rank_pattern: { q_proj: 2 }, alpha_pattern: { 'layers.0': 4 }, target_modules: ['q_proj', 'v_proj'] };
+    const adapter = { ...goldenJson('adapter_text/adapter_config.json'), rank_pattern: { q_proj: 2 }, alpha_pattern: { 'layers.0': 4 }, target_modules: ['q_proj', 'v_proj'], layers_to_transform: [0, 1], layers_pattern: ['layers'] };
     const preprocessor = goldenJson('model/preprocessor_config.json');
     let accepted = 0;
     for (let i = 0; i < RUNS; i++) {

@@ -1,8 +1,8 @@
 /** @file ONNX files in onnxruntime-web on our own WebGPU device, and features that stay on it. */
-import { embed, Graph, openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import * as ort from 'onnxruntime-web/webgpu';
-import { afterAll, describe, expect, it } from 'vitest';
-import { httpFiles, openCheckpoint, packBatch, parseConfig, requireText, VisionLanguageModel } from '../src/index.ts';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+import { type BatchImage, generate, httpFiles, loraConfig, openCheckpoint, packBatch, parseConfig, requireText, VisionLanguageModel } from '../src/index.ts';
 import { OnnxVisionEncoder } from '../src/onnx.ts';
 import { patchLength } from '../src/vl/parameters.ts';
 import { compare, exported, fourBits, GRIDS, largest, modelWith, sessions, someImages } from './onnx-compare.ts';
@@ -56,7 +56,7 @@ describe('onnxruntime-web on our device', () => {
     model.dispose();
   });
 
-  it('a frozen encoder writes features into storage of our engine, and a graph reads them there', async () => {
+  it('a frozen encoder writes features into storage of our engine, where scoring, training and generation take them', async () => {
     const { checkpoint, config, model } = await open();
     const encoder = await OnnxVisionEncoder.create(ort, (await exported(checkpoint, config)).vision, config, { device: device.gpu });
     const images = someImages(patchLength(config), GRIDS);
@@ -64,26 +64,31 @@ describe('onnxruntime-web on our device', () => {
     const width = config.vision.outHiddenSize;
     const cells = own.reduce((sum, { features }) => sum + features.length / width, 0);
     const storage = engine.createStorage('features', 64 + cells * width);
-    expect(await encoder.encodeInto(storage, images, 64)).toBe(cells);
-    // What our text tower begins with, made from the features where they are: they never come to the host.
+    const maps = vi.spyOn(engine, 'map');
+    const stored = await encoder.encodeInto(storage, images, 64);
     const { imageTokenId: image } = config;
     const ids = [5, ...Array.from({ length: cells }, () => image), 7, 9, 11];
     const positions = [0, 1, 2].flatMap(() => ids.map((_, i) => i));
-    const batch = (of: typeof own) => packBatch(config, [{ sequence: { inputIds: ids, positionIds: positions, images: of } }]);
-    const n = ids.length;
-    const g = new Graph();
-    const source = Int32Array.from(ids, (id, i) => (id === image ? i - 1 : -1));
-    const embedded = embed(g.input('ids', [n], 'i32'), model.parameter(g, 'embed_tokens'), { features: g.view(storage, 64, [cells, width]), source: g.input('source', [n], 'i32'), featureTokens: g.input('featureTokens', [cells], 'i32') });
-    g.output('embedded', embedded);
-    const plan = await engine.compile(g);
-    const { embedded: got } = await plan.run({ ids: Int32Array.from(ids), source, featureTokens: Int32Array.from({ length: cells }, (_, i) => i + 1) }, ['embedded']);
-    plan.dispose();
-    const { 'text.embedded': wanted } = await model.inspect(batch(own), ['text.embedded']);
-    expect(largest(got!, wanted!.subarray(0, n * width))).toBeLessThan(1e-4);
+    const sequence = (of: readonly BatchImage[]) => ({ inputIds: ids, positionIds: positions, images: of });
+    const batch = (of: readonly BatchImage[]) => packBatch(config, [{ sequence: sequence(of) }]);
+    expect(maps).not.toHaveBeenCalled();
+    // Training, scoring and generation take them where they are: nothing but log-probabilities comes to the host.
+    model.addAdapter('a', loraConfig({ r: 2 }), 1);
+    model.setTrainable({ adapter: 'a' });
+    const seeds = new Float32Array(ids.length - 1 - cells).fill(1);
+    const rows = (of: readonly BatchImage[]) => packBatch(config, [{ sequence: sequence(of), predict: ids.map((id, i) => (i > 0 && id !== image ? 1 : 0)) }]);
+    const trained = await model.accumulate(rows(stored), seeds, { adapter: 'a' });
+    expect(maps).toHaveBeenCalledTimes(1);
+    maps.mockRestore();
+    const wanted = await model.score(batch(own));
+    expect(largest((await model.score(batch(stored))).logp, wanted.logp)).toBeLessThan(1e-4);
+    expect(largest(trained.logp, (await model.accumulate(rows(own), seeds, { adapter: 'a' })).logp)).toBeLessThan(1e-4);
+    const [first, second] = await Promise.all([stored, own].map(async (of) => (await generate(model, [sequence(of)], { maxNewTokens: 4, temperature: 0, stopIds: [], seed: 1 }))[0]!));
+    expect(first!.tokens).toEqual(second!.tokens);
 
     // On the host as images of a batch: the same log-probabilities as with our tower.
     const encoded = await encoder.encodeImages(images);
-    expect(largest((await model.score(batch(encoded))).logp, (await model.score(batch(own))).logp)).toBeLessThan(1e-4);
+    expect(largest((await model.score(batch(encoded))).logp, wanted.logp)).toBeLessThan(1e-4);
 
     await expect(encoder.encodeInto(engine.createStorage('small', 8), images)).rejects.toMatchObject({ code: 'invalid-input', argument: 'storage' });
     await encoder.dispose();

@@ -1,10 +1,11 @@
-import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { Graph, openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { dequantiseNbits4, estimate, generate, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, quantiseNbits4, requireFit, serializeSafetensors, VisionLanguageModel } from '../src/index.ts';
 import { fromFloat32, toFloat32 } from '../src/safetensors/dtype.ts';
 import { floatTensor } from '../src/safetensors/writer.ts';
 import { quantiseRows } from '../src/quant/rows.ts';
 import { dequantiseNf4, quantiseNf4 } from '../src/quant/nf4.ts';
+import { languageHead } from '../src/vl/towers.ts';
 import { goldenCase, readBytes, readJson } from './golden-cases.ts';
 
 const device = await openDevice();
@@ -80,6 +81,34 @@ describe.each([['nbits4', { bits: 4 }], ['nf4', { bits: 4, format: 'nf4' }], ['n
 });
 
 describe('a quantised model', () => {
+  it('refuses an adapter on a head that no binding holds whole, which would be passed over', () => {
+    const g = new Graph();
+    const head = { format: 'nbits', bits: 8, blockSize: 32, rows: 151936, columns: 2048, data: g.input('data', [151936, 512], 'u32'), scales: g.input('scales', [151936, 64]) } as const;
+    const tensor = (name: string) => g.input(name, [2048]);
+    const factors = (name: string) => (name === 'lm_head' ? { a: g.input('a', [1, 2048]), b: g.input('b', [151936, 1]), rank: 1, ends: [151936], scales: [1] } : undefined);
+    expect(() => languageHead(config, { tensor, weight: () => head, factors }, g.input('x', [1, 2048]))).toThrowError(expect.objectContaining({ code: 'unsupported' }));
+  });
+
+  it.each([['nbits4', { bits: 4 }], ['nbits8', { bits: 8 }]] as const)('in %s wears DoRA with dropout as the rounded weights do; fresh, it changes nothing', async (round, quantise) => {
+    const { batch } = await goldenCase('case_text_only');
+    const [small, whole] = [new VisionLanguageModel(engine, config, { quantise }), await roundedModel(round)];
+    await small.load(await checkpoint());
+    const results: { logp: ArrayLike<number>; gradients: ArrayLike<number> }[] = [];
+    for (const model of [small, whole]) {
+      const adapter = model.addAdapter('a', loraConfig({ r: 3, useDora: true, loraDropout: 0.25, targetModules: ['q_proj', 'v_proj', 'down_proj', 'lm_head', 'attn.qkv'] }), 2);
+      expect(largest((await model.score(batch, { adapter: 'a' })).logp, (await model.score(batch)).logp)).toBeLessThan(1e-4);
+      for (const name of adapter.store.names.filter((n) => n.endsWith('.b'))) adapter.store.write(name, Float32Array.from({ length: adapter.store.shape(name).reduce((a, b) => a * b, 1) }, (_, i) => 0.05 * Math.sin(i)));
+      model.setTrainable({ adapter: 'a' });
+      const { logp } = await model.accumulate(batch, new Float32Array(batch.targets.length).fill(-0.05), { adapter: 'a', dropoutKey: [1, 2] });
+      results.push({ logp, gradients: await adapter.store.storage('gradients').read() });
+    }
+    const [got, want] = results as [typeof results[0], typeof results[0]];
+    expect(largest(got.logp, want.logp)).toBeLessThan(2e-4);
+    expect(Array.from(want.gradients).filter((g) => Math.abs(g) > 1e-3).length).toBeGreaterThan(100);
+    Array.from(want.gradients).forEach((g, i) => expect(Math.abs(got.gradients[i]! - g), `gradient ${i}`).toBeLessThan(1e-3 * (1 + Math.abs(g))));
+    for (const model of [small, whole]) model.dispose();
+  });
+
   it('generates with the log-probabilities of the training pass, few rows and many', async () => {
     const model = new VisionLanguageModel(engine, config, { quantise: { bits: 4 } });
     await model.load(await checkpoint());

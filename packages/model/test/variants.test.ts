@@ -1,13 +1,15 @@
 /** @file Qwen2-VL, Qwen3-VL, untied heads, paddings, videos and every kind of adapter against transformers and PEFT. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import {
-  adapterFiles, type BatchImage, type BatchRow, bytesSource, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, readAdapter,
-  SafetensorsFile, serializeSafetensors, VisionLanguageModel,
+  adapterFiles, type BatchImage, type BatchRow, bytesSource, featureLength, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, type PixelImage, readAdapter,
+  SafetensorsFile, serializeSafetensors, storedImages, VisionLanguageModel,
 } from '../src/index.ts';
-import { folderFiles } from '../src/node.ts';
+import { folderFiles, saveCheckpoint } from '../src/node.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
@@ -136,6 +138,43 @@ describe.each(['qwen2_vl', 'qwen3_vl'])('%s', (folder) => {
     model.dispose();
   });
 
+  it('takes features that stay on the device, in scoring, training and generation', async () => {
+    const model = await modelOf(folder);
+    const { rows } = await caseOf(`${folder}_case`, model);
+    const images = rows.map((r) => r.sequence.images as PixelImage[]);
+    const grids = images.flat().map((i) => i.gridThw);
+    const storage = engine.createStorage('features', 5 + featureLength(model.config, grids));
+    const maps = vi.spyOn(engine, 'map');
+    const stored = await model.encodeInto(storage, images.flat(), 5);
+    expect(maps).not.toHaveBeenCalled();
+    maps.mockRestore();
+    const encoded = await model.encodeImages(images.flat());
+    const withImages = (all: readonly BatchImage[]) => {
+      let at = 0;
+      return rows.map((r) => ({ ...r, sequence: { ...r.sequence, images: all.slice(at, (at += r.sequence.images.length)) } }));
+    };
+    const [host, device] = [withImages(encoded), withImages(stored)];
+    const batch = (r: typeof host) => packBatch(model.config, r);
+    model.addAdapter('a', loraConfig({ r: 2 }), 6);
+    model.setTrainable({ adapter: 'a' });
+    const seeds = new Float32Array(batch(host).targets.length).fill(-0.1);
+    const results = [];
+    for (const r of [host, device]) {
+      const { logp } = await model.score(batch(r));
+      await model.accumulate(batch(r), seeds, { adapter: 'a' });
+      const gradients = await model.adapter('a').store.storage('gradients').read();
+      model.adapter('a').store.storage('gradients').write(new Float32Array(gradients.length));
+      results.push({ logp, gradients, completions: await generate(model, r.map((x) => x.sequence), { maxNewTokens: 4, stopIds: [], seed: 4 }) });
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(results[0]!.gradients.some((g) => g !== 0)).toBe(true);
+    expect(() => batch([host[0]!, device[2]!])).toThrow(/of the host and in storage/);
+    await expect(model.encodeInto(storage, images.flat(), 6)).rejects.toMatchObject({ code: 'invalid-input', argument: 'storage' });
+    expect(() => packBatch(model.config, withImages(storedImages(model.config, grids, storage, 6)))).toThrow(/leaves no room/);
+    storage.dispose();
+    model.dispose();
+  });
+
   it('writes the checkpoint that it has read', async () => {
     const model = await modelOf(folder);
     const file = await SafetensorsFile.open(bytesSource(bytes(`${folder}/model.safetensors`), folder));
@@ -207,6 +246,22 @@ describe.each([['adapter_dora', 'qwen25_untied'], ['adapter_all_linear_rslora', 
     const names = [...theirs.tensors.keys()].filter((k) => !k.includes('base_layer'));
     expect([...own.tensors.keys()].sort()).toEqual(names.sort());
     for (const key of names) expect(await own.readFloat32(key), key).toEqual(await theirs.readFloat32(key));
+    model.dispose();
+  });
+});
+
+describe('a checkpoint in BF16, in two shards', () => {
+  it('is saved from the GPU with the bits, shapes and dtypes it was read with', async () => {
+    const model = await modelOf('bf16_sharded');
+    const folder = mkdtempSync(join(tmpdir(), 'trimpi-bf16-'));
+    await saveCheckpoint(folder, model.config, await model.tensors({ dtype: 'BF16' }), { maxShardBytes: 40_000 });
+    const [own, theirs] = await Promise.all([folderFiles(folder), folderFiles(fileURLToPath(new URL('bf16_sharded', FOLDER)))].map(openCheckpoint));
+    expect(own!.names.toSorted()).toEqual(theirs!.names.toSorted());
+    for (const name of own!.names) {
+      expect(own!.info(name)).toMatchObject({ dtype: 'BF16', shape: theirs!.info(name).shape });
+      expect(await own!.readBytes(name), name).toEqual(await theirs!.readBytes(name));
+    }
+    rmSync(folder, { recursive: true });
     model.dispose();
   });
 });

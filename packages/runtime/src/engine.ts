@@ -26,13 +26,28 @@ export interface PlanMemory {
   readonly total: number;
 }
 
-export type PlanInputs = Readonly<Record<string, HostArray>>;
+/** Part of storage, in elements. */
+export interface StorageRange {
+  readonly storage: Storage;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * What an input is filled with: numbers of the host, or parts of storage of the same engine one behind the other, copied
+ * without passing through the host (what they leave of the input keeps its values).
+ */
+export type PlanInput = HostArray | readonly StorageRange[];
+export type PlanInputs = Readonly<Record<string, PlanInput>>;
 export type PlanOutputs = Record<string, HostArray>;
 
 /** A graph made ready to run: replayed as often as wanted, with nothing created in between. */
 export interface Plan {
-  /** Inputs not named keep the values of the run before. Resolves with the outputs named in `read`. */
-  run(inputs: PlanInputs, read?: readonly string[]): Promise<PlanOutputs>;
+  /**
+   * Inputs not named keep the values of the run before. Resolves with the outputs named in `read`; those named in `into`
+   * fill parts of storage, one behind the other from their first element on, without passing through the host.
+   */
+  run(inputs: PlanInputs, read?: readonly string[], into?: Readonly<Record<string, readonly StorageRange[]>>): Promise<PlanOutputs>;
   memory(): PlanMemory;
   /** Kernel launches in one run. */
   readonly dispatches: number;

@@ -1,13 +1,13 @@
 export { backward } from './autograd.ts';
-export type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage } from './engine.ts';
+export type { Engine, HostArray, Plan, PlanInput, PlanInputs, PlanMemory, PlanOutputs, Storage, StorageRange } from './engine.ts';
 export { RuntimeError, type RuntimeErrorCode } from './errors.ts';
 export { Graph, type Node } from './graph.ts';
 export { attention, type AttentionOptions } from './ops/attention.ts';
 export { decodeAdvance, type DecodeBuffers, decodeInputs, type DecodeInputs, sample, type Sampled, sampleSettings, SETTINGS_WIDTH, STATE, STATE_WIDTH } from './ops/decode.ts';
-export { dropout, type DropoutOptions } from './ops/dropout.ts';
+export { dropout, type DropoutOptions, dropoutRest } from './ops/dropout.ts';
 export { activate, add, swiglu } from './ops/elementwise.ts';
 export { headLogProbabilities } from './ops/head.ts';
-export { linear, lora, type LoraFactors } from './ops/lora.ts';
+export { doraNorm, linear, lora, type LoraFactors } from './ops/lora.ts';
 export { logSoftmax, type LogProbabilities } from './ops/loss.ts';
 export { columnSumInto, matmul, matmulInto, type MatmulOptions } from './ops/matmul.ts';
 export { headNorm, layerNorm, rmsNorm } from './ops/norm.ts';

@@ -1,5 +1,5 @@
 import {
-  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
+  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, dropoutRest, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
   packHyper, rmsNorm, rope, ropeTable, sample, sampleSettings, scatterRowsInto, SETTINGS_WIDTH, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type SampleSettings, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
@@ -242,7 +242,7 @@ export const CASES: [string, Case][] = [
     },
   ]),
   // The row lengths stand still in the backward pass, so finite differences in a and b do not apply.
-  ['dora, three parts of which one is not adapted', (ctx) => {
+  ...([['', false, undefined], [', dropout', true, undefined], [', 4 bits', false, { bits: 4, zeros: true }], [', 8 bits', false, { bits: 8 }], [', nf4', false, { format: 'nf4' }], [', half floats, dropout', true, { format: 'f16' }]] as const).map(([what, drops, options]): [string, Case] => [`dora, three parts of which one is not adapted${what}`, (ctx) => {
     const [rank, ends, scales, k] = [3, [8, 20, 31], [2, 0, 0.25], 12] as const;
     const n = 31;
     const x = ctx.normal('x', [19, k]);
@@ -251,11 +251,17 @@ export const CASES: [string, Case][] = [
     const b = { ...ctx.normal('b', [n, rank]), grad: ctx.target('gradient b', [n, rank], () => 0) };
     const magnitude = { ...ctx.normal('magnitude', [n]), grad: ctx.target('dmagnitude', [n], () => 0) };
     const bias = { ...ctx.normal('bias', [n]), grad: ctx.target('dbias', [n], () => 0) };
-    withGradients(ctx, linear(x, ctx.normal('w', [n, k]), { bias, residual, factors: { a, b, magnitude, rank, ends, scales } }), { x, residual });
-  }],
+    const w = options === undefined ? ctx.normal('w', [n, k]) : quantised(ctx, 'w', n, k, options);
+    const dropped = drops ? { dropout: { p: 0.3, site: 2, key: ctx.integers('key', [2], [9, 3000000000], 'u32') } } : {};
+    withGradients(ctx, linear(x, w, { bias, residual, factors: { a, b, magnitude, rank, ends, scales, ...dropped } }), { x, residual });
+  }]),
   ['dropout', (ctx) => {
     const x = ctx.normal('x', [23, 11]);
     withGradients(ctx, dropout(x, { p: 0.3, site: 5, key: ctx.integers('key', [2], [77, 4000000000], 'u32') }), { x });
+  }],
+  ['dropoutRest', (ctx) => {
+    const x = ctx.normal('x', [23, 11]);
+    withGradients(ctx, dropoutRest(x, { p: 0.3, site: 5, key: ctx.integers('key', [2], [77, 4000000000], 'u32') }), { x });
   }],
   ['blendRows', (ctx) => {
     const x = ctx.normal('x', [28, 9]);

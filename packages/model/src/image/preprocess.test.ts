@@ -81,6 +81,8 @@ describe('preprocessImage', () => {
 describe('parsePreprocessorConfig', () => {
   it('reads both forms of the bounds', () => {
     expect(config).toMatchObject({ minPixels: 3136, maxPixels: 12544 });
+    // A file without them: the defaults of transformers' class, not those of the published files.
+    expect(parsePreprocessorConfig({ patch_size: 14 }, model)).toMatchObject({ minPixels: 3136, maxPixels: 1003520 });
     expect(parsePreprocessorConfig({ size: { shortest_edge: 6272, longest_edge: 12544 } }, model)).toMatchObject({ minPixels: 6272, maxPixels: 12544 });
     expect(parsePreprocessorConfig({ min_pixels: 3136, max_pixels: null, size: { shortest_edge: 6272, longest_edge: 12544 } }, model)).toMatchObject({ minPixels: 3136, maxPixels: 12544 });
   });

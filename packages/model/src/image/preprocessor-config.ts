@@ -33,6 +33,9 @@ export function defaultPreprocessorConfig(config: ModelConfig): PreprocessorConf
   };
 }
 
+/** What transformers' `Qwen2VLImageProcessor` does where a file leaves a field out, whatever the model. */
+const CLASS_DEFAULTS = { minPixels: 56 * 56, maxPixels: 28 * 28 * 1280, imageMean: CLIP_MEAN, imageStd: CLIP_STD };
+
 /**
  * Reads a parsed `preprocessor_config.json`. The bounds come as `min_pixels`/`max_pixels` or as
  * `size: {shortest_edge, longest_edge}`, which means the same areas; where both are given, the former count.
@@ -41,7 +44,7 @@ export function defaultPreprocessorConfig(config: ModelConfig): PreprocessorConf
 export function parsePreprocessorConfig(json: unknown, config: ModelConfig): PreprocessorConfig {
   const fields: Fields = new Fields(isObject(json) ? json : {}, 'preprocessor_config');
   if (!isObject(json)) fields.fail('', 'must be an object', 'Pass JSON.parse of preprocessor_config.json.');
-  const base = defaultPreprocessorConfig(config);
+  const base = { ...defaultPreprocessorConfig(config), ...CLASS_DEFAULTS };
   const size = new Fields(fields.object('size') ?? {}, 'preprocessor_config.size');
   const area = { max: 2 ** 31 };
   const minPixels = fields.integer('min_pixels', { ...area, fallback: size.integer('shortest_edge', { ...area, fallback: base.minPixels }) });

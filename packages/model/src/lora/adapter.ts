@@ -1,5 +1,5 @@
 /** @file A low-rank adapter in memory: factors of every adapted projection in one trainable store. */
-import { type DropoutOptions, type Engine, type Graph, type LoraFactors, ParameterStore, PhiloxStream } from '@trimpi/runtime';
+import { doraNorm, type DropoutOptions, type Engine, Graph, type LoraFactors, ParameterStore, PhiloxStream, type Weight } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import type { LoraConfig } from './config.ts';
@@ -91,9 +91,15 @@ export class LoraAdapter {
     }
   }
 
-  /** Sets DoRA's magnitudes to the row lengths of the weights: `weights` gives a projection's [out, in]. */
-  async initialiseMagnitudes(weights: (projection: string) => Promise<ArrayLike<number>>): Promise<void> {
-    for (const [name, p] of this.#projections) this.store.write(`${name}.m`, rowLengths(await weights(name), p.projection.inFeatures));
+  /** Sets DoRA's magnitudes to the row lengths of the weights with the (fresh) adapter on them; `weight` gives that of a projection. */
+  async initialiseMagnitudes(engine: Engine, weight: (graph: Graph, projection: string) => Weight): Promise<void> {
+    const graph = new Graph();
+    const names = [...this.#projections.keys()];
+    for (const name of names) graph.output(name, doraNorm(weight(graph, name), this.factors(graph, name)!));
+    const plan = await engine.compile(graph);
+    const lengths = await plan.run({}, names);
+    plan.dispose();
+    for (const name of names) this.store.write(`${name}.m`, Float32Array.from(lengths[name]!));
   }
 
   /** Factors (or their gradients) by module path, as PEFT stores them: A [r, in], B [out, r]. */

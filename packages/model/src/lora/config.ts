@@ -20,6 +20,10 @@ export interface LoraConfig {
   /** Ranks of single modules: a regular expression on the end of the path -> rank; the first that matches counts. */
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
+  /** Only layers of these numbers, of what a list of `targetModules` matches; null for all. */
+  readonly layersToTransform: readonly number[] | null;
+  /** What the number of a layer follows in a path (`layers`, `blocks`); null for anything. */
+  readonly layersPattern: readonly string[] | null;
 }
 
 /** The seven projections of the text layers, and nothing of the vision tower (whose feed-forward has the same names). */
@@ -37,6 +41,8 @@ export function loraConfig(options: Partial<LoraConfig> = {}): LoraConfig {
     useDora: false,
     rankPattern: {},
     alphaPattern: {},
+    layersToTransform: null,
+    layersPattern: null,
     ...options,
   });
 }
@@ -74,13 +80,16 @@ export function parseLoraConfig(json: unknown): LoraConfig {
     useDora: fields.boolean('use_dora', false),
     rankPattern: numbersOf(fields, 'rank_pattern'),
     alphaPattern: numbersOf(fields, 'alpha_pattern'),
+    layersToTransform: layersOf(fields),
+    layersPattern: namesOf(fields, 'layers_pattern'),
   });
 }
 
 /** Fields of PEFT that change what an adapter computes and are not computed here. */
 const UNSUPPORTED = [
-  'modules_to_save', 'layers_to_transform', 'layers_pattern', 'layer_replication', 'trainable_token_indices', 'target_parameters', 'lora_bias',
+  'modules_to_save', 'layer_replication', 'trainable_token_indices', 'target_parameters', 'lora_bias',
   'megatron_config', 'use_qalora', 'use_bdlora', 'alora_invocation_tokens', 'arrow_config',
+  'kasa_config', 'velora_config', 'monteclora_config',
 ] as const;
 
 /** The object of an `adapter_config.json` that PEFT loads. */
@@ -94,8 +103,8 @@ export function loraConfigToJson(config: LoraConfig, baseModelNameOrPath = ''): 
     fan_in_fan_out: false,
     inference_mode: true,
     init_lora_weights: true,
-    layers_pattern: null,
-    layers_to_transform: null,
+    layers_pattern: config.layersPattern,
+    layers_to_transform: config.layersToTransform,
     lora_alpha: config.loraAlpha,
     lora_bias: false,
     lora_dropout: config.loraDropout,
@@ -115,6 +124,7 @@ function checkLoraConfig(config: LoraConfig): LoraConfig {
   if (!Number.isInteger(config.r) || config.r < 1) bad('r', config.r, 'must be a positive integer');
   if (!Number.isFinite(config.loraAlpha)) bad('loraAlpha', config.loraAlpha, 'must be a finite number');
   if (!(config.loraDropout >= 0 && config.loraDropout < 1)) bad('loraDropout', config.loraDropout, 'must be at least 0 and below 1');
+  if (config.layersToTransform !== null && typeof config.targetModules === 'string') bad('layersToTransform', config.layersToTransform, 'goes with a list of targetModules only');
   if (config.targetModules.length === 0) bad('targetModules', config.targetModules, 'must name something');
   for (const [pattern, rank] of Object.entries(config.rankPattern)) if (!Number.isInteger(rank) || rank < 1) bad(`rankPattern[${pattern}]`, rank, 'must be a positive integer');
   for (const [pattern, alpha] of Object.entries(config.alphaPattern)) if (!Number.isFinite(alpha)) bad(`alphaPattern[${pattern}]`, alpha, 'must be a finite number');
@@ -130,6 +140,21 @@ function patternsOf(fields: Fields, key: string): string | string[] | undefined 
   if (value === undefined || typeof value === 'string') return value;
   if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return [...(value as string[])];
   return fields.fail(key, 'must be a string or a list of strings', 'Correct the field.');
+}
+
+/** `layers_to_transform`: a number or a list of them; an empty list is none. */
+function layersOf(fields: Fields): number[] | null {
+  const value = fields.raw('layers_to_transform');
+  if (value === undefined) return null;
+  const layers: unknown[] = Array.isArray(value) ? value : [value];
+  if (!layers.every((item) => Number.isInteger(item))) fields.fail('layers_to_transform', 'must be an integer or a list of integers', 'Correct the field.');
+  return layers.length === 0 ? null : (layers as number[]);
+}
+
+function namesOf(fields: Fields, key: string): string[] | null {
+  const value = patternsOf(fields, key) ?? [];
+  const names = typeof value === 'string' ? [value] : value;
+  return names.length === 0 || names[0] === '' ? null : names;
 }
 
 function numbersOf(fields: Fields, key: string): Record<string, number> {

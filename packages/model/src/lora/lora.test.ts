@@ -78,10 +78,26 @@ describe('matchTargets', () => {
     expect(count({ targetModules: 'all-linear' })).toBe(modules.length - 1);
     expect(count({ targetModules: ['lm_head'] })).toBe(1);
     expect(count({ targetModules: ['q_proj', 'v_proj'], excludeModules: ['v_proj'] })).toBe(2);
+    expect(count({ targetModules: 'ALL-LINEAR' })).toBe(31);
+    // A pattern on the published paths is none on those in memory, which PEFT goes by.
+    expect(count({ targetModules: suffixes, excludeModules: 'visual.*' })).toBe(23);
     // Paths of the published layout, as older adapters give them.
-    expect(count({ targetModules: ['model.layers.0.self_attn.q_proj', 'visual.blocks.0.attn.qkv'] })).toBe(2);
+    expect(matchTargets(modules, loraConfig({ targetModules: ['model.layers.0.self_attn.q_proj', 'visual.blocks.0.attn.qkv'] }), 'published')).toHaveLength(2);
     expect(() => count({ targetModules: 'q_proj' })).toThrow(/matches no linear layer/);
     expect(() => count({ targetModules: '(' })).toThrow(/regular expression/);
+  });
+
+  it('is limited to layers as PEFT is', () => {
+    const targetModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'];
+    // Counted by PEFT 0.21 on this model.
+    expect(count({ targetModules, layersToTransform: [1] })).toBe(10);
+    expect(count({ targetModules, layersToTransform: [1], layersPattern: ['layers'] })).toBe(7);
+    expect(count({ targetModules, layersToTransform: [0, 2], layersPattern: ['blocks'] })).toBe(6);
+    expect(count({ targetModules: [...targetModules, 'qkv'], layersToTransform: [2] })).toBe(4);
+    expect(count({ targetModules: ['q_proj', 'mlp.2'], layersToTransform: [2, 0] })).toBe(1);
+    expect(() => loraConfig({ layersToTransform: [1] })).toThrow(/list of targetModules/);
+    expect(parseLoraConfig({ ...configJson, target_modules: targetModules, layers_to_transform: 1, layers_pattern: 'layers' })).toMatchObject({ layersToTransform: [1], layersPattern: ['layers'] });
+    expect(parseLoraConfig({ ...configJson, layers_to_transform: [], layers_pattern: [] })).toMatchObject({ layersToTransform: null, layersPattern: null });
   });
 
   it('gives single modules their own rank and alpha; the first pattern counts', () => {
@@ -106,7 +122,11 @@ describe('PEFT files', () => {
       expect(loraB).toEqual(await file.readFloat32(`base_model.model.${name}.lora_B.weight`));
     }
     const old = await changed((map) => new Map([...map].map(([key, value]) => [`base_model.model.${publishedKey(key.slice('base_model.model.'.length), 'qwen2_5_vl')}`, value])), { target_modules: ['q_proj', 'k_proj', 'v_proj', 'o_proj', '0.mlp.gate_proj', '1.mlp.gate_proj', 'up_proj', 'down_proj'], exclude_modules: '^visual.*' });
-    expect((await readAdapter(old, model)).weights).toEqual(adapter.weights);
+    const read = await readAdapter(old, model);
+    expect(read.weights).toEqual(adapter.weights);
+    // Written again, its patterns and its keys are those of today.
+    expect(await readAdapter(memoryFiles(adapterFiles(read)), model)).toEqual(read);
+    expect(matchTargets(modules, read.config)).toEqual(read.targets);
   });
 
   it('are written with the bytes that PEFT writes', async () => {
@@ -144,11 +164,11 @@ describe('PEFT files', () => {
     await expect(readAdapter(await changed(change, config), model)).rejects.toMatchObject({ name: 'ModelError', code: 'invalid-adapter' });
   });
 
-  it.each([{ peft_type: 'LOHA' }, { bias: 'all' }, { modules_to_save: ['lm_head'] }, { layers_to_transform: [0] }, { init_lora_weights: 'pissa_niter_4' }])('refuses the setting %j', (setting) => {
+  it.each([{ peft_type: 'LOHA' }, { bias: 'all' }, { modules_to_save: ['lm_head'] }, { kasa_config: {} , use_qalora: true }, { init_lora_weights: 'pissa_niter_4' }])('refuses the setting %j', (setting) => {
     expect(() => parseLoraConfig({ ...configJson, ...setting })).toThrowError(expect.objectContaining({ code: 'unsupported' }));
   });
 
-  it.each([{ r: 0 }, { r: 'a' }, { lora_dropout: 1 }, { target_modules: [] }, { target_modules: null }, { target_modules: 5 }, { rank_pattern: { a: 'b' } }, { rank_pattern: { a: 0 } }])('refuses the value %j', (setting) => {
+  it.each([{ r: 0 }, { r: 'a' }, { lora_dropout: 1 }, { target_modules: [] }, { target_modules: null }, { target_modules: 5 }, { rank_pattern: { a: 'b' } }, { rank_pattern: { a: 0 } }, { layers_to_transform: 'a' }])('refuses the value %j', (setting) => {
     expect(() => parseLoraConfig({ ...configJson, ...setting })).toThrowError(expect.objectContaining({ code: 'invalid-adapter' }));
   });
 });

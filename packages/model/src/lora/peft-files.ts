@@ -14,7 +14,7 @@ import { SafetensorsFile } from '../safetensors/reader.ts';
 import { floatTensor, serializeSafetensors, type TensorData } from '../safetensors/writer.ts';
 import { loraConfigToJson, parseLoraConfig, type LoraConfig } from './config.ts';
 import { linearModules } from './modules.ts';
-import { matchTargets, type LoraTarget } from './targets.ts';
+import { inMemoryConfig, matchTargets, type LoraTarget } from './targets.ts';
 
 export const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 export const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
@@ -49,13 +49,16 @@ type Part = (typeof SUFFIXES)[keyof typeof SUFFIXES];
  * `not-found`, `invalid-safetensors`, `unsupported`.
  */
 export async function readAdapter(files: ModelFiles, model: ModelConfig): Promise<Adapter> {
-  const config = parseLoraConfig(parseJsonObject(await requireText(files, ADAPTER_CONFIG_FILE), ADAPTER_CONFIG_FILE, 'invalid-adapter'));
+  const written = parseLoraConfig(parseJsonObject(await requireText(files, ADAPTER_CONFIG_FILE), ADAPTER_CONFIG_FILE, 'invalid-adapter'));
   const source = await files.open(ADAPTER_WEIGHTS_FILE);
   if (source === null) {
     throw new ModelError('not-found', { argument: files.name, value: ADAPTER_WEIGHTS_FILE, message: 'has no such file', remedy: 'Save the adapter with safe_serialization.' });
   }
   const file = await SafetensorsFile.open(source);
-  const targets = matchTargets(linearModules(model), config);
+  // The patterns of an older adapter speak of the paths that its keys are written with; in memory it is one of today's.
+  const modules = linearModules(model);
+  const config = [...file.tensors.keys()].some(isPublished) ? inMemoryConfig(modules, written) : written;
+  const targets = matchTargets(modules, config);
   const byName = new Map(targets.map((target) => [target.name, target]));
   const found = new Map<string, Partial<Record<Part, Float32Array>>>();
   const baseWeights = new Map<string, Float32Array>();
@@ -106,6 +109,10 @@ export function adapterFiles(adapter: Adapter, baseModelNameOrPath = ''): { [ADA
     [ADAPTER_CONFIG_FILE]: `${JSON.stringify(loraConfigToJson(adapter.config, baseModelNameOrPath), null, 2)}\n`,
     [ADAPTER_WEIGHTS_FILE]: serializeSafetensors(tensors),
   };
+}
+
+function isPublished(key: string): boolean {
+  return /^base_model\.model\.(visual\.|model\.(layers|embed_tokens|norm)\.)/.test(key);
 }
 
 function splitKey(key: string): { module: string; part: Part } {

@@ -11,20 +11,25 @@ export interface LoraTarget extends LinearModule {
   readonly scaling: number;
 }
 
+/** Which paths the patterns of a config speak of: those in memory, or those of adapters made before transformers 4.52. */
+export type PathLayout = 'memory' | 'published';
+
 /**
  * The modules that a config targets, in the order given.
  * @throws ModelError `invalid-adapter` when a pattern is no regular expression or nothing is targeted.
  */
-export function matchTargets(modules: readonly LinearModule[], config: LoraConfig): LoraTarget[] {
+export function matchTargets(modules: readonly LinearModule[], config: LoraConfig, layout: PathLayout = 'memory'): LoraTarget[] {
+  const pathOf = (name: string): string => (layout === 'memory' ? name : publishedKey(name, 'qwen2_5_vl'));
   const isTarget = matcher(config.targetModules, 'targetModules');
+  const isLayer = layerTest(config);
   const isExcluded = config.excludeModules === null ? () => false : matcher(config.excludeModules, 'excludeModules');
   const rank = patternLookup(config.rankPattern, 'rankPattern');
   const alpha = patternLookup(config.alphaPattern, 'alphaPattern');
   const targets = modules
-    .filter(({ name }) => isTarget(name) && !isExcluded(name))
+    .filter(({ name }) => isTarget(pathOf(name)) && isLayer(pathOf(name)) && !isExcluded(pathOf(name)))
     .map((module): LoraTarget => {
-      const r = rank(module.name) ?? config.r;
-      const a = alpha(module.name) ?? config.loraAlpha;
+      const r = rank(pathOf(module.name)) ?? config.r;
+      const a = alpha(pathOf(module.name)) ?? config.loraAlpha;
       return { ...module, r, alpha: a, scaling: loraScaling(r, a, config.useRslora) };
     });
   if (targets.length === 0) {
@@ -33,11 +38,35 @@ export function matchTargets(modules: readonly LinearModule[], config: LoraConfi
   return targets;
 }
 
-/** A test of a module's path. The path of the published layout, which older adapters were trained under, counts too. */
+/** The config that says the same of the paths in memory as `config` does of the published ones. */
+export function inMemoryConfig(modules: readonly LinearModule[], config: LoraConfig): LoraConfig {
+  const targets = matchTargets(modules, config, 'published');
+  const own = (value: (t: LoraTarget) => number, usual: number) => Object.fromEntries(targets.filter((t) => value(t) !== usual).map((t) => [t.name, value(t)]));
+  return {
+    ...config,
+    targetModules: targets.map(({ name }) => name),
+    excludeModules: null,
+    layersToTransform: null,
+    layersPattern: null,
+    rankPattern: own(({ r }) => r, config.r),
+    alphaPattern: own(({ alpha }) => alpha, config.loraAlpha),
+  };
+}
+
+/** A test of a module's path. */
 function matcher(patterns: string | readonly string[], argument: string): (name: string) => boolean {
-  if (patterns === 'all-linear' && argument === 'targetModules') return (name) => name !== 'lm_head';
-  const one = typeof patterns === 'string' ? fullMatch(patterns, argument) : (name: string) => patterns.some((pattern) => name === pattern || name.endsWith(`.${pattern}`));
-  return (name) => one(name) || one(publishedKey(name, 'qwen2_5_vl'));
+  if (typeof patterns === 'string' && patterns.toLowerCase() === 'all-linear' && argument === 'targetModules') return (name) => name !== 'lm_head';
+  return typeof patterns === 'string' ? fullMatch(patterns, argument) : (name) => patterns.some((pattern) => name === pattern || name.endsWith(`.${pattern}`));
+}
+
+/** Whether a path lies in one of the layers that a config is limited to; its first number counts, or the first behind a pattern. */
+function layerTest({ layersToTransform: layers, layersPattern }: LoraConfig): (name: string) => boolean {
+  if (layers === null) return () => true;
+  const numbers = layersPattern === null ? [/^.*?\.[^.]*\.(\d+)\./] : layersPattern.map((pattern) => pythonRegex(`^(?:.*?\\.)?(?:${pattern})\\.(\\d+)\\.`, pattern, 'layersPattern'));
+  return (name) => {
+    const found = numbers.map((regex) => regex.exec(name)).find((match) => match !== null);
+    return found !== undefined && layers.includes(Number(found.at(-1)));
+  };
 }
 
 function fullMatch(pattern: string, argument: string): (name: string) => boolean {
@@ -48,7 +77,7 @@ function fullMatch(pattern: string, argument: string): (name: string) => boolean
 /** The value of the first pattern that matches the end of a path. */
 function patternLookup(table: Readonly<Record<string, number>>, argument: string): (name: string) => number | undefined {
   const rows = Object.entries(table).map(([pattern, value]) => ({ regex: pythonRegex(`^(?:.*\\.)?(?:${pattern})$`, pattern, argument), value }));
-  return (name) => rows.find(({ regex }) => regex.test(name) || regex.test(publishedKey(name, 'qwen2_5_vl')))?.value;
+  return (name) => rows.find(({ regex }) => regex.test(name))?.value;
 }
 
 /** A regular expression of Python's `re`, as far as the two languages agree. */

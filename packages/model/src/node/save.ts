@@ -7,21 +7,24 @@ import { adapterFiles, type Adapter } from '../lora/peft-files.ts';
 import { WEIGHTS_FILE, WEIGHTS_INDEX_FILE } from '../safetensors/checkpoint.ts';
 import { DTYPE_BYTES, elementCount } from '../safetensors/dtype.ts';
 import { publishedKey } from '../safetensors/key-layout.ts';
-import { checkTensorSize, type LazyTensor, planSafetensors } from '../safetensors/writer.ts';
+import { checkTensorSize, type LazyTensor, planSafetensors, type TensorData } from '../safetensors/writer.ts';
 import { ioError, writeBeside, writeFileAtomic, type PendingFile } from './atomic-write.ts';
 
+/** A tensor at hand, or one that is fetched when it is written. */
+export type SavedTensor = LazyTensor | TensorData;
+
 /** One safetensors file, atomically. */
-export async function writeSafetensors(path: string, tensors: ReadonlyMap<string, LazyTensor>): Promise<void> {
+export async function writeSafetensors(path: string, tensors: ReadonlyMap<string, SavedTensor>): Promise<void> {
   await (await writeSafetensorsBeside(path, tensors)).commit();
 }
 
-async function writeSafetensorsBeside(path: string, tensors: ReadonlyMap<string, LazyTensor>): Promise<PendingFile> {
+async function writeSafetensorsBeside(path: string, tensors: ReadonlyMap<string, SavedTensor>): Promise<PendingFile> {
   const { header, names, sizes } = planSafetensors(tensors);
   async function* parts(): AsyncGenerator<Uint8Array> {
     yield header;
     for (const [i, name] of names.entries()) {
       const tensor = tensors.get(name);
-      if (tensor !== undefined) yield checkTensorSize(name, await tensor.read(), sizes[i] ?? 0);
+      if (tensor !== undefined) yield checkTensorSize(name, 'data' in tensor ? tensor.data : await tensor.read(), sizes[i] ?? 0);
     }
   }
   return writeBeside(path, parts());
@@ -31,17 +34,17 @@ async function writeSafetensorsBeside(path: string, tensors: ReadonlyMap<string,
  * Writes `config.json` and the weights into a folder, in the key layout of the published files; more than
  * `maxShardBytes` go into several files with an index. All files are complete on the disk before the first takes its
  * place, and the index comes last; files of an older save that are no longer wanted are then removed.
- * @param tensors by in-memory name.
+ * @param tensors by in-memory name, as `VisionLanguageModel.tensors` gives them.
  * @throws ModelError `io` (what was there is untouched), `invalid-input`.
  */
 export async function saveCheckpoint(
   folder: string,
   config: ModelConfig,
-  tensors: ReadonlyMap<string, LazyTensor>,
+  tensors: ReadonlyMap<string, SavedTensor>,
   options: { readonly maxShardBytes?: number } = {},
 ): Promise<void> {
   const { maxShardBytes = 5e9 } = options;
-  const shards: Map<string, LazyTensor>[] = [];
+  const shards: Map<string, SavedTensor>[] = [];
   let room = 0;
   let total = 0;
   for (const [name, tensor] of tensors) {

@@ -50,7 +50,7 @@ export function decoderGraph(config: ModelConfig, weights: OnnxWeights, { ops, b
     const project = (name: 'q' | 'k' | 'v', count: number) => g.op('Reshape', [linear(normed, `self_attn.${name}_proj`, count * headDim, hiddenSize, config.attentionBias), g.integers(0, 0, count, headDim)]);
     const even = (t: Value, name: 'q' | 'k') => (config.qkNorm ? rmsNorm(g, t, vector(`${layer}.self_attn.${name}_norm.weight`, headDim), rmsNormEps, ops) : t);
     const mixed = attention(i, even(project('q', heads), 'q'), even(project('k', kvHeads), 'k'), project('v', kvHeads));
-    x = g.op('Add', [x, linear(mixed, 'self_attn.o_proj', hiddenSize, heads * headDim)]);
+    x = g.op('Add', [x, linear(mixed, 'self_attn.o_proj', hiddenSize, heads * headDim, config.attentionOutputBias)]);
     const inner = rmsNorm(g, x, vector(`${layer}.post_attention_layernorm.weight`, hiddenSize), rmsNormEps, ops);
     const ff = g.op('Mul', [silu(g, linear(inner, 'mlp.gate_proj', intermediateSize, hiddenSize)), linear(inner, 'mlp.up_proj', intermediateSize, hiddenSize)]);
     x = g.op('Add', [x, linear(ff, 'mlp.down_proj', hiddenSize, intermediateSize)]);

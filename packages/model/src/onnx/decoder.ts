@@ -61,7 +61,7 @@ export class OnnxDecoder {
     let at = 0;
     for (const image of prompt.images) {
       const cells = cellsOf(this.config, image.gridThw);
-      if (!('features' in image) || image.features.length !== cells * width * (1 + depth)) throw new ModelError('invalid-input', { argument: 'prompt.images', value: 'features' in image ? image.features.length : 'pixelValues', message: `should hold features of ${cells} cells`, remedy: 'Encode the images first: encodeImages.' });
+      if (!('features' in image) || !(image.features instanceof Float32Array) || image.features.length !== cells * width * (1 + depth)) throw new ModelError('invalid-input', { argument: 'prompt.images', value: !('features' in image) ? 'pixelValues' : image.features instanceof Float32Array ? image.features.length : 'storage', message: `should hold features of ${cells} cells`, remedy: 'Encode the images first: encodeImages.' });
       for (let c = 0; c < cells; c++) {
         const place = places[at++] ?? -1;
         if (place < 0) break;

@@ -1,17 +1,10 @@
 /** @file A frozen vision encoder in ONNX in the place of our tower. */
-import type { Storage } from '@trimpi/runtime';
+import type { Storage, StorageRange } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
-import type { GridThw } from '../rope-index.ts';
-import { type BatchImage, cellsOf } from '../vl/batch.ts';
+import { type BatchImage, cellsOf, featureLength, packFeatures, type PixelImage, storedImages, type StoredFeatures } from '../vl/batch.ts';
 import { floatsOf, type OnnxModelBytes, type OnnxSessionOptions, openSession, type OrtModule, type OrtSession, type OrtTensor, runSession, toTensor } from './runtime.ts';
 import { onnxVisionInputs } from './vision-inputs.ts';
-
-/** An image as the processor prepares it. */
-export interface PixelImage {
-  readonly gridThw: GridThw;
-  readonly pixelValues: Float32Array;
-}
 
 /** Features on the device: [cells, text width] of all images, in raster order of cells. */
 export interface DeviceFeatures {
@@ -83,24 +76,32 @@ export class OnnxVisionEncoder {
   }
 
   /**
-   * Encodes into storage of an engine on the same device, from element `offset` on: the copy runs on the device, before
-   * whatever is submitted next. A graph reads it as `graph.view(storage, offset, [cells, text width])`. Returns the cells.
-   * @throws ModelError `unsupported` for storage of another device; `invalid-input` when the features do not fit.
+   * Encodes into storage of an engine on the same device (`featureLength` elements from `offset` on): the copy runs on the
+   * device, before whatever is submitted next. The images returned are those of a batch or a prompt, as long as the storage is there.
+   * @throws ModelError `unsupported` for storage of another kind of engine, or without a device; `invalid-input` when the features do not fit.
    */
-  async encodeInto(storage: Storage, images: readonly PixelImage[], offset = 0): Promise<number> {
-    const buffer = (storage as Storage & { readonly buffer?: GPUBuffer }).buffer;
-    if (buffer === undefined) throw new ModelError('unsupported', { argument: 'storage', value: storage.name, message: 'is not on a WebGPU device', remedy: 'Use encodeImages with this engine.' });
-    const features = await this.encodeOnDevice(images);
-    try {
-      const length = features.cells * this.config.vision.outHiddenSize;
-      if (offset < 0 || offset + length > storage.length) throw new ModelError('invalid-input', { argument: 'storage', value: storage.length, message: `has no room for ${length} elements at ${offset}`, remedy: 'Create storage for all cells.' });
-      const encoder = this.#device!.createCommandEncoder();
-      encoder.copyBufferToBuffer(features.buffer, 0, buffer, offset * 4, length * 4);
-      this.#device!.queue.submit([encoder.finish()]);
-      return features.cells;
-    } finally {
-      features.dispose();
-    }
+  async encodeInto(storage: Storage, images: readonly PixelImage[], offset = 0): Promise<(BatchImage & { readonly features: StoredFeatures })[]> {
+    const target = (storage as Storage & { readonly buffer?: GPUBuffer }).buffer;
+    if (target === undefined || this.#device === undefined) throw new ModelError('unsupported', { argument: 'storage', value: storage.name, message: 'is not on the device of this encoder', remedy: 'Create the encoder with the device of the engine, or use encodeImages.' });
+    const grids = images.map((i) => i.gridThw);
+    const length = featureLength(this.config, grids);
+    if (!(Number.isInteger(offset) && offset >= 0) || offset + length > storage.length) throw new ModelError('invalid-input', { argument: 'storage', value: storage.length, message: `has no room for ${length} elements at ${offset}`, remedy: 'Create storage of featureLength elements.' });
+    const stored = storedImages(this.config, grids, storage, offset);
+    if (images.length === 0) return stored;
+    const outputs = await this.#run(images);
+    const encoder = this.#device.createCommandEncoder();
+    // [cells, width] of the embedding, [levels, cells, width] of DeepStack.
+    const copy = (name: (typeof OUTPUTS)[number], level: number, ranges: readonly StorageRange[]): void => {
+      let from = level * ranges.reduce((n, r) => n + r.length, 0);
+      for (const range of ranges) {
+        encoder.copyBufferToBuffer(outputs[name]!.gpuBuffer as GPUBuffer, from * 4, target, range.offset * 4, range.length * 4);
+        from += range.length;
+      }
+    };
+    (packFeatures(this.config, stored) as StorageRange[][]).forEach((ranges, k) => copy(k === 0 ? 'image_features' : 'deepstack_features', Math.max(0, k - 1), ranges));
+    this.#device.queue.submit([encoder.finish()]);
+    for (const name of OUTPUTS) outputs[name]?.dispose();
+    return stored;
   }
 
   async #run(images: readonly PixelImage[]): Promise<Readonly<Record<string, OrtTensor>>> {

@@ -39,6 +39,15 @@ export class QuantisedStore {
     if (rows.scales !== undefined) scales?.write(rows.scales, first * blocks);
   }
 
+  /** Whether a matrix is what these values are when quantised. */
+  async holds(name: string, values: Float32Array): Promise<boolean> {
+    const { rows, columns, quantisation, data, scales } = this.#entries.get(name)!;
+    if (values.length !== rows * columns) return false;
+    const theirs = quantiseRows(values, rows, columns, quantisation);
+    const same = (a: ArrayLike<number>, b: ArrayLike<number>) => Array.prototype.every.call(a, (v, i) => v === b[i]);
+    return same(theirs.data, await data.read()) && (scales === undefined || same(theirs.scales!, await scales.read()));
+  }
+
   weight(graph: Graph, name: string): QuantisedWeight {
     const { rows, columns, quantisation, data, scales } = this.#entries.get(name)!;
     const { words, blocks } = rowLayout(columns, quantisation);

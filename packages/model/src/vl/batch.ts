@@ -2,19 +2,32 @@
  * @file Sequences packed into one batch without padding between them. What a token may see is written down as key
  * ranges, so several rows, windows, and groups of completions that share their prompt are one batch for the kernels.
  */
+import type { Storage, StorageRange } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import type { GridThw } from '../rope-index.ts';
 import { visionWindows } from '../windows.ts';
 import { patchLength } from './parameters.ts';
 
+/** An image as the processor prepares it. */
+export interface PixelImage {
+  readonly gridThw: GridThw;
+  readonly pixelValues: Float32Array;
+}
+
 /**
  * An image (or a video) of a batch: its patches, or the features that the vision tower made of them before: [cells, text
  * width], and with DeepStack as much again for each of its levels behind it.
  */
 export type BatchImage =
-  | { readonly gridThw: GridThw; readonly pixelValues: Float32Array }
-  | { readonly gridThw: GridThw; readonly features: Float32Array };
+  | PixelImage
+  | { readonly gridThw: GridThw; readonly features: Float32Array | StoredFeatures };
+
+/** Features that are in storage of the engine, from element `offset` on, and never come to the host. */
+export interface StoredFeatures {
+  readonly storage: Storage;
+  readonly offset: number;
+}
 
 /** A prompt or a whole row: tokens, their positions, and the images of its image tokens in order. */
 export interface TokenSequence {
@@ -65,7 +78,7 @@ export interface PackedVision {
   /** [P, patch length] in window order; empty when features are given. */
   readonly pixelValues: Float32Array;
   /** [F, hidden] in raster order when features are given, one for the embedding and one for each level of DeepStack. */
-  readonly features: readonly Float32Array[] | undefined;
+  readonly features: readonly (Float32Array | readonly StorageRange[])[] | undefined;
   /** The four entries of a learned position table around each patch, [4 P], and their weights. */
   readonly corners: { readonly ids: Int32Array; readonly weights: Float32Array } | undefined;
   /** [2, P] row and column of each patch. */
@@ -238,20 +251,8 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
   const cells = windows.windowIndex.length;
   const patches = cells * merge;
   if (ready > 0) {
-    const width = config.vision.outHiddenSize;
-    const levels = Array.from({ length: 1 + config.vision.deepstackVisualIndexes.length }, () => new Float32Array(cells * width));
-    let at = 0;
-    for (const image of images) {
-      const own = (image as { features: Float32Array }).features;
-      const size = cellsOf(config, image.gridThw) * width;
-      if (own.length !== size * levels.length) {
-        throw new ModelError('invalid-input', { argument: 'images.features', value: own.length, message: `should hold ${cellsOf(config, image.gridThw)} cells of ${width}, ${levels.length} times`, remedy: 'Use features of this model and grid.' });
-      }
-      levels.forEach((level, k) => level.set(own.subarray(k * size, (k + 1) * size), at));
-      at += size;
-    }
     return {
-      packed: { patches: 0, cells, pixelValues: new Float32Array(0), features: levels, corners: undefined, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
+      packed: { patches: 0, cells, pixelValues: new Float32Array(0), features: packFeatures(config, images as readonly EncodedImage[]), corners: undefined, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
       rowOfCell: Int32Array.from({ length: cells }, (_, i) => i),
     };
   }
@@ -259,7 +260,7 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
   const raw = new Float32Array(patches * length);
   let at = 0;
   images.forEach((image, i) => {
-    const own = (image as { pixelValues: Float32Array }).pixelValues;
+    const own = (image as PixelImage).pixelValues;
     if (own.length !== cellsOf(config, image.gridThw) * merge * length) {
       throw new ModelError('invalid-input', { argument: `images[${i}].pixelValues`, value: own.length, message: `should hold ${image.gridThw.join(' x ')} patches of ${length}`, remedy: 'Preprocess the image for this model.' });
     }
@@ -281,6 +282,51 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
     packed: { patches, cells, pixelValues, features: undefined, corners: positionCorners(config, images, positions), positions, windowRanges: segments(windows.cuWindowSeqlens), frameRanges: segments(windows.cuSeqlens) },
     rowOfCell,
   };
+}
+
+type EncodedImage = Extract<BatchImage, { readonly features: unknown }>;
+
+/** Each level of the features of all images, [cells, width] one behind the other: numbers, or where they are in storage. */
+export function packFeatures(config: ModelConfig, images: readonly EncodedImage[]): (Float32Array | StorageRange[])[] {
+  const width = config.vision.outHiddenSize;
+  const levels = 1 + config.vision.deepstackVisualIndexes.length;
+  const sizes = images.map((image) => cellsOf(config, image.gridThw) * width);
+  const refuse = (value: unknown, message: string, remedy: string): never => {
+    throw new ModelError('invalid-input', { argument: 'images.features', value, message, remedy });
+  };
+  const hosts = images.flatMap(({ features }) => (features instanceof Float32Array ? [features] : []));
+  if (hosts.length === 0) {
+    const stored = images.map(({ features }) => features as StoredFeatures);
+    stored.forEach(({ storage, offset }, i) => {
+      if (!(Number.isInteger(offset) && offset >= 0) || offset + sizes[i]! * levels > storage.length) refuse(offset, `leaves no room for ${sizes[i]! * levels} elements in the storage of ${storage.length}`, 'Use the images that encodeInto or storedImages gives.');
+    });
+    return Array.from({ length: levels }, (_, k) => stored.map(({ storage, offset }, i) => ({ storage, offset: offset + k * sizes[i]!, length: sizes[i]! })));
+  }
+  if (hosts.length < images.length) refuse(hosts.length, 'are of the host and in storage in one batch', 'Keep all features of a batch in one place.');
+  const out = Array.from({ length: levels }, () => new Float32Array(sizes.reduce((a, b) => a + b, 0)));
+  let at = 0;
+  hosts.forEach((own, i) => {
+    const size = sizes[i]!;
+    if (own.length !== size * levels) refuse(own.length, `should hold ${size / width} cells of ${width}, ${levels} times`, 'Use features of this model and grid.');
+    out.forEach((level, k) => level.set(own.subarray(k * size, (k + 1) * size), at));
+    at += size;
+  });
+  return out;
+}
+
+/** Elements that features of images take in storage. */
+export function featureLength(config: ModelConfig, grids: readonly GridThw[]): number {
+  return grids.reduce((n, grid) => n + cellsOf(config, grid), 0) * config.vision.outHiddenSize * (1 + config.vision.deepstackVisualIndexes.length);
+}
+
+/** Images whose features lie in storage one behind the other (each: all cells, then those of each level of DeepStack). */
+export function storedImages(config: ModelConfig, grids: readonly GridThw[], storage: Storage, offset = 0): (EncodedImage & { readonly features: StoredFeatures })[] {
+  let at = offset;
+  return grids.map((gridThw) => {
+    const features = { storage, offset: at };
+    at += featureLength(config, [gridThw]);
+    return { gridThw, features };
+  });
 }
 
 /**

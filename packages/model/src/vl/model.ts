@@ -1,19 +1,19 @@
 /** @file A vision-language model on an engine: weights, adapters, scoring, gradients and updates. */
-import { type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, ropeTable, sizeOf, type Storage, type Tensor, type Weight } from '@trimpi/runtime';
+import { type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, ropeTable, sizeOf, type Storage, type StorageRange, type Tensor, type Weight } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { LoraAdapter } from '../lora/adapter.ts';
 import type { LoraConfig } from '../lora/config.ts';
 import type { Adapter } from '../lora/peft-files.ts';
-import { type Quantisation, type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
-import { type QuantisedSpec, QuantisedStore } from '../quant/store.ts';
-import type { GridThw } from '../rope-index.ts';
+import { type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
+import { QuantisedStore } from '../quant/store.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
 import { floatTensor, type TensorData } from '../safetensors/writer.ts';
-import { type BatchImage, cellsOf, type PackedBatch, packVision } from './batch.ts';
-import { type ParameterPart, type ParameterLayout, textParameters, visionParameters } from './parameters.ts';
-import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, recordVision, roundUp, shapeOf, visionInputs } from './plans.ts';
-import { type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
+import { type BatchImage, featureLength, packFeatures, type PackedBatch, type PixelImage, storedImages, type StoredFeatures } from './batch.ts';
+import { cutFeatures, encoderInputs, featureNames, recordEncoder } from './encode.ts';
+import { type ParameterPart, type ParameterLayout, quantisedSpecs, textParameters, visionParameters } from './parameters.ts';
+import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, shapeOf } from './plans.ts';
+import { headName, type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
 
 export interface ModelOptions {
   /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
@@ -144,8 +144,8 @@ export class VisionLanguageModel {
     }
   }
 
-  /** Every tensor under its in-memory name, as float32; with an adapter, merged into the weights. */
-  async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients' } = {}): Promise<Map<string, TensorData>> {
+  /** Every tensor under its in-memory name, in `dtype` (default F32); with an adapter, merged into the weights. */
+  async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients'; readonly dtype?: 'F32' | 'F16' | 'BF16' } = {}): Promise<Map<string, TensorData>> {
     const merge = options.merge === undefined ? undefined : await this.#merger(options.merge);
     const out = new Map<string, TensorData>();
     this.#refuseQuantised('tensors');
@@ -154,7 +154,7 @@ export class VisionLanguageModel {
       const whole = await store.read(part.parameter, options.from ?? 'values');
       const perRow = sizeOf(part.shape) / part.shape[0]!;
       const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
-      out.set(part.tensor, floatTensor(merge?.(part.tensor, data) ?? data, part.shape));
+      out.set(part.tensor, floatTensor(merge?.(part.tensor, data) ?? data, part.shape, options.dtype));
     }
     return out;
   }
@@ -206,7 +206,7 @@ export class VisionLanguageModel {
   addAdapter(name: string, config: LoraConfig, seed: number): LoraAdapter {
     const adapter = this.#attach(name, config);
     adapter.initialise(seed);
-    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes((projection) => this.#projectionWeight(projection));
+    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes(this.engine, (graph, projection) => this.weight(graph, this.#weightName(projection)));
     return adapter;
   }
 
@@ -224,23 +224,21 @@ export class VisionLanguageModel {
   /** Rejects when the weights that an adapter was trained on are not those of this model. */
   async #checkBase(name: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
     for (const [module, theirs] of weights) {
-      const own = await this.#projectionWeight(module);
-      const differs = theirs.findIndex((w, i) => w !== own[i]);
-      if (theirs.length !== own.length || differs >= 0) {
-        throw new ModelError('invalid-adapter', { argument: `${name}: ${module}`, value: differs < 0 ? theirs.length : theirs[differs], message: 'was trained on other weights than those of this model', remedy: 'Load the base model that the adapter was trained on.' });
+      const weight = this.#weightName(module);
+      const same = this.#quantised?.has(weight) === true ? await this.#quantised.holds(weight, theirs) : equalValues(await this.text.read(weight), theirs);
+      if (!same) {
+        throw new ModelError('invalid-adapter', { argument: `${name}: ${module}`, value: theirs.length, message: 'was trained on other weights than those of this model', remedy: 'Load the base model that the adapter was trained on.' });
       }
     }
   }
 
-  /** The weight of a projection by the name adapters know it by. */
-  async #projectionWeight(projection: string): Promise<ArrayLike<number>> {
-    this.#refuseQuantised('weights of a projection');
-    const parameter = projection === 'lm_head' ? (this.config.tieWordEmbeddings ? 'embed_tokens' : 'lm_head') : `${projection}.weight`;
-    return (this.text.has(parameter) ? this.text : this.vision).read(parameter);
+  /** Name of a projection's weight, for `weight`; adapters know projections without the tower. */
+  #weightName(projection: string): string {
+    if (projection === 'lm_head') return headName(this.config);
+    return `${projection.startsWith('layers.') ? '' : 'visual.'}${projection}.weight`;
   }
 
   #attach(name: string, config: LoraConfig): LoraAdapter {
-    if (config.useDora) this.#refuseQuantised('DoRA');
     if (this.adapters.has(name)) throw new ModelError('invalid-input', { argument: 'adapter', value: name, message: 'is there already', remedy: 'Remove it first, or take another name.' });
     const adapter = new LoraAdapter(this.engine, this.config, name, config);
     this.adapters.set(name, adapter);
@@ -264,10 +262,7 @@ export class VisionLanguageModel {
   /** Chooses what `accumulate` computes gradients of and `step` updates; moments begin at zero. */
   setTrainable(...what: Trainable[]): void {
     const adapters = new Set(what.flatMap((w) => (typeof w === 'object' ? [w.adapter] : [])));
-    for (const name of adapters) {
-      const { config } = this.adapter(name);
-      if (config.loraDropout > 0 && config.useDora) throw new ModelError('unsupported', { argument: 'lora.loraDropout', value: config.loraDropout, message: 'is not computed together with DoRA', remedy: 'Set loraDropout to 0.' });
-    }
+    for (const name of adapters) this.adapter(name);
     if (what.includes('text') || what.includes('vision')) this.#refuseQuantised('setTrainable');
     this.text.setTrainable(what.includes('text'));
     this.vision.setTrainable(what.includes('vision'));
@@ -314,33 +309,34 @@ export class VisionLanguageModel {
   }
 
   /** Features of images through the (frozen) tower: for each image [cells, text width], in raster order of cells; the levels of DeepStack, if any, behind them. */
-  async encodeImages(images: readonly { readonly gridThw: GridThw; readonly pixelValues: Float32Array }[], options: Pick<ScoreOptions, 'adapter'> = {}): Promise<(BatchImage & { readonly features: Float32Array })[]> {
+  async encodeImages(images: readonly PixelImage[], options: Pick<ScoreOptions, 'adapter'> = {}): Promise<(BatchImage & { readonly features: Float32Array })[]> {
     if (images.length === 0) return [];
-    const { packed, rowOfCell } = packVision(this.config, images);
-    const merge = this.config.vision.spatialMergeSize ** 2;
-    const patches = roundUp(packed.cells, 16) * merge;
-    const adapter = options.adapter === undefined ? undefined : this.adapter(options.adapter);
-    const ready = await this.#plan(`vision ${patches} ${options.adapter ?? ''}`, async () => {
-      const g = new Graph();
-      const { features, deep } = recordVision(this, g, patches, (p) => adapter?.factors(g, p));
-      [features, ...deep].forEach((t, k) => g.output(`features.${k}`, t));
-      return { graph: g, shape: NO_SHAPE };
-    });
-    const { inputs, plan } = ready;
-    const names = Array.from({ length: 1 + this.config.vision.deepstackVisualIndexes.length }, (_, k) => `features.${k}`);
-    const data = Object.fromEntries(Object.entries(visionInputs(packed, patches)).filter(([name]) => inputs.has(name)));
-    const out = await plan.run(data, names);
-    const width = this.config.vision.outHiddenSize;
-    let cell = 0;
-    return images.map(({ gridThw }) => {
-      const n = cellsOf(this.config, gridThw);
-      const features = new Float32Array(names.length * n * width);
-      for (let i = 0; i < n; i++, cell++) {
-        const row = rowOfCell[cell]!;
-        names.forEach((name, k) => features.set(out[name]!.subarray(row * width, (row + 1) * width), (k * n + i) * width));
-      }
-      return { gridThw, features };
-    });
+    const { plan, data, names } = await this.#encoder(images, options);
+    return cutFeatures(this.config, images, await plan.run(data, names));
+  }
+
+  /**
+   * The same into storage of the engine (`featureLength` elements from `offset` on), without a copy on the host: the images
+   * returned are those of a batch or a prompt, as long as the storage is there.
+   */
+  async encodeInto(storage: Storage, images: readonly PixelImage[], offset = 0, options: Pick<ScoreOptions, 'adapter'> = {}): Promise<(BatchImage & { readonly features: StoredFeatures })[]> {
+    const grids = images.map((i) => i.gridThw);
+    const length = featureLength(this.config, grids);
+    if (!(Number.isInteger(offset) && offset >= 0) || offset + length > storage.length) throw new ModelError('invalid-input', { argument: 'storage', value: storage.length, message: `has no room for ${length} elements at ${offset}`, remedy: 'Create storage of featureLength elements.' });
+    const stored = storedImages(this.config, grids, storage, offset);
+    if (images.length === 0) return stored;
+    const { plan, data, names } = await this.#encoder(images, options);
+    const ranges = packFeatures(this.config, stored) as StorageRange[][];
+    await plan.run(data, [], Object.fromEntries(names.map((name, k) => [name, ranges[k]!])));
+    return stored;
+  }
+
+  async #encoder(images: readonly PixelImage[], { adapter: name }: Pick<ScoreOptions, 'adapter'>): Promise<{ plan: Plan; data: PlanInputs; names: readonly string[] }> {
+    const adapter = name === undefined ? undefined : this.adapter(name);
+    await adapter?.ready;
+    const { cells, inputs: data } = encoderInputs(this.config, images);
+    const { inputs, plan } = await this.#plan(`vision ${cells} ${name ?? ''}`, async () => ({ graph: recordEncoder(this, cells, adapter), shape: NO_SHAPE }));
+    return { plan, data: Object.fromEntries(Object.entries(data).filter(([input]) => inputs.has(input))), names: featureNames(this.config) };
   }
 
   /** Runs a batch and returns any intermediate results by name, for tests and inspection (see `Observer` in `towers.ts`). */
@@ -428,16 +424,8 @@ export class VisionLanguageModel {
   }
 }
 
-/** The matrices that are quantised: all projections as asked for, the embedding table and the head in 8 bits (or 16, when all are). */
-function quantisedSpecs(layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout }, quantisation: Quantisation): QuantisedSpec[] {
-  const ofTables: Quantisation = quantisation.format === 'f16' ? quantisation : { ...quantisation, bits: 8, format: 'nbits' };
-  const of = (layout: ParameterLayout, prefix: string) => layout.specs.flatMap(({ name, shape }): QuantisedSpec[] => {
-    const [rows, columns] = shape;
-    const table = name === 'embed_tokens' || name === 'lm_head';
-    if (rows === undefined || columns === undefined || (!table && !name.endsWith('.weight'))) return [];
-    return [{ name: `${prefix}${name}`, shape: [rows, columns], quantisation: table ? ofTables : quantisation }];
-  });
-  return [...of(layouts.text, ''), ...of(layouts.vision, 'visual.')];
+function equalValues(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  return a.length === b.length && Array.prototype.every.call(a, (v, i) => v === b[i]);
 }
 
 const NO_SHAPE: BatchShape = { tokens: 0, targets: 0, vision: 'none', patches: 0, cells: 0 };

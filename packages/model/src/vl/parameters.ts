@@ -1,6 +1,8 @@
 /** @file The parameters of a model as they lie in memory, and which rows of them each tensor of a checkpoint is. */
 import type { ParameterSpec } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
+import type { Quantisation } from '../quant/rows.ts';
+import type { QuantisedSpec } from '../quant/store.ts';
 
 /** A tensor of the checkpoint inside a parameter: projections that read the same input lie below each other in one. */
 export interface ParameterPart {
@@ -158,7 +160,7 @@ export function textParameters(config: ModelConfig): ParameterLayout {
       b.specs.push({ name: `layers.${i}.qk_norm`, shape: [2 * headDim] });
       for (const [row, name] of [[0, 'q_norm'], [headDim, 'k_norm']] as const) b.parts.push({ tensor: `${TEXT}.layers.${i}.self_attn.${name}.weight`, shape: [headDim], parameter: `layers.${i}.qk_norm`, row });
     }
-    for (const p of textProjections(config, i)) b.projection(p, (m) => config.attentionBias && /[qkv]_proj$/.test(m));
+    for (const p of textProjections(config, i)) b.projection(p, (m) => (config.attentionBias && /[qkv]_proj$/.test(m)) || (config.attentionOutputBias && m.endsWith('.o_proj')));
   }
   b.tensor('norm', `${TEXT}.norm.weight`, [hiddenSize]);
   if (!config.tieWordEmbeddings) b.tensor('lm_head', 'lm_head.weight', [vocabSize, hiddenSize]);
@@ -191,4 +193,16 @@ export function visionParameters(config: ModelConfig): ParameterLayout {
 export function patchLength(config: ModelConfig): number {
   const { inChannels, temporalPatchSize, patchSize } = config.vision;
   return inChannels * temporalPatchSize * patchSize ** 2;
+}
+
+/** The matrices that are quantised: all projections as asked for, the embedding table and the head in 8 bits (or 16, when all are). */
+export function quantisedSpecs(layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout }, quantisation: Quantisation): QuantisedSpec[] {
+  const ofTables: Quantisation = quantisation.format === 'f16' ? quantisation : { ...quantisation, bits: 8, format: 'nbits' };
+  const of = (layout: ParameterLayout, prefix: string) => layout.specs.flatMap(({ name, shape }): QuantisedSpec[] => {
+    const [rows, columns] = shape;
+    const table = name === 'embed_tokens' || name === 'lm_head';
+    if (rows === undefined || columns === undefined || (!table && !name.endsWith('.weight'))) return [];
+    return [{ name: `${prefix}${name}`, shape: [rows, columns], quantisation: table ? ofTables : quantisation }];
+  });
+  return [...of(layouts.text, ''), ...of(layouts.vision, 'visual.')];
 }

@@ -157,11 +157,12 @@ export function batchInputs(batch: PackedBatch, shape: BatchShape, graphInputs: 
     inputs['featureTokens'] = inverse(batch.source, shape.cells);
     // -1 where an image's feature stands: those words are not looked up. The map is its own inverse.
     inputs['wordRows'] = inputs['wordRows.inverse'] = Int32Array.from({ length: t }, (_, i) => ((batch.source[i] ?? -1) >= 0 ? -1 : i));
-    vision.features?.forEach((level, k) => (inputs[k === 0 ? 'features' : `deep.${k - 1}`] = padded(level, new Float32Array((shape.cells * level.length) / vision.cells))));
+    // Parts of storage leave the rows of padding as they are: nothing reads those.
+    vision.features?.forEach((level, k) => (inputs[k === 0 ? 'features' : `deep.${k - 1}`] = level instanceof Float32Array ? padded(level, new Float32Array((shape.cells * level.length) / vision.cells)) : level));
     if (vision.features === undefined) Object.assign(inputs, visionInputs(vision, shape.patches));
   }
   if (graphInputs.has('idIndex.order')) {
-    const index = idIndex(inputs['ids']!, (token) => token >= batch.tokens || batch.source[token]! >= 0);
+    const index = idIndex(inputs['ids'] as Int32Array, (token) => token >= batch.tokens || batch.source[token]! >= 0);
     inputs['idIndex.order'] = index.order;
     inputs['idIndex.starts'] = index.starts;
     inputs['idIndex.rows'] = index.rows;

@@ -1,6 +1,7 @@
 /** @file The two towers as plain functions over recorded tensors (arXiv 2502.13923; layer by layer as in transformers). */
 import { activate, add, attention, blendRows, embed, gatherRows, headNorm, type IdIndex, isQuantised, layerNorm, linear, type LoraFactors, matmul, matmulShards, type QuantisedWeight, rmsNorm, rope, swiglu, type Tensor, type Weight, weightRows } from '@trimpi/runtime';
 import type { ModelConfig, VisionActivation } from '../config.ts';
+import { ModelError } from '../errors.ts';
 
 /** The low-rank factors on a projection, when there are some. */
 export type Factors = (projection: string) => LoraFactors | undefined;
@@ -136,7 +137,7 @@ export function textTower(config: ModelConfig, { tensor: p, weight: w, factors: 
       ...(inputs.keyRanges === undefined ? {} : { keyRanges: inputs.keyRanges }),
       columns: [0, cached?.kColumn ?? kColumn, cached?.vColumn ?? vColumn],
     });
-    x = projection(mixed, weight('o'), undefined, f(name('o')), x);
+    x = projection(mixed, weight('o'), config.attentionOutputBias ? p(`${name('o')}.bias`) : undefined, f(name('o')), x);
     const ff = swiglu(projection(rmsNorm(x, p(name('post_attention_layernorm')), rmsNormEps), weight('gate_up'), undefined, f(name('gate_up'))));
     x = projection(ff, weight('down'), undefined, f(name('down')), x);
     const level = inputs.deep?.levels[i];
@@ -161,6 +162,7 @@ export function languageHead(config: ModelConfig, { tensor, weight, factors }: P
   const head = weight(headName(config));
   const rows = isQuantised(head) ? rowsPerBinding(head) : Infinity;
   if (!isQuantised(head) || head.rows <= rows) return projection(normed, head, undefined, factors('lm_head'));
+  if (factors('lm_head') !== undefined) throw new ModelError('unsupported', { argument: 'adapter', value: 'lm_head', message: `is on a quantised head of more than the ${rows} rows that a binding holds`, remedy: 'Leave lm_head out of targetModules.' });
   return matmulShards(normed, shardsOf(head).map((s) => s.table));
 }
 

@@ -15,7 +15,12 @@ export interface DropoutOptions {
 export function dropout(x: Tensor, { p, key, site }: DropoutOptions): Tensor {
   checkShape(p >= 0 && p < 1, 'dropout', `p is ${p}.`, 'It must be at least 0 and below 1.');
   checkShape(sizeOf(key.shape) === 2, 'dropout', `key ${describe(key)} is not two words.`, 'Give u32[2].');
-  return p === 0 ? x : x.graph.emit('dropout', [x, key], { p, site }, [{ shape: x.shape }])[0]!;
+  return p === 0 ? x : x.graph.emit('dropout', [x, key], { p, site, rest: false }, [{ shape: x.shape }])[0]!;
+}
+
+/** x - dropout(x), for the same options: what goes past an adapter whose inputs are dropped. */
+export function dropoutRest(x: Tensor, { p, key, site }: DropoutOptions): Tensor {
+  return x.graph.emit('dropout', [x, key], { p, site, rest: true }, [{ shape: x.shape }])[0]!;
 }
 
 export const dropoutVjp: Vjp<'dropout'> = (ctx, node, [dy]) => {

@@ -1,9 +1,9 @@
 import type { Vjp } from '../autograd.ts';
 import { checkShape } from '../errors.ts';
 import { describe, rowsAndColumns, type Tensor } from '../tensor.ts';
-import { dropout, type DropoutOptions } from './dropout.ts';
+import { dropout, type DropoutOptions, dropoutRest } from './dropout.ts';
 import { columnSumInto, matmul, partRows } from './matmul.ts';
-import { isQuantised, matmulQuantised, type Weight } from './quantised.ts';
+import { attributesOf, isQuantised, matmulQuantised, tensorsOf, type Weight } from './quantised.ts';
 
 /**
  * Low-rank factors (Hu et al. 2021) of one projection, or of several that are computed as one (q, k, v; gate, up):
@@ -34,22 +34,33 @@ export function lora(x: Tensor, base: Tensor, factors: LoraFactors): Tensor {
 /** y = x w^T + bias (w [out, in], as in PyTorch; may be quantised), plus low-rank factors where given; a residual is added. */
 export function linear(x: Tensor, w: Weight, options: { bias?: Tensor; residual?: Tensor; factors?: LoraFactors } = {}): Tensor {
   const { factors, ...rest } = options;
-  if (factors?.magnitude !== undefined) {
-    checkShape(!isQuantised(w), 'linear', 'DoRA needs the lengths of the rows of a weight, which a quantised one does not have ready.', 'Use LoRA or rsLoRA on quantised weights.');
-    return dora(x, w, factors, factors.magnitude, rest);
-  }
-  const y = isQuantised(w) ? matmulQuantised(x, w, rest) : matmul(x, w, { ...rest, transposeB: true });
+  if (factors?.magnitude !== undefined) return dora(x, w, factors, factors.magnitude, rest);
+  const y = product(x, w, rest);
   return factors === undefined ? y : lora(x, y, factors);
 }
 
-/** m * (W + s B A) x / |W + s B A| row by row, + bias + residual. As in the paper (4.3) and PEFT, no gradient flows through the lengths. */
-function dora(x: Tensor, w: Tensor, factors: LoraFactors, magnitude: Tensor, { bias, residual }: { bias?: Tensor; residual?: Tensor }): Tensor {
+function product(x: Tensor, w: Weight, rest: { bias?: Tensor; residual?: Tensor } = {}): Tensor {
+  return isQuantised(w) ? matmulQuantised(x, w, rest) : matmul(x, w, { ...rest, transposeB: true });
+}
+
+/** [out]: length of every row of W + s B A, part by part. No gradient flows through it. */
+export function doraNorm(w: Weight, { a, b, rank, ends, scales }: Pick<LoraFactors, 'a' | 'b' | 'rank' | 'ends' | 'scales'>): Tensor {
+  return a.graph.emit('doraNorm', [a, ...(isQuantised(w) ? tensorsOf(w) : [w]), b], { rank, ends, scales, weight: isQuantised(w) ? attributesOf(w) : null }, [{ shape: [ends[ends.length - 1]!] }])[0]!;
+}
+
+/**
+ * m * (W + s B A) x / |W + s B A| row by row, + bias + residual. As in the paper (4.3) and PEFT, no gradient flows through
+ * the lengths. With dropout (PEFT): W (x - d) + m * (W + s B A) d / |W + s B A|, where d are the dropped inputs.
+ */
+function dora(x: Tensor, w: Weight, { dropout: drop, ...factors }: LoraFactors, magnitude: Tensor, { bias, residual }: { bias?: Tensor; residual?: Tensor }): Tensor {
   const { a, b, rank, ends, scales } = factors;
   const attributes = { rank, ends, scales };
-  const norm = x.graph.emit('doraNorm', [w, a, b], attributes, [{ shape: [rowsAndColumns(w)[0]] }])[0]!;
-  const y = lora(x, matmul(x, w, { transposeB: true }), factors);
-  const inputs = [y, magnitude, norm, ...(bias === undefined ? [] : [bias]), ...(residual === undefined ? [] : [residual])];
-  return x.graph.emit('doraScale', inputs, { ...attributes, bias: bias !== undefined, residual: residual !== undefined }, [{ shape: y.shape }])[0]!;
+  const norm = doraNorm(w, { a, b, ...attributes });
+  const seen = drop === undefined || drop.p === 0 ? undefined : dropout(x, drop);
+  const past = seen === undefined ? residual : product(dropoutRest(x, drop!), w, residual === undefined ? {} : { residual });
+  const y = lora(seen ?? x, product(seen ?? x, w), factors);
+  const inputs = [y, magnitude, norm, ...(bias === undefined ? [] : [bias]), ...(past === undefined ? [] : [past])];
+  return x.graph.emit('doraScale', inputs, { ...attributes, bias: bias !== undefined, residual: past !== undefined }, [{ shape: y.shape }])[0]!;
 }
 
 /** dx = dy * m / |W'|, dm += sum over rows of dy * x / |W'|; bias and residual take dy. The norm stands still. */

@@ -67,11 +67,11 @@ export function matmulShards(x: Tensor, shards: readonly QuantisedWeight[]): Ten
 }
 
 /** Its tensors in the order of an operation's inputs. */
-function tensorsOf({ data, scales, zeros }: QuantisedWeight): Tensor[] {
+export function tensorsOf({ data, scales, zeros }: QuantisedWeight): Tensor[] {
   return [data, scales, zeros].filter((t) => t !== undefined);
 }
 
-function attributesOf({ format, bits, blockSize, rows, columns, zeros }: QuantisedWeight): QuantisedAttributes {
+export function attributesOf({ format, bits, blockSize, rows, columns, zeros }: QuantisedWeight): QuantisedAttributes {
   return { format, bits, blockSize, rows, columns, zeros: zeros !== undefined };
 }
 

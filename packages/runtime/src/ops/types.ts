@@ -68,14 +68,14 @@ export interface OpAttributes {
   loraUpGradDown: LoraAttributes;
   /** Inputs dy, down; target dB (+=). */
   loraUpGradB: LoraAttributes;
-  /** Row lengths of w + scale * B A, part by part. Inputs w [N, K], a [parts * rank, K], b [N, rank]; output norm [N]. */
-  doraNorm: LoraAttributes;
+  /** Row lengths of w + scale * B A, part by part. Inputs a [parts * rank, K], w [N, K] (or data, scales?, zeros? of a quantised one), b [N, rank]; output norm [N]. */
+  doraNorm: LoraAttributes & { readonly weight: QuantisedAttributes | null };
   /** out = x * magnitude / norm (columns of parts that are not adapted: x) + bias + residual. Inputs x [M, N], magnitude [N], norm [N], bias?, residual?. */
   doraScale: LoraAttributes & { readonly bias: boolean; readonly residual: boolean };
   /** Inputs dy, x, norm; outputs target magnitude gradient [N] (+=), scratch. */
   doraMagnitudeGrad: LoraAttributes & { readonly rowsPerPart: number };
-  /** x / (1 - p) where a random number of (key, site, element) is at least p, else 0. Inputs x, key u32 [2]. */
-  dropout: { readonly p: number; readonly site: number };
+  /** x / (1 - p) where a random number of (key, site, element) is at least p, else 0; with `rest`, x less that. Inputs x, key u32 [2]. */
+  dropout: { readonly p: number; readonly site: number; readonly rest: boolean };
   /** Inputs x [R * k, C], weights [R, k]; out[r] = sum over k of weights[r, k] x[r * k + ...]. */
   blendRows: Record<never, never>;
   /** Inputs dy [R, C], weights [R, k]; output dx [R * k, C]. */

@@ -1,10 +1,11 @@
 /** @file The float64 engine: the same operations written as plain loops from their formulas. Slow and exact; tests compare with it, and whole models run on it. */
-import type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage } from '../engine.ts';
+import type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage, StorageRange } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph, Node } from '../graph.ts';
 import { liveNodes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, type DType, sizeOf, type Tensor } from '../tensor.ts';
+import { checkInput, checkRanges, isHost } from '../filling.ts';
 import { REFERENCE, type ReferenceKernel } from './kernels.ts';
 
 class ReferenceStorage implements Storage {
@@ -65,12 +66,22 @@ class ReferencePlan implements Plan {
     for (const t of graph.inputs.values()) this.#values.set(t.id, new Float64Array(sizeOf(t.shape)));
   }
 
-  async run(inputs: PlanInputs, read: readonly string[] = []): Promise<PlanOutputs> {
+  async run(inputs: PlanInputs, read: readonly string[] = [], into: Readonly<Record<string, readonly StorageRange[]>> = {}): Promise<PlanOutputs> {
     for (const [name, data] of Object.entries(inputs)) {
       const t = this.#graph.inputs.get(name);
       if (t === undefined) throw new RuntimeError('input', name, `is not an input of this plan (${[...this.#graph.inputs.keys()].join(', ')}).`, 'Check the name.');
-      if (data.length !== sizeOf(t.shape)) throw new RuntimeError('shape', describe(t), `was given ${data.length} elements, needs ${sizeOf(t.shape)}.`, 'Pad or cut the data to the shape of the plan.');
-      this.#values.get(t.id)!.set(data);
+      const values = this.#values.get(t.id)!;
+      if (isHost(data)) {
+        checkInput(t, data);
+        values.set(data);
+        continue;
+      }
+      checkRanges(t, data);
+      let at = 0;
+      for (const { storage, offset, length } of data) {
+        values.set((storage as ReferenceStorage).data.subarray(offset, offset + length), at);
+        at += length;
+      }
     }
     const locate = (t: Tensor): Float64Array => {
       if (t.kind === 'storage') {
@@ -84,13 +95,21 @@ class ReferencePlan implements Plan {
     for (const node of this.#nodes) {
       (REFERENCE[node.op] as ReferenceKernel<OpName>)(node, node.inputs.map(locate), node.outputs.map(locate));
     }
-    const out: PlanOutputs = {};
-    for (const name of read) {
+    const output = (name: string): Tensor => {
       const t = this.#graph.outputs.get(name);
       if (t === undefined) throw new RuntimeError('input', name, 'is not an output of this plan.', 'Check the name.');
-      out[name] = locate(t).slice();
+      return t;
+    };
+    for (const [name, ranges] of Object.entries(into)) {
+      const t = output(name);
+      checkRanges(t, ranges);
+      let from = 0;
+      for (const { storage, offset, length } of ranges) {
+        (storage as ReferenceStorage).data.set(locate(t).subarray(from, from + length), offset);
+        from += length;
+      }
     }
-    return out;
+    return Object.fromEntries(read.map((name) => [name, locate(output(name)).slice()]));
   }
 
   memory(): PlanMemory {

@@ -6,7 +6,7 @@ import { NF4 } from '../ops/nf4.ts';
 import { weightInputCount } from '../ops/quantised.ts';
 import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
-import { rowsAndColumns } from '../tensor.ts';
+import { rowsAndColumns, sizeOf } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
 
 type A = Float64Array;
@@ -340,9 +340,11 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
       }
     }
   },
-  doraNorm(node, [w, a, b], [norm]) {
-    const { rank } = node.attributes;
-    const [n, k] = rowsAndColumns(node.inputs[0]!);
+  doraNorm(node, inputs, [norm]) {
+    const { rank, weight } = node.attributes;
+    const [a, b] = [inputs[0], inputs.at(-1)];
+    const w = weight === null ? inputs[1] : unpack(weight, inputs);
+    const [n, k] = [sizeOf(node.outputs[0]!.shape), rowsAndColumns(node.inputs[0]!)[1]];
     for (let j = 0; j < n; j++) {
       const { part, scale } = partOf(node.attributes, j);
       let sum = 0;
@@ -373,10 +375,11 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
     }
   },
   dropout(node, [x, key], [out]) {
-    const { p, site } = node.attributes;
+    const { p, site, rest } = node.attributes;
     x!.forEach((v, i) => {
       const u = toUniform(philox([i, site, 0, 0], [key![0]!, key![1]!])[0]);
-      out![i] = u >= p ? v / (1 - p) : 0;
+      const kept = u >= p ? v / (1 - p) : 0;
+      out![i] = rest ? v - kept : kept;
     });
   },
   blendRows(node, [x, weights], [out]) {

@@ -1,5 +1,6 @@
-import type { HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs } from '../engine.ts';
+import type { Plan, PlanInputs, PlanMemory, PlanOutputs, Storage, StorageRange } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
+import { checkInput, checkRanges, isHost } from '../filling.ts';
 import type { Graph, Node } from '../graph.ts';
 import { liveNodes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
@@ -168,12 +169,12 @@ class GpuPlan implements Plan {
     this.#memory = memory;
   }
 
-  async run(inputs: PlanInputs, read: readonly string[] = []): Promise<PlanOutputs> {
+  async run(inputs: PlanInputs, read: readonly string[] = [], into: Readonly<Record<string, readonly StorageRange[]>> = {}): Promise<PlanOutputs> {
     const engine = this.#engine;
     engine.check();
     if (this.#disposed) throw new RuntimeError('disposed', 'plan', 'has been disposed.', 'Compile it again.');
-    this.#write(inputs);
     const encoder = engine.device.gpu.createCommandEncoder();
+    this.#write(inputs, encoder);
     if (this.steps.length > 0) {
       const pass = encoder.beginComputePass();
       for (const step of this.steps) {
@@ -184,6 +185,16 @@ class GpuPlan implements Plan {
       pass.end();
       engine.counters.passes++;
       engine.counters.dispatches += this.steps.length;
+    }
+    for (const [name, ranges] of Object.entries(into)) {
+      const t = this.#output(name);
+      checkRanges(t, ranges);
+      const { buffer, offset } = this.#locate(t);
+      let from = offset;
+      for (const { storage, offset: to, length } of ranges) {
+        encoder.copyBufferToBuffer(buffer, from, bufferOf(storage), to * 4, length * 4);
+        from += length * 4;
+      }
     }
     const tensors = read.map((name) => this.#output(name));
     const total = tensors.reduce((n, t) => n + bytesOf(t), 0);
@@ -219,8 +230,10 @@ class GpuPlan implements Plan {
     if (!engine.device.adapter.features.includes('timestamp-query')) {
       throw new RuntimeError('limit', 'profile', 'this device has no timestamp queries.', 'Measure whole runs instead.');
     }
-    this.#write(inputs);
     const { gpu } = engine.device;
+    const filling = gpu.createCommandEncoder();
+    this.#write(inputs, filling);
+    engine.submit(filling.finish());
     const result = new Map<string, { count: number; ns: number }>();
     const chunk = 1024;
     for (let first = 0; first < this.steps.length; first += chunk) {
@@ -256,12 +269,22 @@ class GpuPlan implements Plan {
     for (const b of [...this.#owned, ...this.#staging]) this.#engine.release(b);
   }
 
-  #write(inputs: PlanInputs): void {
+  #write(inputs: PlanInputs, encoder: GPUCommandEncoder): void {
     for (const [name, data] of Object.entries(inputs)) {
       const t = this.#graph.inputs.get(name);
       if (t === undefined) throw new RuntimeError('input', name, `is not an input of this plan (${[...this.#graph.inputs.keys()].join(', ')}).`, 'Check the name.');
-      checkInput(t, data);
-      this.#engine.device.gpu.queue.writeBuffer(this.#inputs.get(t.id)!, 0, toBytes(data, t.dtype));
+      const target = this.#inputs.get(t.id)!;
+      if (isHost(data)) {
+        checkInput(t, data);
+        this.#engine.device.gpu.queue.writeBuffer(target, 0, toBytes(data, t.dtype));
+        continue;
+      }
+      checkRanges(t, data);
+      let at = 0;
+      for (const { storage, offset, length } of data) {
+        encoder.copyBufferToBuffer(bufferOf(storage), offset * 4, target, at, length * 4);
+        at += length * 4;
+      }
     }
   }
 
@@ -278,9 +301,8 @@ class GpuPlan implements Plan {
   }
 }
 
-/** Refuses data of another size than its input. */
-export function checkInput(t: Tensor, data: HostArray): void {
-  if (data.length !== sizeOf(t.shape)) {
-    throw new RuntimeError('shape', describe(t), `was given ${data.length} elements, needs ${sizeOf(t.shape)}.`, 'Pad or cut the data to the shape of the plan.');
-  }
+function bufferOf(storage: Storage): GPUBuffer {
+  const { buffer } = storage as Partial<GpuStorage>;
+  if (buffer === undefined) throw new RuntimeError('input', storage.name, 'is storage of another engine.', 'Create it on the engine of the plan.');
+  return buffer;
 }

@@ -64,8 +64,9 @@ export const swigluBackwardKernel: Kernel<'swigluBackward'> = (node) => {
 
 export const dropoutKernel: Kernel<'dropout'> = (node) => {
   const [x, key] = node.inputs as [Tensor, Tensor];
-  const { p, site } = node.attributes;
+  const { p, site, rest } = node.attributes;
   const body = `let u = (f32(philox(i, p.site, key[0], key[1]) >> 8u) + 0.5) / 16777216.0;
-  out[i] = select(0.0, x[i] * p.scale, u >= p.chance);`;
+  let kept = select(0.0, x[i] * p.scale, u >= p.chance);
+  out[i] = ${rest ? 'x[i] - kept' : 'kept'};`;
   return [elementwise('dropout', { x: [x, 'f32'], key: [key, 'u32'] }, node.outputs[0]!, sizeOf(x.shape), body, { site: ['u32', site], chance: ['f32', p], scale: ['f32', 1 / (1 - p)] }, PHILOX)];
 };

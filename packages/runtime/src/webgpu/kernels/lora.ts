@@ -1,9 +1,10 @@
 /** @file The upper half of low-rank adapters, part by part (q, k, v or gate, up in one projection). */
 import type { LoraAttributes } from '../../ops/types.ts';
-import { rowsAndColumns, type Tensor } from '../../tensor.ts';
+import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
 import { columnSums } from './reduce.ts';
 import type { Kernel } from './context.ts';
+import { layout, valueOf, weightInputs } from './quantised.ts';
 
 /** WGSL that finds the part of an output column and its factor. */
 function parts({ ends, scales }: LoraAttributes): string {
@@ -92,16 +93,19 @@ export const loraUpGradBKernel: Kernel<'loraUpGradB'> = (node) => {
 };
 
 export const doraNormKernel: Kernel<'doraNorm'> = (node) => {
-  const [w, a, b] = node.inputs as [Tensor, Tensor, Tensor];
-  const [n, k] = rowsAndColumns(w);
-  const { rank } = node.attributes;
+  const [a, w] = node.inputs as [Tensor, Tensor];
+  const { rank, weight } = node.attributes;
+  const k = rowsAndColumns(a)[1];
+  const n = sizeOf(node.outputs[0]!.shape);
+  const { perWord, words, blocks } = weight === null ? { perWord: 1, words: k, blocks: 0 } : layout(weight);
+  const at = weight === null ? 'w[gid.x * p.k + i]' : `value(data[gid.x * ${words}u + i / ${perWord}u], i % ${perWord}u, gid.x * ${blocks}u + i / ${weight.blockSize}u)`;
   return [
     launch({
       label: 'doraNorm',
-      inputs: { w: [w, 'f32'], a: [a, 'f32'], b: [b, 'f32'] },
+      inputs: { ...(weight === null ? { w: [w, 'f32'] as const } : weightInputs(node.inputs, weight)), a: [a, 'f32'], b: [node.inputs.at(-1)!, 'f32'] },
       outputs: { norm: [node.outputs[0]!, 'f32'] },
       uniforms: { n: ['u32', n], k: ['u32', k] },
-      header: parts(node.attributes),
+      header: `${parts(node.attributes)}${weight === null ? '' : valueOf(weight)}`,
       workgroupSize: [8],
       workgroups: [Math.ceil(n / 8)],
       body: `
@@ -111,7 +115,7 @@ export const doraNormKernel: Kernel<'doraNorm'> = (node) => {
   for (var i = 0u; i < p.k; i++) {
     var v = 0.0;
     for (var r = 0u; r < ${rank}u; r++) { v = fma(b[gid.x * ${rank}u + r], a[(part * ${rank}u + r) * p.k + i], v); }
-    let whole = fma(SCALES[part], v, w[gid.x * p.k + i]);
+    let whole = fma(SCALES[part], v, ${at});
     sum = fma(whole, whole, sum);
   }
   norm[gid.x] = sqrt(sum);`,

@@ -11,7 +11,7 @@ import { type KernelSpec, launch, type Launch, unroll } from '../launch.ts';
 import type { Kernel } from './context.ts';
 
 /** WGSL of `value(word, i, block)`: the i-th value of a word of the given block. */
-function valueOf({ format, bits, zeros }: QuantisedAttributes): string {
+export function valueOf({ format, bits, zeros }: QuantisedAttributes): string {
   if (format === 'f16') return 'fn value(word: u32, i: u32, block: u32) -> f32 { return unpack2x16float(word)[i]; }';
   const mask = 2 ** bits - 1;
   const q = `(word >> (i * ${bits}u)) & ${mask}u`;
@@ -24,13 +24,14 @@ fn value(word: u32, i: u32, block: u32) -> f32 { return NF4[${q}] * scales[block
 fn value(word: u32, i: u32, block: u32) -> f32 { return (f32(${q}) - ${zeros ? 'zeros[block]' : `${2 ** (bits - 1)}.0`}) * scales[block]; }`;
 }
 
-function weightInputs(node: Node<'matmulQuantised' | 'embedQuantised'>): KernelSpec['inputs'] {
-  const [, data, scales, zeros] = node.inputs as [Tensor, Tensor, Tensor, Tensor];
-  return { data: [data, 'u32'], ...(node.attributes.format === 'f16' ? {} : { scales: [scales, 'f32'] as const }), ...(node.attributes.zeros ? { zeros: [zeros, 'f32'] as const } : {}) };
+/** Bindings of a weight, whose tensors follow the first input of an operation. */
+export function weightInputs(inputs: readonly Tensor[], { format, zeros: shifted }: QuantisedAttributes): KernelSpec['inputs'] {
+  const [, data, scales, zeros] = inputs as [Tensor, Tensor, Tensor, Tensor];
+  return { data: [data, 'u32'], ...(format === 'f16' ? {} : { scales: [scales, 'f32'] as const }), ...(shifted ? { zeros: [zeros, 'f32'] as const } : {}) };
 }
 
 /** Words and blocks of a row, for the shaders. */
-function layout({ bits, blockSize, columns }: QuantisedAttributes) {
+export function layout({ bits, blockSize, columns }: QuantisedAttributes) {
   const blocks = Math.ceil(columns / blockSize);
   return { perWord: 32 / bits, words: (blocks * blockSize * bits) / 32, blocks };
 }
@@ -58,7 +59,7 @@ function wide(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number, 
   const { perWord, words, blocks } = layout(node.attributes);
   return launch({
     label: 'matmulQuantised.wide',
-    inputs: { x: [x, 'f32'], ...weightInputs(node), ...(bias === undefined ? {} : { bias: [bias, 'f32'] as const }), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
+    inputs: { x: [x, 'f32'], ...weightInputs(node.inputs, node.attributes), ...(bias === undefined ? {} : { bias: [bias, 'f32'] as const }), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
     outputs: { out: [out, 'f32'] },
     uniforms: { m: ['u32', m], n: ['u32', rows], k: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks] },
     header: valueOf(node.attributes),
@@ -90,7 +91,7 @@ function back(node: Node<'matmulQuantised'>, dy: Tensor, out: Tensor, m: number,
   const { perWord, words, blocks } = layout(node.attributes);
   return launch({
     label: 'matmulQuantised.back',
-    inputs: { dy: [dy, 'f32'], ...weightInputs(node), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
+    inputs: { dy: [dy, 'f32'], ...weightInputs(node.inputs, node.attributes), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
     outputs: { out: [out, 'f32'] },
     uniforms: { m: ['u32', m], n: ['u32', rows], k: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks] },
     header: valueOf(node.attributes),
@@ -120,7 +121,7 @@ function narrow(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number
   const each = (f: (r: number) => string) => Array.from({ length: m }, (_, r) => f(r)).join('\n  ');
   return launch({
     label: `matmulQuantised.narrow${m}`,
-    inputs: { x: [x, 'f32'], ...weightInputs(node), ...(bias === undefined ? {} : { bias: [bias, 'f32'] as const }), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
+    inputs: { x: [x, 'f32'], ...weightInputs(node.inputs, node.attributes), ...(bias === undefined ? {} : { bias: [bias, 'f32'] as const }), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
     outputs: { out: [out, 'f32'] },
     uniforms: { n: ['u32', rows], k: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks] },
     header: valueOf(node.attributes),
@@ -153,7 +154,7 @@ export const embedQuantisedKernel: Kernel<'embedQuantised'> = (node) => {
   return [
     launch({
       label: 'embedQuantised',
-      inputs: { ids: [node.inputs[0]!, 'i32'], ...weightInputs(node), ...(before ? { before: [node.inputs[1 + weightInputCount(node.attributes)]!, 'f32'] as const } : {}) },
+      inputs: { ids: [node.inputs[0]!, 'i32'], ...weightInputs(node.inputs, node.attributes), ...(before ? { before: [node.inputs[1 + weightInputCount(node.attributes)]!, 'f32'] as const } : {}) },
       outputs: { out: [out, 'f32'] },
       uniforms: { t: ['u32', t], columns: ['u32', columns], words: ['u32', words], blocks: ['u32', blocks], first: ['i32', first], rows: ['i32', rows] },
       header: valueOf(node.attributes),
