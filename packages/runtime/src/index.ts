@@ -3,6 +3,7 @@ export type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Stor
 export { RuntimeError, type RuntimeErrorCode } from './errors.ts';
 export { Graph, type Node } from './graph.ts';
 export { attention, type AttentionOptions } from './ops/attention.ts';
+export { bmm, bmmInto, type BmmOptions } from './ops/bmm.ts';
 export { decodeAdvance, type DecodeBuffers, decodeInputs, type DecodeInputs, sample, type Sampled, STATE, STATE_WIDTH } from './ops/decode.ts';
 export { dropout, type DropoutOptions } from './ops/dropout.ts';
 export { activate, add, swiglu } from './ops/elementwise.ts';

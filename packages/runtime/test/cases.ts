@@ -1,6 +1,6 @@
 import {
-  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
-  packHyper, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
+  activate, adamw, add, attention, backward, blendRows, bmm, bmmInto, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
+  packHyper, PhiloxStream, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
 
@@ -45,6 +45,26 @@ const matmulCases: [string, Case][] = sizes.flatMap(([m, k, n]) =>
       ctx.graph.output('fused', matmul(a, b, { ...options, bias, residual, activation: 'silu' }));
       matmulInto(ctx.target('into', [m, n]), a, b, options);
       withGradients(ctx, matmul(a, b, { ...options, residual }), { a, b, residual });
+    },
+  ]),
+);
+
+/** A batch of one, of one matrix row, of primes, of whole tiles, and shapes drawn once from a seed. */
+const drawn = new PhiloxStream(41);
+const batchedSizes: readonly (readonly [number, number, number, number])[] = [[1, 1, 4, 4], [3, 16, 32, 32], [2, 17, 20, 36], [5, 5, 7, 3], [7, 2, 12, 4], [2, 130, 64, 68], ...Array.from({ length: 3 }, () => [1 + drawn.integer(4), 1 + drawn.integer(40), 1 + drawn.integer(40), 1 + drawn.integer(40)] as const)];
+
+const batchedCases: [string, Case][] = batchedSizes.flatMap(([batch, m, k, n]) =>
+  ([[false, true], [false, false], [true, false], [true, true]] as const).map(([ta, tb]): [string, Case] => [
+    `bmm ${ta ? 'T' : 'N'}${tb ? 'T' : 'N'} ${batch}x${m}x${k}x${n}`,
+    (ctx) => {
+      const a = ctx.normal('a', ta ? [batch, k, m] : [batch, m, k]);
+      const b = ctx.normal('b', tb ? [batch, n, k] : [batch, k, n]);
+      const residual = ctx.normal('residual', [batch, m, n]);
+      const options = { transposeA: ta, transposeB: tb, alpha: 0.7 };
+      bmmInto(ctx.target('into', [batch, m, n]), a, b, options);
+      const weight = { ...b, grad: ctx.target('gradient of b', b.shape, () => 0) };
+      ctx.graph.output('parameter', bmm(a, weight, options));
+      withGradients(ctx, bmm(a, b, { ...options, residual }), { a, b, residual });
     },
   ]),
 );
@@ -158,6 +178,13 @@ const headCases: [string, Case][] = ([[7, 12, 150, 64, 1], [3, 8, 33, 64, 0.7], 
 /** Every operation, forward and backward, over shapes that are one, prime, multiples and not multiples of the tiles. */
 export const CASES: [string, Case][] = [
   ...matmulCases,
+  ...batchedCases,
+  ['bmm over two leading axes, and with one matrix for all', (ctx) => {
+    const a = ctx.normal('a', [2, 3, 5, 8]);
+    const b = ctx.normal('b', [2, 3, 8, 4]);
+    const w = ctx.normal('w', [7, 4]);
+    withGradients(ctx, bmm(bmm(a, b), w, { transposeB: true }), { a, b, w });
+  }],
   ...attentionCases,
   ...quantisedCases,
   ...headCases,

@@ -1,4 +1,13 @@
-import { type Engine, Graph, type HostArray, type PlanOutputs, PhiloxStream, type Tensor } from '../src/index.ts';
+import { type Engine, Graph, type HostArray, type PlanOutputs, PhiloxStream, type Tensor, WebGpuEngine } from '../src/index.ts';
+
+/** An engine whose intermediates begin as NaN: a kernel that leaves out an element, or reads what nobody wrote, shows it. */
+export class PoisonedEngine extends WebGpuEngine {
+  override buffer(label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const buffer = super.buffer(label, size, usage);
+    if (label.startsWith('intermediate')) this.device.gpu.queue.writeBuffer(buffer, 0, new Uint32Array(size / 4).fill(0x7fc00000));
+    return buffer;
+  }
+}
 
 /** Builds one case: records operations on `graph`, fills `data` for every input, and names its outputs. */
 export interface CaseContext {

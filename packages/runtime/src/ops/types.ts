@@ -15,6 +15,14 @@ export interface OpAttributes {
     readonly residual: boolean;
     readonly accumulate: boolean;
   };
+  /** The same for every matrix of a batch: a [..., m, k], b [..., k, n] with equal leading axes. Inputs: a, b, residual?. */
+  bmm: {
+    readonly transposeA: boolean;
+    readonly transposeB: boolean;
+    readonly alpha: number;
+    readonly residual: boolean;
+    readonly accumulate: boolean;
+  };
   /**
    * y = x W^T (+ bias) (+ residual) with a quantised W [N, K], or x W with `transposed` (the way back). Inputs x, data u32,
    * scales [N, blocks] (not of f16), zeros [N, blocks]?, bias?, residual?; output y (see `ops/quantised.ts`).

@@ -8,40 +8,14 @@ import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.t
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
+import { bmmReference, matmulReference } from './products.ts';
 
 type A = Float64Array;
 export type ReferenceKernel<K extends OpName> = (node: Node<K>, inputs: readonly A[], outputs: readonly A[]) => void;
 
 export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
-  matmul(node, inputs, [out]) {
-    const { transposeA, transposeB, alpha, activation, bias, residual, accumulate } = node.attributes;
-    const [a, b] = inputs as [A, A];
-    const biasData = bias ? inputs[2]! : undefined;
-    const residualData = residual ? inputs[bias ? 3 : 2]! : undefined;
-    const [ar, ac] = rowsAndColumns(node.inputs[0]!);
-    const [br, bc] = rowsAndColumns(node.inputs[1]!);
-    const m = transposeA ? ac : ar;
-    const k = transposeA ? ar : ac;
-    const n = transposeB ? br : bc;
-    // Steps along the inner axis and from row to row (column to column) of each operand as it lies in memory.
-    const [aInner, aOuter] = transposeA ? [m, 1] : [1, k];
-    const [bInner, bOuter] = transposeB ? [1, k] : [n, 1];
-    for (let i = 0; i < m; i++) {
-      for (let j = 0; j < n; j++) {
-        let s = 0;
-        let ai = i * aOuter;
-        let bi = j * bOuter;
-        for (let q = 0; q < k; q++) {
-          s += a[ai]! * b[bi]!;
-          ai += aInner;
-          bi += bInner;
-        }
-        const v = act(activation, alpha * s + (biasData?.[j] ?? 0)) + (residualData?.[i * n + j] ?? 0);
-        if (accumulate) out![i * n + j]! += v;
-        else out![i * n + j] = v;
-      }
-    }
-  },
+  matmul: matmulReference,
+  bmm: bmmReference,
   matmulQuantised(node, inputs, [out]) {
     const { rows: n, columns: k, transposed, bias, residual, outFirst, outColumns } = node.attributes;
     const x = inputs[0]!;

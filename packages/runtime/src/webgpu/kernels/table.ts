@@ -5,7 +5,7 @@ import { decodeAdvanceKernel, decodeInputsKernel, sampleKernel } from './decode.
 import { activationBackwardKernel, activationKernel, addKernel, dropoutKernel, swigluBackwardKernel, swigluKernel } from './elementwise.ts';
 import { doraMagnitudeGradKernel, doraNormKernel, doraScaleKernel, loraUpGradBKernel, loraUpGradDownKernel, loraUpKernel } from './lora.ts';
 import { logSoftmaxBackwardKernel, logSoftmaxKernel, softmaxChunkBackwardKernel, softmaxChunkKernel, softmaxFinishKernel } from './loss.ts';
-import { matmulKernel } from './matmul.ts';
+import { bmmKernel, matmulKernel } from './matmul.ts';
 import { headNormBackwardKernel, headNormKernel, layerNormBackwardKernel, layerNormKernel, rmsNormBackwardKernel, rmsNormKernel } from './norm.ts';
 import { adamwKernel } from './optimizer.ts';
 import { embedQuantisedKernel, matmulQuantisedKernel } from './quantised.ts';
@@ -16,6 +16,7 @@ import { blendRowsBackwardKernel, blendRowsKernel, embedKernel, embedTableGradKe
 /** The WebGPU kernel of every operation. */
 export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   matmul: matmulKernel,
+  bmm: bmmKernel,
   matmulQuantised: matmulQuantisedKernel,
   embedQuantised: embedQuantisedKernel,
   softmaxChunk: softmaxChunkKernel,
