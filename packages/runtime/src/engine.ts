@@ -23,7 +23,10 @@ export interface PlanMemory {
   readonly inputs: number;
   /** Bytes of constants of the dispatches and of the buffers through which outputs are read. */
   readonly overhead: number;
+  /** Of the three above: what compiling the graph asks for. */
   readonly total: number;
+  /** Bytes of the storages that the graph reads or writes (parameters, gradients, optimiser state, caches), which are there before it. */
+  readonly storages: number;
 }
 
 export type PlanInputs = Readonly<Record<string, HostArray>>;

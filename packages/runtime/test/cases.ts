@@ -1,6 +1,6 @@
 import {
-  activate, adamw, add, attention, backward, blendRows, bmm, bmmInto, columnSumInto, decodeAdvance, decodeInputs, dropout, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
-  packHyper, PhiloxStream, rmsNorm, rope, ropeTable, sample, scatterRowsInto, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
+  activate, adamw, adamw8bit, add, attention, backward, blendRows, bmm, bmmInto, columnSumInto, decodeAdvance, decodeInputs, dropout, dynamicMap, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
+  packHyper, packSgdHyper, PhiloxStream, rmsNorm, rope, ropeTable, sample, scatterRowsInto, sgd, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
 
@@ -316,6 +316,22 @@ export const CASES: [string, Case][] = [
     const [p, g, m] = ['p', 'g', 'm'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
     const v = ctx.target('v', [130], (x) => x * x);
     adamw(ctx.graph, p, g, m, v, hyper, sumSquares(g), 64);
+  }]),
+  // The state is not given, so the second run goes on from codes that the first one has written.
+  ...([0, 0.5] as const).map((maxNorm): [string, Case] => [`adamw8bit, clipped at ${maxNorm}`, (ctx) => {
+    const n = 1100;
+    const hyper = ctx.constant('hyper', packHyper({ learningRate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-6, weightDecay: 0.1, maxNorm, step: 3, gradScale: 0.5 }));
+    const qmap = ctx.constant('qmap', Float32Array.of(...dynamicMap(true), ...dynamicMap(false)));
+    const [p, g] = ['p', 'g'].map((name) => ctx.target(name, [n])) as [Tensor, Tensor];
+    const codes = (name: string) => ctx.graph.view(ctx.engine.createStorage(name, n / 4, 'u32'), 0, [n / 4]);
+    const absmax = ctx.graph.view(ctx.engine.createStorage('absmax', 10), 0, [5, 2]);
+    adamw8bit(ctx.graph, p, g, { state1: codes('state1'), state2: codes('state2'), absmax, qmap }, hyper, sumSquares(g), 700);
+    ctx.graph.output('absmax', absmax);
+  }]),
+  ...([{}, { nesterov: true }, { decoupledWeightDecay: true }, { nesterov: true, decoupledWeightDecay: true }] as const).map((options): [string, Case] => [`sgd ${JSON.stringify(options)}`, (ctx) => {
+    const hyper = ctx.constant('hyper', packSgdHyper({ learningRate: 0.1, momentum: 0.9, weightDecay: 0.2, maxNorm: 3, gradScale: 0.5 }));
+    const [p, g, b] = ['p', 'g', 'b'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
+    sgd(ctx.graph, p, g, b, hyper, sumSquares(g), 64, options);
   }]),
   ...([['greedy', { temperature: 0, topK: 0, topP: 1, minP: 0 }], ['plain', { temperature: 1, topK: 0, topP: 1, minP: 0 }], ['top-k 3', { temperature: 1.3, topK: 3, topP: 1, minP: 0 }], ['top-p 0.7', { temperature: 1, topK: 0, topP: 0.7, minP: 0 }], ['min-p', { temperature: 1, topK: 0, topP: 1, minP: 0.2 }]] as const).map(([name, options]): [string, Case] => [
     `sample ${name}`,

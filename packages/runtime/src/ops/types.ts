@@ -104,6 +104,10 @@ export interface OpAttributes {
   sumSquares: { readonly parts: number };
   /** Inputs hyper f32 [9], norm2 [1]; targets parameter, grad (zeroed after use), m, v. */
   adamw: { readonly decayed: number };
+  /** Inputs hyper f32 [9], norm2 [1], qmap [2, 256]; targets parameter [n], grad (zeroed after use), state1 and state2 u32 [n / 4], absmax [n / 256, 2]. */
+  adamw8bit: { readonly decayed: number };
+  /** Inputs hyper f32 [5], norm2 [1]; targets parameter, grad (zeroed after use), momentum. */
+  sgd: { readonly decayed: number; readonly nesterov: boolean; readonly decoupledWeightDecay: boolean };
   /** Inputs logits [R, V], counters u32 [R, 2], key u32 [2]; outputs token i32 [R], logp [R], entropy [R]. */
   sample: SampleAttributes;
   /** Inputs token i32 [R], logp [R], entropy [R]; outputs state i32 [R, 10], history i32 [R, n], trace f32 [R, n, 2] (see `ops/decode.ts`). */

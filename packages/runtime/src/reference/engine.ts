@@ -2,7 +2,7 @@
 import type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph, Node } from '../graph.ts';
-import { liveNodes } from '../live.ts';
+import { liveNodes, storageBytes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, type DType, sizeOf, type Tensor } from '../tensor.ts';
 import { REFERENCE, type ReferenceKernel } from './kernels.ts';
@@ -96,7 +96,7 @@ class ReferencePlan implements Plan {
   memory(): PlanMemory {
     const inputs = [...this.#graph.inputs.values()].reduce((n, t) => n + sizeOf(t.shape) * 8, 0);
     const intermediates = this.#nodes.flatMap((n) => n.outputs).reduce((n, t) => n + (t.kind === 'intermediate' ? sizeOf(t.shape) * 8 : 0), 0);
-    return { intermediates, inputs, overhead: 0, total: intermediates + inputs };
+    return { intermediates, inputs, overhead: 0, total: intermediates + inputs, storages: storageBytes(this.#nodes, 8) };
   }
 
   dispose(): void {

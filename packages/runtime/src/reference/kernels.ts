@@ -1,13 +1,13 @@
 /** @file Float64 implementations, one for each operation, straight from the formulas in `ops/`. */
 import type { Node } from '../graph.ts';
 import { STATE, STATE_WIDTH } from '../ops/decode.ts';
-import { HYPER } from '../ops/optimizer.ts';
 import { NF4 } from '../ops/nf4.ts';
 import { weightInputCount } from '../ops/quantised.ts';
 import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
+import { adamw8bitReference, adamwReference, sgdReference } from './optimizers.ts';
 import { bmmReference, matmulReference } from './products.ts';
 
 type A = Float64Array;
@@ -422,20 +422,9 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
   sumSquares(_node, [x], [out]) {
     out![0] = x!.reduce((s, v) => s + v * v, 0);
   },
-  adamw(node, [hyper, norm2], [p, g, m, v]) {
-    const h = (key: keyof typeof HYPER) => hyper![HYPER[key]]!;
-    const norm = Math.sqrt(norm2![0]!) * Math.abs(h('gradScale'));
-    const scale = h('maxNorm') > 0 && norm > h('maxNorm') ? (h('gradScale') * h('maxNorm')) / (norm + 1e-6) : h('gradScale');
-    for (let i = 0; i < p!.length; i++) {
-      const gi = g![i]! * scale;
-      g![i] = 0;
-      if (!Number.isFinite(norm)) continue;
-      m![i] = h('beta1') * m![i]! + (1 - h('beta1')) * gi;
-      v![i] = h('beta2') * v![i]! + (1 - h('beta2')) * gi * gi;
-      const decay = i < node.attributes.decayed ? h('weightDecay') : 0;
-      p![i] = p![i]! * (1 - h('learningRate') * decay) - ((h('learningRate') / h('correction1')) * m![i]!) / (Math.sqrt(v![i]! / h('correction2')) + h('eps'));
-    }
-  },
+  adamw: adamwReference,
+  adamw8bit: adamw8bitReference,
+  sgd: sgdReference,
   sample(node, [logits, counters, key], [token, logp, entropy]) {
     const { temperature, topK, topP, minP } = node.attributes;
     const [r, v] = rowsAndColumns(node.inputs[0]!);

@@ -1,7 +1,7 @@
 import type { HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph, Node } from '../graph.ts';
-import { liveNodes } from '../live.ts';
+import { liveNodes, storageBytes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, sizeOf, type Tensor } from '../tensor.ts';
 import { fromBytes, toBytes } from './bytes.ts';
@@ -57,7 +57,7 @@ export function layOut(graph: Graph, context: KernelContext, maxBinding: number)
   const intermediates = slots.reduce((a, b) => a + b, 0);
   const inputs = [...graph.inputs.values()].reduce((a, t) => a + bytesOf(t), 0);
   const overhead = Math.max(1, launches.length) * UNIFORM_ALIGNMENT + [...graph.outputs.values()].reduce((n, t) => n + bytesOf(t), 0);
-  return { nodes, launches, slotOf, slots, memory: { intermediates, inputs, overhead, total: intermediates + inputs + overhead } };
+  return { nodes, launches, slotOf, slots, memory: { intermediates, inputs, overhead, total: intermediates + inputs + overhead, storages: storageBytes(nodes, 4) } };
 }
 
 /** Compiles every kernel of the graph in parallel, places its memory, and makes its bind groups once. */

@@ -7,7 +7,7 @@ import { doraMagnitudeGradKernel, doraNormKernel, doraScaleKernel, loraUpGradBKe
 import { logSoftmaxBackwardKernel, logSoftmaxKernel, softmaxChunkBackwardKernel, softmaxChunkKernel, softmaxFinishKernel } from './loss.ts';
 import { bmmKernel, matmulKernel } from './matmul.ts';
 import { headNormBackwardKernel, headNormKernel, layerNormBackwardKernel, layerNormKernel, rmsNormBackwardKernel, rmsNormKernel } from './norm.ts';
-import { adamwKernel } from './optimizer.ts';
+import { adamw8bitKernel, adamwKernel, sgdKernel } from './optimizer.ts';
 import { embedQuantisedKernel, matmulQuantisedKernel } from './quantised.ts';
 import { columnSumKernel, headNormWeightGradKernel, layerNormWeightGradKernel, rmsNormWeightGradKernel, sumSquaresKernel } from './reduce.ts';
 import { ropeKernel } from './rope.ts';
@@ -57,6 +57,8 @@ export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   logSoftmaxBackward: logSoftmaxBackwardKernel,
   sumSquares: sumSquaresKernel,
   adamw: adamwKernel,
+  adamw8bit: adamw8bitKernel,
+  sgd: sgdKernel,
   sample: sampleKernel,
   decodeAdvance: decodeAdvanceKernel,
   decodeInputs: decodeInputsKernel,
