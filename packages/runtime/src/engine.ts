@@ -14,6 +14,8 @@ export interface Storage {
   /** Reads `length` elements from `offset` on (all by default); waits for work already submitted. */
   read(offset?: number, length?: number): Promise<HostArray>;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 export interface PlanMemory {
@@ -36,10 +38,18 @@ export type PlanOutputs = Record<string, HostArray>;
 export interface Plan {
   /** Inputs not named keep the values of the run before. Resolves with the outputs named in `read`. */
   run(inputs: PlanInputs, read?: readonly string[]): Promise<PlanOutputs>;
+  /**
+   * Runs once, operation by operation, and throws `not-finite` at the first that makes a NaN or an infinity, or is given one:
+   * with its name, the tensor and its shape, and the element. Slow (everything is read back), and it changes storage as a run
+   * does up to there; for looking into a step whose gradient norm or loss was not finite.
+   */
+  assertFinite(inputs: PlanInputs): Promise<void>;
   memory(): PlanMemory;
   /** Kernel launches in one run. */
   readonly dispatches: number;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -52,4 +62,6 @@ export interface Engine {
   createStorage(name: string, length: number, dtype?: DType): Storage;
   compile(graph: Graph): Promise<Plan>;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }

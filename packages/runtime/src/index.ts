@@ -24,4 +24,7 @@ export { philox, PhiloxStream, toUniform } from './random.ts';
 export { describe, type DType, type Shape, sizeOf, type Tensor } from './tensor.ts';
 export { type AdapterFacts, type Device, type DeviceOptions, openDevice } from './webgpu/device.ts';
 export { PlanningEngine } from './webgpu/planning.ts';
-export { type EngineCounters, WebGpuEngine } from './webgpu/engine.ts';
+export type { EngineCounters } from './webgpu/counters.ts';
+export { type LiveBuffers, WebGpuEngine, type WebGpuEngineOptions } from './webgpu/engine.ts';
+export { chromeTrace, type KernelTime, type ProfileEvent, type ProfileReport } from './webgpu/profile.ts';
+export { KernelTuner, type TunedClass, type TuningStore } from './webgpu/tuner.ts';

@@ -1,4 +1,6 @@
-import { type Engine, Graph, type HostArray, type PlanOutputs, PhiloxStream, type Tensor, WebGpuEngine } from '../src/index.ts';
+import { type Device, type Engine, Graph, type HostArray, type PlanOutputs, PhiloxStream, type Tensor, WebGpuEngine } from '../src/index.ts';
+import type { MatmulVariant } from '../src/webgpu/kernels/matmul.ts';
+import { compilePlan, type GpuPlan } from '../src/webgpu/plan.ts';
 
 /** An engine whose intermediates begin as NaN: a kernel that leaves out an element, or reads what nobody wrote, shows it. */
 export class PoisonedEngine extends WebGpuEngine {
@@ -87,4 +89,18 @@ export function worst(got: PlanOutputs, want: PlanOutputs): { error: number; whe
     }
   }
   return { error, where };
+}
+
+/** An engine that takes the given variant of matrix products wherever it fits. */
+export class VariantEngine extends PoisonedEngine {
+  readonly variant: MatmulVariant;
+
+  constructor(device: Device, variant: MatmulVariant) {
+    super(device, { portable: true });
+    this.variant = variant;
+  }
+
+  override compile(graph: Graph): Promise<GpuPlan> {
+    return compilePlan(this, graph, { subgroup8: false, tuned: () => this.variant });
+  }
 }

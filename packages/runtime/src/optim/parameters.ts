@@ -187,6 +187,10 @@ export class ParameterStore {
     this.values.dispose();
   }
 
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
   #entry(name: string): Entry {
     const e = this.#entries.get(name);
     if (e === undefined) throw new RuntimeError('input', name, 'is not in this store.', `It has ${this.#entries.size} parameters, such as ${this.names.slice(0, 3).join(', ')}.`);

@@ -1,6 +1,7 @@
 /** @file The float64 engine: the same operations written as plain loops from their formulas. Slow and exact; tests compare with it, and whole models run on it. */
 import type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
+import { checkFinite, floats } from '../finite.ts';
 import type { Graph, Node } from '../graph.ts';
 import { liveNodes, storageBytes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
@@ -35,6 +36,8 @@ class ReferenceStorage implements Storage {
   }
 
   dispose(): void {}
+
+  [Symbol.dispose](): void {}
 }
 
 export class ReferenceEngine implements Engine {
@@ -50,6 +53,8 @@ export class ReferenceEngine implements Engine {
   }
 
   dispose(): void {}
+
+  [Symbol.dispose](): void {}
 }
 
 class ReferencePlan implements Plan {
@@ -66,31 +71,48 @@ class ReferencePlan implements Plan {
   }
 
   async run(inputs: PlanInputs, read: readonly string[] = []): Promise<PlanOutputs> {
+    this.#write(inputs);
+    for (const node of this.#nodes) this.#compute(node);
+    const out: PlanOutputs = {};
+    for (const name of read) {
+      const t = this.#graph.outputs.get(name);
+      if (t === undefined) throw new RuntimeError('input', name, 'is not an output of this plan.', 'Check the name.');
+      out[name] = this.#locate(t).slice();
+    }
+    return out;
+  }
+
+  async assertFinite(inputs: PlanInputs): Promise<void> {
+    this.#write(inputs);
+    for (const node of this.#nodes) {
+      for (const t of floats(node.inputs)) if (t.kind !== 'intermediate') checkFinite(node, t, false, this.#locate(t));
+      this.#compute(node);
+      for (const t of floats(node.outputs)) checkFinite(node, t, true, this.#locate(t));
+    }
+  }
+
+  #write(inputs: PlanInputs): void {
     for (const [name, data] of Object.entries(inputs)) {
       const t = this.#graph.inputs.get(name);
       if (t === undefined) throw new RuntimeError('input', name, `is not an input of this plan (${[...this.#graph.inputs.keys()].join(', ')}).`, 'Check the name.');
       if (data.length !== sizeOf(t.shape)) throw new RuntimeError('shape', describe(t), `was given ${data.length} elements, needs ${sizeOf(t.shape)}.`, 'Pad or cut the data to the shape of the plan.');
       this.#values.get(t.id)!.set(data);
     }
-    const locate = (t: Tensor): Float64Array => {
-      if (t.kind === 'storage') {
-        const s = t.storage as ReferenceStorage;
-        return s.data.subarray(t.offset ?? 0, (t.offset ?? 0) + sizeOf(t.shape));
-      }
-      let v = this.#values.get(t.id);
-      if (v === undefined) this.#values.set(t.id, (v = new Float64Array(sizeOf(t.shape))));
-      return v;
-    };
-    for (const node of this.#nodes) {
-      (REFERENCE[node.op] as ReferenceKernel<OpName>)(node, node.inputs.map(locate), node.outputs.map(locate));
+  }
+
+  #locate(t: Tensor): Float64Array {
+    if (t.kind === 'storage') {
+      const s = t.storage as ReferenceStorage;
+      return s.data.subarray(t.offset ?? 0, (t.offset ?? 0) + sizeOf(t.shape));
     }
-    const out: PlanOutputs = {};
-    for (const name of read) {
-      const t = this.#graph.outputs.get(name);
-      if (t === undefined) throw new RuntimeError('input', name, 'is not an output of this plan.', 'Check the name.');
-      out[name] = locate(t).slice();
-    }
-    return out;
+    let v = this.#values.get(t.id);
+    if (v === undefined) this.#values.set(t.id, (v = new Float64Array(sizeOf(t.shape))));
+    return v;
+  }
+
+  #compute(node: Node): void {
+    const locate = (t: Tensor) => this.#locate(t);
+    (REFERENCE[node.op] as ReferenceKernel<OpName>)(node, node.inputs.map(locate), node.outputs.map(locate));
   }
 
   memory(): PlanMemory {
@@ -101,5 +123,9 @@ class ReferencePlan implements Plan {
 
   dispose(): void {
     this.#values.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
