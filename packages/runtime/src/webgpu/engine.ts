@@ -15,6 +15,8 @@ export interface WebGpuEngineOptions {
   readonly portable?: boolean;
   /** Measures kernel variants on this device when a plan is compiled; without, a fixed one is taken. */
   readonly tuner?: KernelTuner;
+  /** Bytes that one binding may have, if fewer than the device allows: larger tables are then worked on in shards, as on a device with that limit. */
+  readonly maxBinding?: number;
 }
 
 /** Buffers alive under one label. */
@@ -31,6 +33,7 @@ export class WebGpuEngine implements Engine {
   readonly device: Device;
   readonly counters: EngineCounters = { dispatches: 0, passes: 0, submissions: 0, buffers: 0, bindGroups: 0, pipelines: 0, bytes: 0, peakBytes: 0, compileMs: 0 };
   readonly context: KernelContext;
+  readonly maxBinding: number;
   /** Set when the device is lost; everything after throws it. */
   #lost: RuntimeError | undefined;
   #disposed = false;
@@ -43,6 +46,7 @@ export class WebGpuEngine implements Engine {
   constructor(device: Device, options: WebGpuEngineOptions = {}) {
     this.device = device;
     this.#tuner = options.tuner;
+    this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.adapter.maxStorageBufferBindingSize);
     this.name = `webgpu (${device.adapter.description || device.adapter.vendor})`;
     const { features, subgroupMinSize, subgroupMaxSize } = device.adapter;
     this.context = { subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8 };

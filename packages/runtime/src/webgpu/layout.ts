@@ -6,6 +6,7 @@ import type { OpName } from '../ops/types.ts';
 import { describe } from '../tensor.ts';
 import type { Kernel, KernelContext } from './kernels/context.ts';
 import { fuse } from './kernels/norm-fused.ts';
+import { shardedLaunches } from './kernels/shards.ts';
 import { KERNELS } from './kernels/table.ts';
 import type { Launch } from './launch.ts';
 import { bytesOf, placeIntermediates } from './lifetimes.ts';
@@ -30,11 +31,10 @@ export function layOut(graph: Graph, context: KernelContext, maxBinding: number)
   const nodes = liveNodes(graph);
   const launches: Launch[] = [];
   const origins: (readonly Node[])[] = [];
-  for (const node of nodes) checkNode(maxBinding, node);
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i]!;
     const both = fuse(node, nodes[i + 1]);
-    const own = both === undefined ? (KERNELS[node.op] as Kernel<OpName>)(node, context) : [both];
+    const own = both === undefined ? launchesOf(node, context, maxBinding) : [both];
     const origin = both === undefined ? [node] : [node, nodes[++i]!];
     launches.push(...own);
     for (const _ of own) origins.push(origin);
@@ -46,11 +46,12 @@ export function layOut(graph: Graph, context: KernelContext, maxBinding: number)
   return { nodes, launches, origins, slotOf, slots, memory: { intermediates, inputs, overhead, total: intermediates + inputs + overhead, storages: storageBytes(nodes, 4) } };
 }
 
-/** Refuses what no kernel may bind: a tensor larger than the device's binding. */
-function checkNode(limit: number, node: Node): void {
-  for (const t of [...node.inputs, ...node.outputs]) {
-    if (bytesOf(t) > limit) {
-      throw new RuntimeError('limit', `${node.op} ${describe(t)}`, `takes ${bytesOf(t)} bytes; this device binds at most ${limit}.`, 'Use fewer tokens in a batch or split the tensor.');
-    }
+/** The launches of a node; of one on storage that exceeds a binding, shard by shard. Refuses what cannot be cut. */
+function launchesOf(node: Node, context: KernelContext, limit: number): readonly Launch[] {
+  const large = [...node.inputs, ...node.outputs].find((t) => bytesOf(t) > limit);
+  const launches = large === undefined ? (KERNELS[node.op] as Kernel<OpName>)(node, context) : shardedLaunches(node, context, limit);
+  if (launches === undefined) {
+    throw new RuntimeError('limit', `${node.op} ${describe(large!)}`, `takes ${bytesOf(large!)} bytes; this device binds at most ${limit}.`, 'Use fewer tokens in a batch, or split the tensor (a large vocabulary: headLogProbabilities).');
   }
+  return launches;
 }

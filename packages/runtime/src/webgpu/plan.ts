@@ -24,6 +24,8 @@ export interface Place {
 export interface PlanHost extends StorageHost {
   readonly device: Device;
   readonly context: KernelContext;
+  /** Bytes that one binding may have. */
+  readonly maxBinding: number;
   readonly counters: EngineCounters;
   pipeline(label: string, code: string): Promise<GPUComputePipeline>;
   map(staging: GPUBuffer): Promise<void>;
@@ -42,7 +44,7 @@ export interface Step {
 /** Compiles every kernel of the graph in parallel, places its memory, and makes its bind groups once. */
 export async function compilePlan(engine: PlanHost, graph: Graph, context = engine.context): Promise<GpuPlan> {
   engine.check();
-  const { nodes, launches, origins, slotOf, slots, memory } = layOut(graph, context, engine.device.adapter.maxStorageBufferBindingSize);
+  const { nodes, launches, origins, slotOf, slots, memory } = layOut(graph, context, engine.maxBinding);
   const pipelines = await Promise.all(launches.map((l) => engine.pipeline(l.label, l.code)));
 
   engine.device.gpu.pushErrorScope('validation');

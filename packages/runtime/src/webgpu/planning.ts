@@ -1,4 +1,4 @@
-import type { Engine, HostArray, Plan, PlanMemory, Storage } from '../engine.ts';
+import type { Engine, Plan, PlanMemory, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph } from '../graph.ts';
 import type { DType } from '../tensor.ts';

@@ -72,7 +72,7 @@ export class KernelTuner {
       const key = shapeClass(product);
       const variants = variantsOf(product, engine.context);
       const bytes = 4 * product.batch * (product.m * product.k + product.k * product.n + product.m * product.n);
-      if (bytes > MAX_BYTES || bytes > engine.device.adapter.maxStorageBufferBindingSize || variants.includes(known[key]?.variant as MatmulVariant)) continue;
+      if (bytes > MAX_BYTES || bytes > engine.maxBinding || variants.includes(known[key]?.variant as MatmulVariant)) continue;
       const microseconds: Record<string, number> = {};
       for (const variant of variants) microseconds[variant] = await measure(engine, product, variant);
       known[key] = { variant: variants.reduce((a, b) => (microseconds[b]! < microseconds[a]! ? b : a)), microseconds };

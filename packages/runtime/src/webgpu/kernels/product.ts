@@ -114,7 +114,7 @@ export const PLACE = /* wgsl */ `
 
 /** Statement that stores `value` at row `r`, column `c` (both already checked). */
 export function store(o: Product, r: string, c: string, value: string): string {
-  const v = activationOf(o.activation, `p.alpha * ${value}${o.bias === undefined ? '' : ` + bias[${c}]`}`);
+  const v = activationOf(o.activation, `p.alpha * ${value}${o.bias === undefined ? '' : ` + bias[p.firstOut + ${c}]`}`);
   const at = `oz + ${r} * p.rowOut + ${c}`;
   return o.accumulate ? `out[${at}] += ${v};` : `out[${at}] = ${v}${o.residual === undefined ? '' : ` + residual[${at}]`};`;
 }
