@@ -31,7 +31,7 @@ export function causal(lengths: readonly number[]): { queries: number[]; keys: n
   return { queries, keys };
 }
 
-const sizes: readonly (readonly [number, number, number])[] = [[1, 4, 4], [16, 32, 32], [17, 20, 36], [5, 7, 3], [64, 8, 64], [37, 160, 48], [2, 12, 4], [130, 64, 68]];
+const sizes: readonly (readonly [number, number, number])[] = [[1, 4, 4], [16, 32, 32], [17, 20, 36], [5, 7, 3], [64, 8, 64], [37, 160, 48], [2, 12, 4], [7, 100, 36], [130, 64, 68]];
 
 const matmulCases: [string, Case][] = sizes.flatMap(([m, k, n]) =>
   ([[false, true], [false, false], [true, false], [true, true]] as const).map(([ta, tb]): [string, Case] => [
@@ -79,6 +79,23 @@ const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]]
     withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
   },
 ]);
+
+/** Two packed rows of 14 and 5, of which a query sees itself and the five before it (sliding window, as Mistral's). */
+const windowed: Case = (ctx) => {
+  const queries: number[] = [];
+  const keys: number[] = [];
+  let start = 0;
+  for (const n of [14, 5]) {
+    for (let i = start; i < start + n; i++) {
+      queries.push(Math.max(start, i - 5), i + 1, 0, 0, 0, 0);
+      keys.push(i, Math.min(start + n, i + 6));
+    }
+    start += n;
+  }
+  const qkv = ctx.normal('qkv', [19, 4 * 8]);
+  const options = { heads: 2, kvHeads: 1, headDim: 8, queryRanges: ctx.integers('qr', [19, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [19, 2], keys, 'u32'), columns: [0, 16, 24] as const };
+  withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
+};
 
 /** A prefix of 6 rows shared by suffixes of 3, 4 and 1 rows, with a row of padding at the end. */
 const sharedPrefix: Case = (ctx) => {
@@ -194,6 +211,7 @@ export const CASES: [string, Case][] = [
     ctx.graph.output('out', embedQuantised(ctx.integers('ids', [6], [10, 0, -1, 4, 5, 3]), shards));
   }],
   ['attention with a shared prefix and padding', sharedPrefix],
+  ['attention windowed', windowed],
   ['decoding: cache, state, sampling', decoding],
   ['decoding: a prefix, prompts and rows of their own', decodingGroups],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [
