@@ -3,11 +3,13 @@ import { loadavg } from 'node:os';
 import type { Command } from 'commander';
 import { generate, getRopeIndex, loraConfig, openCheckpoint, packBatch, parseConfig, requireText, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
 import { tinyBase } from '@trimpi/pipeline/node';
-import { attention, Graph, matmul, openDevice, type Plan, WebGpuEngine } from '@trimpi/runtime';
+import { attention, Graph, KernelTuner, matmul, openDevice, type Plan, WebGpuEngine } from '@trimpi/runtime';
 import { examples, integer } from './options.ts';
+import { fileTuningStore } from './tuning.ts';
 
 interface BenchOptions {
   readonly turns: number;
+  readonly tune?: string;
   readonly json?: boolean;
 }
 
@@ -24,14 +26,15 @@ export function benchCommand(program: Command): void {
     .command('bench')
     .description("how fast this machine's adapter is: matrix products, attention, training and sampling of the tiny base")
     .option('--turns <n>', 'measurements of each, of which the median counts', integer(1, 1000), 7)
+    .option('--tune <file>', 'measure the variants of the matrix product first, and keep what was fastest in this file')
     .option('--json', 'one JSON object')
-    .addHelpText('after', `${examples('trimpi bench', 'trimpi bench --turns 20 --json')}\n\nBeside other libraries, in one run: npm run bench in the repository (docs/benchmarks.md).`)
+    .addHelpText('after', `${examples('trimpi bench', 'trimpi bench --turns 20 --json', 'trimpi bench --tune tuning.json')}\n\nBeside other libraries, in one run: npm run bench in the repository (docs/benchmarks.md).`)
     .action(bench);
 }
 
-async function bench({ turns, json = false }: BenchOptions): Promise<void> {
+async function bench({ turns, tune, json = false }: BenchOptions): Promise<void> {
   const device = await openDevice();
-  const engine = new WebGpuEngine(device);
+  const engine = new WebGpuEngine(device, tune === undefined ? {} : { tuner: new KernelTuner(fileTuningStore(tune)) });
   const lines: Line[] = [];
   const measure = async (name: string, work: () => Promise<unknown>, amount: number, unit: Line['unit']) => {
     // The first turn compiles.

@@ -14,6 +14,8 @@ export interface Storage {
   /** Reads `length` elements from `offset` on (all by default); waits for work already submitted. */
   read(offset?: number, length?: number): Promise<HostArray>;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 export interface PlanMemory {
@@ -23,7 +25,10 @@ export interface PlanMemory {
   readonly inputs: number;
   /** Bytes of constants of the dispatches and of the buffers through which outputs are read. */
   readonly overhead: number;
+  /** Of the three above: what compiling the graph asks for. */
   readonly total: number;
+  /** Bytes of the storages that the graph reads or writes (parameters, gradients, optimiser state, caches), which are there before it. */
+  readonly storages: number;
 }
 
 /** Part of storage, in elements. */
@@ -48,10 +53,18 @@ export interface Plan {
    * fill parts of storage, one behind the other from their first element on, without passing through the host.
    */
   run(inputs: PlanInputs, read?: readonly string[], into?: Readonly<Record<string, readonly StorageRange[]>>): Promise<PlanOutputs>;
+  /**
+   * Runs once, operation by operation, and throws `not-finite` at the first that makes a NaN or an infinity, or is given one:
+   * with its name, the tensor and its shape, and the element. Slow (everything is read back), and it changes storage as a run
+   * does up to there; for looking into a step whose gradient norm or loss was not finite.
+   */
+  assertFinite(inputs: PlanInputs): Promise<void>;
   memory(): PlanMemory;
   /** Kernel launches in one run. */
   readonly dispatches: number;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 /**
@@ -64,4 +77,6 @@ export interface Engine {
   createStorage(name: string, length: number, dtype?: DType): Storage;
   compile(graph: Graph): Promise<Plan>;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }

@@ -10,6 +10,7 @@ export type RuntimeErrorCode =
   | 'validation'
   | 'out-of-memory'
   | 'disposed'
+  | 'not-finite'
   | 'autograd';
 
 /** The one error class of `@trimpi/runtime`: what is wrong (`code`), where (`argument`), and what to do (`remedy`). */

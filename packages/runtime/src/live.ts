@@ -12,3 +12,9 @@ export function liveNodes(graph: Graph): Node[] {
   }
   return live.reverse();
 }
+
+/** Bytes of all storages that nodes read or write, at `bytesPerElement`. */
+export function storageBytes(nodes: readonly Node[], bytesPerElement: number): number {
+  const storages = new Set(nodes.flatMap((n) => [...n.inputs, ...n.outputs]).flatMap((t) => (t.storage === undefined ? [] : [t.storage])));
+  return [...storages].reduce((sum, s) => sum + s.length * bytesPerElement, 0);
+}

@@ -1,6 +1,6 @@
 import {
-  activate, adamw, add, attention, backward, blendRows, columnSumInto, decodeAdvance, decodeInputs, dropout, dropoutRest, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex, layerNorm, linear, lora, logSoftmax, matmul, matmulInto, matmulShards,
-  packHyper, rmsNorm, rope, ropeTable, sample, sampleSettings, scatterRowsInto, SETTINGS_WIDTH, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type SampleSettings, type Tensor,
+  activate, adamw, adamw8bit, add, attention, backward, blendRows, bmm, bmmInto, columnSumInto, decodeAdvance, decodeInputs, dropout, dropoutRest, dynamicMap, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex,
+  layerNorm, linear, logSoftmax, lora, matmul, matmulInto, matmulShards, packHyper, packSgdHyper, PhiloxStream, rmsNorm, rope, ropeTable, sample, sampleSettings, scatterRowsInto, SETTINGS_WIDTH, sgd, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type SampleSettings, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
 
@@ -31,7 +31,7 @@ export function causal(lengths: readonly number[]): { queries: number[]; keys: n
   return { queries, keys };
 }
 
-const sizes: readonly (readonly [number, number, number])[] = [[1, 4, 4], [16, 32, 32], [17, 20, 36], [5, 7, 3], [64, 8, 64], [37, 160, 48], [2, 12, 4], [130, 64, 68]];
+const sizes: readonly (readonly [number, number, number])[] = [[1, 4, 4], [16, 32, 32], [17, 20, 36], [5, 7, 3], [64, 8, 64], [37, 160, 48], [2, 12, 4], [7, 100, 36], [130, 64, 68]];
 
 const matmulCases: [string, Case][] = sizes.flatMap(([m, k, n]) =>
   ([[false, true], [false, false], [true, false], [true, true]] as const).map(([ta, tb]): [string, Case] => [
@@ -49,6 +49,26 @@ const matmulCases: [string, Case][] = sizes.flatMap(([m, k, n]) =>
   ]),
 );
 
+/** A batch of one, of one matrix row, of primes, of whole tiles, and shapes drawn once from a seed. */
+const drawn = new PhiloxStream(41);
+const batchedSizes: readonly (readonly [number, number, number, number])[] = [[1, 1, 4, 4], [3, 16, 32, 32], [2, 17, 20, 36], [5, 5, 7, 3], [7, 2, 12, 4], [2, 130, 64, 68], ...Array.from({ length: 3 }, () => [1 + drawn.integer(4), 1 + drawn.integer(40), 1 + drawn.integer(40), 1 + drawn.integer(40)] as const)];
+
+const batchedCases: [string, Case][] = batchedSizes.flatMap(([batch, m, k, n]) =>
+  ([[false, true], [false, false], [true, false], [true, true]] as const).map(([ta, tb]): [string, Case] => [
+    `bmm ${ta ? 'T' : 'N'}${tb ? 'T' : 'N'} ${batch}x${m}x${k}x${n}`,
+    (ctx) => {
+      const a = ctx.normal('a', ta ? [batch, k, m] : [batch, m, k]);
+      const b = ctx.normal('b', tb ? [batch, n, k] : [batch, k, n]);
+      const residual = ctx.normal('residual', [batch, m, n]);
+      const options = { transposeA: ta, transposeB: tb, alpha: 0.7 };
+      bmmInto(ctx.target('into', [batch, m, n]), a, b, options);
+      const weight = { ...b, grad: ctx.target('gradient of b', b.shape, () => 0) };
+      ctx.graph.output('parameter', bmm(a, weight, options));
+      withGradients(ctx, bmm(a, b, { ...options, residual }), { a, b, residual });
+    },
+  ]),
+);
+
 const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]], [2, 2, 40, [3, 17]], [6, 3, 16, [70]], [2, 1, 128, [11]]] as const).map(([heads, kvHeads, d, lengths]): [string, Case] => [
   `attention ${heads}/${kvHeads} heads of ${d}, segments ${lengths.join('+')}`,
   (ctx) => {
@@ -59,6 +79,23 @@ const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]]
     withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
   },
 ]);
+
+/** Two packed rows of 14 and 5, of which a query sees itself and the five before it (sliding window, as Mistral's). */
+const windowed: Case = (ctx) => {
+  const queries: number[] = [];
+  const keys: number[] = [];
+  let start = 0;
+  for (const n of [14, 5]) {
+    for (let i = start; i < start + n; i++) {
+      queries.push(Math.max(start, i - 5), i + 1, 0, 0, 0, 0);
+      keys.push(i, Math.min(start + n, i + 6));
+    }
+    start += n;
+  }
+  const qkv = ctx.normal('qkv', [19, 4 * 8]);
+  const options = { heads: 2, kvHeads: 1, headDim: 8, queryRanges: ctx.integers('qr', [19, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [19, 2], keys, 'u32'), columns: [0, 16, 24] as const };
+  withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
+};
 
 /** A prefix of 6 rows shared by suffixes of 3, 4 and 1 rows, with a row of padding at the end. */
 const sharedPrefix: Case = (ctx) => {
@@ -165,6 +202,13 @@ const headCases: [string, Case][] = ([[7, 12, 150, 64, 1], [3, 8, 33, 64, 0.7], 
 /** Every operation, forward and backward, over shapes that are one, prime, multiples and not multiples of the tiles. */
 export const CASES: [string, Case][] = [
   ...matmulCases,
+  ...batchedCases,
+  ['bmm over two leading axes, and with one matrix for all', (ctx) => {
+    const a = ctx.normal('a', [2, 3, 5, 8]);
+    const b = ctx.normal('b', [2, 3, 8, 4]);
+    const w = ctx.normal('w', [7, 4]);
+    withGradients(ctx, bmm(bmm(a, b), w, { transposeB: true }), { a, b, w });
+  }],
   ...attentionCases,
   ...quantisedCases,
   ...headCases,
@@ -174,6 +218,7 @@ export const CASES: [string, Case][] = [
     ctx.graph.output('out', embedQuantised(ctx.integers('ids', [6], [10, 0, -1, 4, 5, 3]), shards));
   }],
   ['attention with a shared prefix and padding', sharedPrefix],
+  ['attention windowed', windowed],
   ['decoding: cache, state, sampling', decoding],
   ['decoding: a prefix, prompts and rows of their own', decodingGroups],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [
@@ -302,6 +347,22 @@ export const CASES: [string, Case][] = [
     const [p, g, m] = ['p', 'g', 'm'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
     const v = ctx.target('v', [130], (x) => x * x);
     adamw(ctx.graph, p, g, m, v, hyper, sumSquares(g), 64);
+  }]),
+  // The state is not given, so the second run goes on from codes that the first one has written.
+  ...([0, 0.5] as const).map((maxNorm): [string, Case] => [`adamw8bit, clipped at ${maxNorm}`, (ctx) => {
+    const n = 1100;
+    const hyper = ctx.constant('hyper', packHyper({ learningRate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-6, weightDecay: 0.1, maxNorm, step: 3, gradScale: 0.5 }));
+    const qmap = ctx.constant('qmap', Float32Array.of(...dynamicMap(true), ...dynamicMap(false)));
+    const [p, g] = ['p', 'g'].map((name) => ctx.target(name, [n])) as [Tensor, Tensor];
+    const codes = (name: string) => ctx.graph.view(ctx.engine.createStorage(name, n / 4, 'u32'), 0, [n / 4]);
+    const absmax = ctx.graph.view(ctx.engine.createStorage('absmax', 10), 0, [5, 2]);
+    adamw8bit(ctx.graph, p, g, { state1: codes('state1'), state2: codes('state2'), absmax, qmap }, hyper, sumSquares(g), 700);
+    ctx.graph.output('absmax', absmax);
+  }]),
+  ...([{}, { nesterov: true }, { decoupledWeightDecay: true }, { nesterov: true, decoupledWeightDecay: true }] as const).map((options): [string, Case] => [`sgd ${JSON.stringify(options)}`, (ctx) => {
+    const hyper = ctx.constant('hyper', packSgdHyper({ learningRate: 0.1, momentum: 0.9, weightDecay: 0.2, maxNorm: 3, gradScale: 0.5 }));
+    const [p, g, b] = ['p', 'g', 'b'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
+    sgd(ctx.graph, p, g, b, hyper, sumSquares(g), 64, options);
   }]),
   ...([['greedy', [0, 0, 1, 0]], ['plain', [1, 0, 1, 0]], ['top-k 3', [1.3, 3, 1, 0]], ['top-p 0.7', [1, 0, 0.7, 0]], ['min-p', [1, 0, 1, 0.2]], ['by rows', undefined]] as const).map(([name, all]): [string, Case] => [
     `sample ${name}`,

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { gptBatch, gptConstants, gptStep, gptTokens, type GptSizes } from '../bench/gpt.ts';
-import { Graph, HYPER_LENGTH, matmul, openDevice, packHyper, ParameterStore, PhiloxStream, RuntimeError, WebGpuEngine } from '../src/index.ts';
+import { activate, add, Graph, HYPER_LENGTH, matmul, openDevice, packHyper, ParameterStore, PhiloxStream, ReferenceEngine, RuntimeError, WebGpuEngine, type Engine } from '../src/index.ts';
 
 const SMALL: GptSizes = { vocabulary: 64, width: 32, layers: 2, heads: 2, hidden: 64, batch: 2, length: 16 };
 
@@ -63,6 +63,8 @@ describe('errors', () => {
     const engine = new WebGpuEngine(await openDevice());
     const g = new Graph();
     g.output('y', matmul(g.input('a', [300, 16]), g.input('b', [16, 40])));
+    // The shaders are compiled before, so that what follows asks only for memory.
+    (await engine.compile(g)).dispose();
     const { gpu } = engine.device;
     const [pop, bytes] = [gpu.popErrorScope.bind(gpu), engine.counters.bytes];
     // Drivers of a CPU promise more than there is, so the device's answer is made here; scopes are taken innermost first.
@@ -121,6 +123,64 @@ describe('errors', () => {
     expect((await plan.run({ hyper }, ['norm2']))['norm2']![0]).toBe(256);
     expect((await store.read('p'))[0]).toBeCloseTo(-0.1, 4);
     engine.dispose();
+  });
+
+  it.each([['webgpu', async () => new WebGpuEngine(await openDevice())], ['float64', async () => new ReferenceEngine()]] as const)('assertFinite names the first operation that makes a NaN, and the parameter that has one: %s', async (_, open) => {
+    const engine: Engine = await open();
+    const store = new ParameterStore(engine, 'p', [{ name: 'w', shape: [4, 64] }]);
+    store.setTrainable(true);
+    store.write('w', new Float32Array(256).fill(1));
+    const g = new Graph();
+    const hidden = activate(matmul(g.input('x', [3, 64]), store.tensor(g, 'w'), { transposeB: true }), 'silu');
+    // Squared eleven times: more than float32 holds, and more than float64.
+    let big = matmul(g.input('big', [4, 3]), hidden);
+    for (let i = 0; i < 11; i++) big = matmul(big, big);
+    g.output('y', add(hidden, matmul(hidden, big)));
+    store.recordAdamW(g, g.input('hyper', [HYPER_LENGTH]));
+    const plan = await engine.compile(g);
+    const x = new Float32Array(192).fill(0.01);
+    const hyper = packHyper({ learningRate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxNorm: 1, step: 1, gradScale: 1 });
+    await plan.assertFinite({ x, big: new Float32Array(12), hyper });
+    const overflow = await errorOf(plan.assertFinite({ big: new Float32Array(12).fill(1e30) }));
+    expect([overflow.code, overflow.argument]).toEqual(['not-finite', 'matmul']);
+    expect(overflow.message).toMatch(/matmul makes matmul f32\[4, 4\] with Infinity at element 0 of 16 from matmul f32\[4, 4\], matmul f32\[4, 4\], which are finite/);
+    x[70] = NaN;
+    expect((await errorOf(plan.assertFinite({ x, big: new Float32Array(12) }))).message).toMatch(/matmul reads x f32\[3, 64\] with NaN at element 70 of 192/);
+    store.write('w', new Float32Array(256).fill(Infinity));
+    expect((await errorOf(plan.assertFinite({ x: new Float32Array(192) }))).message).toMatch(/matmul reads w f32\[4, 64\] with Infinity/);
+    engine.dispose();
+  });
+
+  it('a command that the device refuses is a typed error of the next call, once', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const g = new Graph();
+    g.output('y', matmul(g.input('a', [1, 2]), g.input('b', [2, 1])));
+    const plan = await engine.compile(g);
+    const encoder = engine.device.gpu.createCommandEncoder();
+    const small = engine.buffer('small', 16, GPUBufferUsage.COPY_DST);
+    encoder.copyBufferToBuffer(small, 0, small, 0, 64);
+    engine.submit(encoder.finish());
+    await engine.device.gpu.queue.onSubmittedWorkDone();
+    await new Promise((r) => setTimeout(r, 50));
+    const error = await errorOf(plan.run({ a: Float32Array.of(2, 3), b: Float32Array.of(5, 7) }, ['y']));
+    expect([error.code, error.argument]).toEqual(['validation', 'device']);
+    expect(Array.from((await plan.run({ a: Float32Array.of(2, 3), b: Float32Array.of(5, 7) }, ['y']))['y']!)).toEqual([31]);
+    engine.dispose();
+  });
+
+  it('two devices of one process work beside each other, and one outlives the other', async () => {
+    const engines = await Promise.all([1, 2].map(async () => new WebGpuEngine(await openDevice())));
+    const plans = await Promise.all(engines.map(async (engine, i) => {
+      const g = new Graph();
+      g.output('y', matmul(g.input('a', [1, 2]), g.input('b', [2, 1]), { alpha: i + 1 }));
+      return engine.compile(g);
+    }));
+    const run = (i: number) => plans[i]!.run({ a: Float32Array.of(2, 3), b: Float32Array.of(5, 7) }, ['y']).then((out) => out['y']![0]);
+    expect(await Promise.all([run(0), run(1)])).toEqual([31, 62]);
+    engines[0]!.dispose();
+    expect((await errorOf(run(0))).code).toBe('disposed');
+    expect(await run(1)).toBe(62);
+    engines[1]!.dispose();
   });
 
   it('a process ends by itself once the device is disposed of', () => {

@@ -1,4 +1,15 @@
-import { type Engine, Graph, type HostArray, type PlanOutputs, PhiloxStream, type Tensor } from '../src/index.ts';
+import { type Device, type Engine, Graph, type HostArray, type PlanOutputs, PhiloxStream, type Tensor, WebGpuEngine } from '../src/index.ts';
+import type { MatmulVariant } from '../src/webgpu/kernels/matmul.ts';
+import { compilePlan, type GpuPlan } from '../src/webgpu/plan.ts';
+
+/** An engine whose intermediates begin as NaN: a kernel that leaves out an element, or reads what nobody wrote, shows it. */
+export class PoisonedEngine extends WebGpuEngine {
+  override buffer(label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const buffer = super.buffer(label, size, usage);
+    if (label.startsWith('intermediate')) this.device.gpu.queue.writeBuffer(buffer, 0, new Uint32Array(size / 4).fill(0x7fc00000));
+    return buffer;
+  }
+}
 
 /** Builds one case: records operations on `graph`, fills `data` for every input, and names its outputs. */
 export interface CaseContext {
@@ -78,4 +89,18 @@ export function worst(got: PlanOutputs, want: PlanOutputs): { error: number; whe
     }
   }
   return { error, where };
+}
+
+/** An engine that takes the given variant of matrix products wherever it fits. */
+export class VariantEngine extends PoisonedEngine {
+  readonly variant: MatmulVariant;
+
+  constructor(device: Device, variant: MatmulVariant) {
+    super(device, { portable: true });
+    this.variant = variant;
+  }
+
+  override compile(graph: Graph): Promise<GpuPlan> {
+    return compilePlan(this, graph, { subgroup8: false, tuned: () => this.variant });
+  }
 }

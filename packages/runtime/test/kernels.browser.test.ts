@@ -1,13 +1,13 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { openDevice, ReferenceEngine, WebGpuEngine } from '../src/index.ts';
+import { openDevice, ReferenceEngine } from '../src/index.ts';
 import { CASES } from './cases.ts';
-import { runCase, worst } from './harness.ts';
+import { PoisonedEngine, runCase, worst } from './harness.ts';
 
 /** As in Node: f32 against f64, relative to 1 + |value|. */
 const TOLERANCE = 3e-5;
 
 const device = await openDevice();
-const engine = new WebGpuEngine(device);
+const engine = new PoisonedEngine(device);
 const reference = new ReferenceEngine();
 
 describe('every kernel against the float64 reference, in this browser', () => {

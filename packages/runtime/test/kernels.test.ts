@@ -1,15 +1,15 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { openDevice, ReferenceEngine, WebGpuEngine } from '../src/index.ts';
+import { openDevice, ReferenceEngine } from '../src/index.ts';
 import { CASES } from './cases.ts';
-import { runCase, worst } from './harness.ts';
+import { PoisonedEngine, runCase, worst } from './harness.ts';
 
 /** f32 against f64: relative to 1 + |value|. Sums here have at most 300 terms of order one. */
 const TOLERANCE = 3e-5;
 
 const device = await openDevice();
 const engines = [
-  ['the adapter as it is', new WebGpuEngine(device)],
-  ['no optional feature', new WebGpuEngine(device, { portable: true })],
+  ['the adapter as it is', new PoisonedEngine(device)],
+  ['no optional feature', new PoisonedEngine(device, { portable: true })],
 ] as const;
 const reference = new ReferenceEngine();
 

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { gptBatch, gptConstants, gptStep, gptTokens, type GptSizes, REFERENCE_GPT } from '../bench/gpt.ts';
-import { openDevice, PhiloxStream, WebGpuEngine } from '../src/index.ts';
+import { Graph, matmul, openDevice, ParameterStore, PhiloxStream, WebGpuEngine } from '../src/index.ts';
 
 const SMALL: GptSizes = { vocabulary: 32, width: 16, layers: 1, heads: 2, hidden: 16, batch: 1, length: 8 };
 
@@ -46,5 +46,30 @@ describe('memory', () => {
     plan.dispose();
     expect(engine.counters.bytes).toBe(before);
     engine.dispose();
+  });
+
+  it('what is declared with `using` is given back at the end of its block, and the report names what is not', async () => {
+    using device = await openDevice();
+    using engine = new WebGpuEngine(device);
+    {
+      using store = new ParameterStore(engine, 'p', [{ name: 'w', shape: [4, 64] }]);
+      store.setTrainable(true, 'adamw8bit');
+      using kept = engine.createStorage('cache', 64);
+      const g = new Graph();
+      g.output('y', matmul(g.input('x', [2, 64]), store.tensor(g, 'w'), { transposeB: true }));
+      using plan = await engine.compile(g);
+      await plan.run({ x: new Float32Array(128) }, ['y']);
+      const live = engine.liveBuffers();
+      expect(live.find((b) => b.label === 'p.values')).toEqual({ label: 'p.values', count: 1, bytes: 1024 });
+      expect(live.map((b) => b.label).sort()).toEqual(['cache', 'intermediate 0', 'p.values', 'p.values.absmax', 'p.values.gradients', 'p.values.qmap', 'p.values.state1', 'p.values.state2', 'staging', 'uniforms', 'x']);
+      expect(live.reduce((s, b) => s + b.bytes, 0)).toBe(engine.counters.bytes);
+      expect(kept.length).toBe(64);
+    }
+    expect(engine.liveBuffers()).toEqual([]);
+    expect(engine.counters.bytes).toBe(0);
+    expect(engine.counters.peakBytes).toBeGreaterThan(4096);
+    const forgotten = engine.createStorage('forgotten', 8);
+    expect(engine.liveBuffers()).toEqual([{ label: 'forgotten', count: 1, bytes: 32 }]);
+    forgotten.dispose();
   });
 });

@@ -44,3 +44,60 @@ export function packHyper(h: AdamWHyper): Float32Array {
 export function adamw(graph: Graph, parameter: Tensor, gradient: Tensor, m: Tensor, v: Tensor, hyper: Tensor, norm2: Tensor, decayed: number): void {
   graph.emitInto('adamw', [hyper, norm2], { decayed }, [parameter, gradient, m, v]);
 }
+
+/** Index of each number in the `hyper` input of `sgd`. */
+export const SGD_HYPER = { learningRate: 0, momentum: 1, weightDecay: 2, maxNorm: 3, gradScale: 4 } as const;
+/** Length of the `hyper` input of `sgd`. */
+export const SGD_HYPER_LENGTH = 5;
+
+export interface SgdHyper {
+  readonly learningRate: number;
+  /** 0: plain gradient descent. */
+  readonly momentum: number;
+  readonly weightDecay: number;
+  /** Gradients are scaled so that their global norm does not exceed this; 0: no clipping. */
+  readonly maxNorm: number;
+  /** Gradients are multiplied by this first (1 / tokens, 1 / loss scale). */
+  readonly gradScale: number;
+}
+
+/** The `hyper` input of `sgd`. */
+export function packSgdHyper(h: SgdHyper): Float32Array {
+  const out = new Float32Array(SGD_HYPER_LENGTH);
+  for (const key of Object.keys(SGD_HYPER) as (keyof SgdHyper)[]) out[SGD_HYPER[key]] = h[key];
+  return out;
+}
+
+export interface SgdOptions {
+  readonly nesterov?: boolean;
+  /** Decay the parameter itself (as AdamW does) and not through the gradient. */
+  readonly decoupledWeightDecay?: boolean;
+}
+
+/**
+ * `torch.optim.SGD` without dampening: g += wd * p (or p *= 1 - lr * wd with `decoupledWeightDecay`), b = momentum * b + g,
+ * p -= lr * (nesterov ? g + momentum * b : b). Scaling, clipping and gradients that are not finite as in `adamw`.
+ */
+export function sgd(graph: Graph, parameter: Tensor, gradient: Tensor, momentum: Tensor, hyper: Tensor, norm2: Tensor, decayed: number, options: SgdOptions = {}): void {
+  const { nesterov = false, decoupledWeightDecay = false } = options;
+  graph.emitInto('sgd', [hyper, norm2], { decayed, nesterov, decoupledWeightDecay }, [parameter, gradient, momentum]);
+}
+
+/** Where the 8-bit moments of `adamw8bit` live. */
+export interface State8bit {
+  /** u32 [n / 4]: codes of the first and second moments, the first element in the lowest byte. */
+  readonly state1: Tensor;
+  readonly state2: Tensor;
+  /** f32 [n / 256, 2]: the largest magnitude of both moments in each block. */
+  readonly absmax: Tensor;
+  /** f32 [2, 256]: `dynamicMap(true)`, `dynamicMap(false)`. */
+  readonly qmap: Tensor;
+}
+
+/**
+ * `adamw` with moments in 8 bits (bitsandbytes' AdamW8bit, arXiv 2110.02861): a block of 256 elements is unpacked, updated in
+ * float32, used, and packed against its new largest magnitude. The parameter has a multiple of four elements.
+ */
+export function adamw8bit(graph: Graph, parameter: Tensor, gradient: Tensor, state: State8bit, hyper: Tensor, norm2: Tensor, decayed: number): void {
+  graph.emitInto('adamw8bit', [hyper, norm2, state.qmap], { decayed }, [parameter, gradient, state.state1, state.state2, state.absmax]);
+}

@@ -15,6 +15,14 @@ export interface OpAttributes {
     readonly residual: boolean;
     readonly accumulate: boolean;
   };
+  /** The same for every matrix of a batch: a [..., m, k], b [..., k, n] with equal leading axes. Inputs: a, b, residual?. */
+  bmm: {
+    readonly transposeA: boolean;
+    readonly transposeB: boolean;
+    readonly alpha: number;
+    readonly residual: boolean;
+    readonly accumulate: boolean;
+  };
   /**
    * y = x W^T (+ bias) (+ residual) with a quantised W [N, K], or x W with `transposed` (the way back). Inputs x, data u32,
    * scales [N, blocks] (not of f16), zeros [N, blocks]?, bias?, residual?; output y (see `ops/quantised.ts`).
@@ -96,6 +104,10 @@ export interface OpAttributes {
   sumSquares: { readonly parts: number };
   /** Inputs hyper f32 [9], norm2 [1]; targets parameter, grad (zeroed after use), m, v. */
   adamw: { readonly decayed: number };
+  /** Inputs hyper f32 [9], norm2 [1], qmap [2, 256]; targets parameter [n], grad (zeroed after use), state1 and state2 u32 [n / 4], absmax [n / 256, 2]. */
+  adamw8bit: { readonly decayed: number };
+  /** Inputs hyper f32 [5], norm2 [1]; targets parameter, grad (zeroed after use), momentum. */
+  sgd: { readonly decayed: number; readonly nesterov: boolean; readonly decoupledWeightDecay: boolean };
   /** Inputs logits [R, V], draws u32 [R, 4], settings f32 [R, 4]; outputs token i32 [R], logp [R], entropy [R]. */
   sample: Record<string, never>;
   /** Inputs token i32 [R], logp [R], entropy [R]; outputs state i32 [R, 13], history i32 [C], trace f32 [C, 2] (see `ops/decode.ts`). */

@@ -1,5 +1,6 @@
 import type { Vjp } from '../autograd.ts';
 import { attentionVjp } from './attention.ts';
+import { bmmVjp } from './bmm.ts';
 import { dropoutVjp } from './dropout.ts';
 import { activationVjp, addVjp, swigluVjp } from './elementwise.ts';
 import { softmaxChunkVjp, softmaxFinishVjp } from './head.ts';
@@ -15,6 +16,7 @@ import type { OpName } from './types.ts';
 /** Backward rules by operation; what is missing cannot be differentiated. */
 export const VJPS: { readonly [K in OpName]?: Vjp<K> } = {
   matmul: matmulVjp,
+  bmm: bmmVjp,
   matmulQuantised: matmulQuantisedVjp,
   softmaxChunk: softmaxChunkVjp,
   softmaxFinish: softmaxFinishVjp,

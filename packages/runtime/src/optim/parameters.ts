@@ -1,14 +1,36 @@
 import type { Engine, HostArray, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph } from '../graph.ts';
-import { adamw, sumSquares } from '../ops/optimizer.ts';
-import { type Shape, sizeOf, type Tensor } from '../tensor.ts';
+import { adamw, adamw8bit, sgd, type SgdOptions, sumSquares } from '../ops/optimizer.ts';
+import { type DType, type Shape, sizeOf, type Tensor } from '../tensor.ts';
+import { BLOCK_8BIT, dynamicMap } from './dynamic-map.ts';
 
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: Shape;
   /** Whether AdamW's decay applies (matrices yes; norms and biases no, as in transformers). Default: more than one axis. */
   readonly decay?: boolean;
+}
+
+/** What a trainable store keeps state for. */
+export type Optimizer = 'adamw' | 'adamw8bit' | 'sgd';
+/** The flat storages of a store. Those of the optimiser: `m`, `v` (adamw); `state1`, `state2`, `absmax` (adamw8bit, names of bitsandbytes); `momentum` (sgd). */
+export type StorePart = 'values' | 'gradients' | 'm' | 'v' | 'state1' | 'state2' | 'absmax' | 'momentum';
+/** Those with an element for each of the parameters. */
+type ElementPart = Exclude<StorePart, 'state1' | 'state2' | 'absmax'>;
+
+/** Storages of each optimiser's state for `n` parameters. */
+function stateOf(optimizer: Optimizer, n: number): { readonly part: StorePart; readonly length: number; readonly dtype: DType }[] {
+  switch (optimizer) {
+    case 'adamw':
+      return [{ part: 'm', length: n, dtype: 'f32' }, { part: 'v', length: n, dtype: 'f32' }];
+    case 'adamw8bit':
+      return [{ part: 'state1', length: n / 4, dtype: 'u32' }, { part: 'state2', length: n / 4, dtype: 'u32' }, { part: 'absmax', length: 2 * Math.ceil(n / BLOCK_8BIT), dtype: 'f32' }];
+    case 'sgd':
+      return [{ part: 'momentum', length: n, dtype: 'f32' }];
+    default:
+      return optimizer satisfies never;
+  }
 }
 
 /** Every parameter begins at a multiple of this many elements (256 bytes, what a binding's offset needs). */
@@ -22,7 +44,7 @@ interface Entry {
 /**
  * Named parameters in one flat storage, so that clipping and AdamW are one dispatch each however many there are.
  * Parameters given next to each other stay next to each other in memory when their sizes are multiples of 64.
- * A trainable store also holds gradients and AdamW's moments in the same layout; decayed parameters come first.
+ * A trainable store also holds gradients and the state of its optimiser in the same layout; decayed parameters come first.
  */
 export class ParameterStore {
   readonly values: Storage;
@@ -31,7 +53,7 @@ export class ParameterStore {
   readonly decayed: number;
   readonly #entries = new Map<string, Entry>();
   readonly #engine: Engine;
-  #training: { readonly gradients: Storage; readonly m: Storage; readonly v: Storage } | undefined;
+  #training: { readonly optimizer: Optimizer; readonly parts: ReadonlyMap<StorePart | 'qmap', Storage> } | undefined;
 
   constructor(engine: Engine, name: string, specs: readonly ParameterSpec[]) {
     this.#engine = engine;
@@ -55,25 +77,40 @@ export class ParameterStore {
     return this.#training !== undefined;
   }
 
-  /** Makes room for gradients and moments (zero), or gives it back. Graphs recorded before see no change: record again. */
-  setTrainable(trainable: boolean): void {
-    if (trainable === this.trainable) return;
-    for (const s of Object.values(this.#training ?? {})) s.dispose();
-    const name = this.values.name;
-    this.#training = trainable
-      ? {
-          gradients: this.#engine.createStorage(`${name}.gradients`, this.length),
-          m: this.#engine.createStorage(`${name}.m`, this.length),
-          v: this.#engine.createStorage(`${name}.v`, this.length),
-        }
-      : undefined;
+  /** Makes room for gradients and the optimiser's state (zero), or gives it back. Graphs recorded before see no change: record again. */
+  setTrainable(trainable: boolean, optimizer: Optimizer = 'adamw'): void {
+    if (trainable ? this.#training?.optimizer === optimizer : this.#training === undefined) return;
+    for (const s of this.#training?.parts.values() ?? []) s.dispose();
+    this.#training = undefined;
+    if (!trainable) return;
+    const parts = new Map<StorePart | 'qmap', Storage>();
+    for (const { part, length, dtype } of [{ part: 'gradients', length: this.length, dtype: 'f32' } as const, ...stateOf(optimizer, this.length)]) {
+      parts.set(part, this.#engine.createStorage(`${this.values.name}.${part}`, length, dtype));
+    }
+    if (optimizer === 'adamw8bit') {
+      const qmap = this.#engine.createStorage(`${this.values.name}.qmap`, 512);
+      qmap.write(dynamicMap(true));
+      qmap.write(dynamicMap(false), 256);
+      parts.set('qmap', qmap);
+    }
+    this.#training = { optimizer, parts };
   }
 
-  /** One of the flat storages: values, or gradients and moments of a trainable store. */
-  storage(of: 'values' | 'gradients' | 'm' | 'v'): Storage {
-    if (of === 'values') return this.values;
+  /** What an optimiser changes beside the values, to be saved and put back with them; empty for a frozen store. */
+  get stateParts(): StorePart[] {
+    return this.#training === undefined ? [] : stateOf(this.#training.optimizer, this.length).map(({ part }) => part);
+  }
+
+  /** One of the flat storages: values, or gradients and optimiser state of a trainable store. */
+  storage(of: StorePart): Storage {
+    return of === 'values' ? this.values : this.#part(of);
+  }
+
+  #part(of: StorePart | 'qmap'): Storage {
     if (this.#training === undefined) throw new RuntimeError('input', this.values.name, `has no ${of}: it is frozen.`, 'Call setTrainable(true) first.');
-    return this.#training[of];
+    const storage = this.#training.parts.get(of);
+    if (storage === undefined) throw new RuntimeError('input', this.values.name, `has no ${of}: it was made trainable for ${this.#training.optimizer}.`, 'Name the optimiser in setTrainable(true, optimizer).');
+    return storage;
   }
 
   get names(): string[] {
@@ -91,7 +128,7 @@ export class ParameterStore {
   /** The parameter in a graph; trainable when the store is. */
   tensor(graph: Graph, name: string): Tensor {
     const { spec, offset } = this.#entry(name);
-    const grad = this.#training === undefined ? undefined : graph.view(this.#training.gradients, offset, spec.shape, `${name}.grad`);
+    const grad = this.#training === undefined ? undefined : graph.view(this.#part('gradients'), offset, spec.shape, `${name}.grad`);
     return graph.view(this.values, offset, spec.shape, name, grad);
   }
 
@@ -112,22 +149,46 @@ export class ParameterStore {
     this.values.write(data, offset + first);
   }
 
-  async read(name: string, from: 'values' | 'gradients' | 'm' | 'v' = 'values'): Promise<HostArray> {
+  async read(name: string, from: ElementPart = 'values'): Promise<HostArray> {
     const { spec, offset } = this.#entry(name);
     return this.storage(from).read(offset, sizeOf(spec.shape));
   }
 
   /** Records clipping and one AdamW update of everything in the store; `hyper` is an input f32 [HYPER_LENGTH] (see `packHyper`). Returns the squared gradient norm. */
   recordAdamW(graph: Graph, hyper: Tensor): Tensor {
-    const whole = (of: 'values' | 'gradients' | 'm' | 'v') => graph.view(this.storage(of), 0, [this.length]);
-    const norm2 = sumSquares(whole('gradients'));
-    adamw(graph, whole('values'), whole('gradients'), whole('m'), whole('v'), hyper, norm2, this.decayed);
+    const norm2 = sumSquares(this.#whole(graph, 'gradients'));
+    adamw(graph, this.#whole(graph, 'values'), this.#whole(graph, 'gradients'), this.#whole(graph, 'm'), this.#whole(graph, 'v'), hyper, norm2, this.decayed);
     return norm2;
+  }
+
+  /** As `recordAdamW` with moments in 8 bits, a quarter of the memory; for a store made trainable for 'adamw8bit'. Blocks of 256 run across parameters. */
+  recordAdamW8bit(graph: Graph, hyper: Tensor): Tensor {
+    const [state1, state2, absmax, qmap] = (['state1', 'state2', 'absmax', 'qmap'] as const).map((of) => this.#whole(graph, of)) as [Tensor, Tensor, Tensor, Tensor];
+    const norm2 = sumSquares(this.#whole(graph, 'gradients'));
+    adamw8bit(graph, this.#whole(graph, 'values'), this.#whole(graph, 'gradients'), { state1, state2, absmax, qmap }, hyper, norm2, this.decayed);
+    return norm2;
+  }
+
+  /** Records clipping and one update of SGD; `hyper` is an input f32 [SGD_HYPER_LENGTH] (see `packSgdHyper`); for a store made trainable for 'sgd'. Returns the squared gradient norm. */
+  recordSGD(graph: Graph, hyper: Tensor, options: SgdOptions = {}): Tensor {
+    const momentum = this.#whole(graph, 'momentum');
+    const norm2 = sumSquares(this.#whole(graph, 'gradients'));
+    sgd(graph, this.#whole(graph, 'values'), this.#whole(graph, 'gradients'), momentum, hyper, norm2, this.decayed, options);
+    return norm2;
+  }
+
+  #whole(graph: Graph, of: StorePart | 'qmap'): Tensor {
+    const storage = of === 'values' ? this.values : this.#part(of);
+    return graph.view(storage, 0, [storage.length]);
   }
 
   dispose(): void {
     this.setTrainable(false);
     this.values.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   #entry(name: string): Entry {

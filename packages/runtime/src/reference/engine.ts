@@ -1,8 +1,9 @@
 /** @file The float64 engine: the same operations written as plain loops from their formulas. Slow and exact; tests compare with it, and whole models run on it. */
 import type { Engine, HostArray, Plan, PlanInputs, PlanMemory, PlanOutputs, Storage, StorageRange } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
+import { checkFinite, floats } from '../finite.ts';
 import type { Graph, Node } from '../graph.ts';
-import { liveNodes } from '../live.ts';
+import { liveNodes, storageBytes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, type DType, sizeOf, type Tensor } from '../tensor.ts';
 import { checkInput, checkRanges, isHost } from '../filling.ts';
@@ -36,6 +37,8 @@ class ReferenceStorage implements Storage {
   }
 
   dispose(): void {}
+
+  [Symbol.dispose](): void {}
 }
 
 export class ReferenceEngine implements Engine {
@@ -51,6 +54,8 @@ export class ReferenceEngine implements Engine {
   }
 
   dispose(): void {}
+
+  [Symbol.dispose](): void {}
 }
 
 class ReferencePlan implements Plan {
@@ -67,6 +72,36 @@ class ReferencePlan implements Plan {
   }
 
   async run(inputs: PlanInputs, read: readonly string[] = [], into: Readonly<Record<string, readonly StorageRange[]>> = {}): Promise<PlanOutputs> {
+    this.#write(inputs);
+    for (const node of this.#nodes) this.#compute(node);
+    for (const [name, ranges] of Object.entries(into)) {
+      const t = this.#output(name);
+      checkRanges(t, ranges);
+      let from = 0;
+      for (const { storage, offset, length } of ranges) {
+        (storage as ReferenceStorage).data.set(this.#locate(t).subarray(from, from + length), offset);
+        from += length;
+      }
+    }
+    return Object.fromEntries(read.map((name) => [name, this.#locate(this.#output(name)).slice()]));
+  }
+
+  #output(name: string): Tensor {
+    const t = this.#graph.outputs.get(name);
+    if (t === undefined) throw new RuntimeError('input', name, 'is not an output of this plan.', 'Check the name.');
+    return t;
+  }
+
+  async assertFinite(inputs: PlanInputs): Promise<void> {
+    this.#write(inputs);
+    for (const node of this.#nodes) {
+      for (const t of floats(node.inputs)) if (t.kind !== 'intermediate') checkFinite(node, t, false, this.#locate(t));
+      this.#compute(node);
+      for (const t of floats(node.outputs)) checkFinite(node, t, true, this.#locate(t));
+    }
+  }
+
+  #write(inputs: PlanInputs): void {
     for (const [name, data] of Object.entries(inputs)) {
       const t = this.#graph.inputs.get(name);
       if (t === undefined) throw new RuntimeError('input', name, `is not an input of this plan (${[...this.#graph.inputs.keys()].join(', ')}).`, 'Check the name.');
@@ -83,42 +118,34 @@ class ReferencePlan implements Plan {
         at += length;
       }
     }
-    const locate = (t: Tensor): Float64Array => {
-      if (t.kind === 'storage') {
-        const s = t.storage as ReferenceStorage;
-        return s.data.subarray(t.offset ?? 0, (t.offset ?? 0) + sizeOf(t.shape));
-      }
-      let v = this.#values.get(t.id);
-      if (v === undefined) this.#values.set(t.id, (v = new Float64Array(sizeOf(t.shape))));
-      return v;
-    };
-    for (const node of this.#nodes) {
-      (REFERENCE[node.op] as ReferenceKernel<OpName>)(node, node.inputs.map(locate), node.outputs.map(locate));
+  }
+
+  #locate(t: Tensor): Float64Array {
+    if (t.kind === 'storage') {
+      const s = t.storage as ReferenceStorage;
+      return s.data.subarray(t.offset ?? 0, (t.offset ?? 0) + sizeOf(t.shape));
     }
-    const output = (name: string): Tensor => {
-      const t = this.#graph.outputs.get(name);
-      if (t === undefined) throw new RuntimeError('input', name, 'is not an output of this plan.', 'Check the name.');
-      return t;
-    };
-    for (const [name, ranges] of Object.entries(into)) {
-      const t = output(name);
-      checkRanges(t, ranges);
-      let from = 0;
-      for (const { storage, offset, length } of ranges) {
-        (storage as ReferenceStorage).data.set(locate(t).subarray(from, from + length), offset);
-        from += length;
-      }
-    }
-    return Object.fromEntries(read.map((name) => [name, locate(output(name)).slice()]));
+    let v = this.#values.get(t.id);
+    if (v === undefined) this.#values.set(t.id, (v = new Float64Array(sizeOf(t.shape))));
+    return v;
+  }
+
+  #compute(node: Node): void {
+    const locate = (t: Tensor) => this.#locate(t);
+    (REFERENCE[node.op] as ReferenceKernel<OpName>)(node, node.inputs.map(locate), node.outputs.map(locate));
   }
 
   memory(): PlanMemory {
     const inputs = [...this.#graph.inputs.values()].reduce((n, t) => n + sizeOf(t.shape) * 8, 0);
     const intermediates = this.#nodes.flatMap((n) => n.outputs).reduce((n, t) => n + (t.kind === 'intermediate' ? sizeOf(t.shape) * 8 : 0), 0);
-    return { intermediates, inputs, overhead: 0, total: intermediates + inputs };
+    return { intermediates, inputs, overhead: 0, total: intermediates + inputs, storages: storageBytes(this.#nodes, 8) };
   }
 
   dispose(): void {
     this.#values.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }

@@ -1,47 +1,21 @@
 /** @file Float64 implementations, one for each operation, straight from the formulas in `ops/`. */
 import type { Node } from '../graph.ts';
 import { SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
-import { HYPER } from '../ops/optimizer.ts';
 import { NF4 } from '../ops/nf4.ts';
 import { weightInputCount } from '../ops/quantised.ts';
 import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns, sizeOf } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
+import { adamw8bitReference, adamwReference, sgdReference } from './optimizers.ts';
+import { bmmReference, matmulReference } from './products.ts';
 
 type A = Float64Array;
 export type ReferenceKernel<K extends OpName> = (node: Node<K>, inputs: readonly A[], outputs: readonly A[]) => void;
 
 export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
-  matmul(node, inputs, [out]) {
-    const { transposeA, transposeB, alpha, activation, bias, residual, accumulate } = node.attributes;
-    const [a, b] = inputs as [A, A];
-    const biasData = bias ? inputs[2]! : undefined;
-    const residualData = residual ? inputs[bias ? 3 : 2]! : undefined;
-    const [ar, ac] = rowsAndColumns(node.inputs[0]!);
-    const [br, bc] = rowsAndColumns(node.inputs[1]!);
-    const m = transposeA ? ac : ar;
-    const k = transposeA ? ar : ac;
-    const n = transposeB ? br : bc;
-    // Steps along the inner axis and from row to row (column to column) of each operand as it lies in memory.
-    const [aInner, aOuter] = transposeA ? [m, 1] : [1, k];
-    const [bInner, bOuter] = transposeB ? [1, k] : [n, 1];
-    for (let i = 0; i < m; i++) {
-      for (let j = 0; j < n; j++) {
-        let s = 0;
-        let ai = i * aOuter;
-        let bi = j * bOuter;
-        for (let q = 0; q < k; q++) {
-          s += a[ai]! * b[bi]!;
-          ai += aInner;
-          bi += bInner;
-        }
-        const v = act(activation, alpha * s + (biasData?.[j] ?? 0)) + (residualData?.[i * n + j] ?? 0);
-        if (accumulate) out![i * n + j]! += v;
-        else out![i * n + j] = v;
-      }
-    }
-  },
+  matmul: matmulReference,
+  bmm: bmmReference,
   matmulQuantised(node, inputs, [out]) {
     const { rows: n, columns: k, transposed, bias, residual, outFirst, outColumns } = node.attributes;
     const x = inputs[0]!;
@@ -451,20 +425,9 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
   sumSquares(_node, [x], [out]) {
     out![0] = x!.reduce((s, v) => s + v * v, 0);
   },
-  adamw(node, [hyper, norm2], [p, g, m, v]) {
-    const h = (key: keyof typeof HYPER) => hyper![HYPER[key]]!;
-    const norm = Math.sqrt(norm2![0]!) * Math.abs(h('gradScale'));
-    const scale = h('maxNorm') > 0 && norm > h('maxNorm') ? (h('gradScale') * h('maxNorm')) / (norm + 1e-6) : h('gradScale');
-    for (let i = 0; i < p!.length; i++) {
-      const gi = g![i]! * scale;
-      g![i] = 0;
-      if (!Number.isFinite(norm)) continue;
-      m![i] = h('beta1') * m![i]! + (1 - h('beta1')) * gi;
-      v![i] = h('beta2') * v![i]! + (1 - h('beta2')) * gi * gi;
-      const decay = i < node.attributes.decayed ? h('weightDecay') : 0;
-      p![i] = p![i]! * (1 - h('learningRate') * decay) - ((h('learningRate') / h('correction1')) * m![i]!) / (Math.sqrt(v![i]! / h('correction2')) + h('eps'));
-    }
-  },
+  adamw: adamwReference,
+  adamw8bit: adamw8bitReference,
+  sgd: sgdReference,
   sample(node, [logits, draws, settings], [token, logp, entropy]) {
     const [r, v] = rowsAndColumns(node.inputs[0]!);
     for (let i = 0; i < r; i++) {

@@ -13,6 +13,8 @@ export interface Device {
   /** Resolves once, when the device is lost; `destroyed` when by `dispose`. */
   readonly lost: Promise<{ readonly reason: 'destroyed' | 'unknown'; readonly message: string }>;
   dispose(): void;
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 export interface AdapterFacts {
@@ -68,6 +70,7 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
     },
     lost: device.lost.then((l) => ({ reason: l.reason === 'destroyed' ? 'destroyed' : 'unknown', message: l.message })),
     dispose: () => device.destroy(),
+    [Symbol.dispose]: () => device.destroy(),
   };
 }
 

@@ -1,23 +1,29 @@
-import type { Engine, Plan, Storage } from '../engine.ts';
+import type { Engine, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph } from '../graph.ts';
+import { liveNodes } from '../live.ts';
 import type { DType } from '../tensor.ts';
+import type { EngineCounters } from './counters.ts';
 import type { Device } from './device.ts';
 import type { KernelContext } from './kernels/context.ts';
-import { compilePlan } from './plan.ts';
+import { compilePlan, type GpuPlan } from './plan.ts';
 import { GpuStorage } from './storage.ts';
+import type { KernelTuner } from './tuner.ts';
 
-/** Counters of everything an engine has done; the difference of two readings describes what lay between. */
-export interface EngineCounters {
-  dispatches: number;
-  passes: number;
-  submissions: number;
-  buffers: number;
-  bindGroups: number;
-  pipelines: number;
-  /** Bytes of buffers alive now. */
-  bytes: number;
-  compileMs: number;
+export interface WebGpuEngineOptions {
+  /** Only kernels that need no optional feature. */
+  readonly portable?: boolean;
+  /** Measures kernel variants on this device when a plan is compiled; without, a fixed one is taken. */
+  readonly tuner?: KernelTuner;
+  /** Bytes that one binding may have, if fewer than the device allows: larger tables are then worked on in shards, as on a device with that limit. */
+  readonly maxBinding?: number;
+}
+
+/** Buffers alive under one label. */
+export interface LiveBuffers {
+  readonly label: string;
+  readonly count: number;
+  readonly bytes: number;
 }
 
 /** The engine that runs graphs on a WebGPU device in float32. */
@@ -25,18 +31,26 @@ export class WebGpuEngine implements Engine {
   readonly name: string;
   readonly precision = 'f32';
   readonly device: Device;
-  readonly counters: EngineCounters = { dispatches: 0, passes: 0, submissions: 0, buffers: 0, bindGroups: 0, pipelines: 0, bytes: 0, compileMs: 0 };
+  readonly counters: EngineCounters = { dispatches: 0, passes: 0, submissions: 0, buffers: 0, bindGroups: 0, pipelines: 0, bytes: 0, peakBytes: 0, compileMs: 0 };
   readonly context: KernelContext;
+  readonly maxBinding: number;
   /** Set when the device is lost; everything after throws it. */
   #lost: RuntimeError | undefined;
   #disposed = false;
+  /** What the device has refused since the last call, told by the next one. */
+  #refused: RuntimeError | undefined;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #alive = new Set<GPUBuffer>();
+  readonly #tuner: KernelTuner | undefined;
 
-  constructor(device: Device, options: { readonly portable?: boolean } = {}) {
+  constructor(device: Device, options: WebGpuEngineOptions = {}) {
     this.device = device;
+    this.#tuner = options.tuner;
+    this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.adapter.maxStorageBufferBindingSize);
     this.name = `webgpu (${device.adapter.description || device.adapter.vendor})`;
     const { features, subgroupMinSize, subgroupMaxSize } = device.adapter;
     this.context = { subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8 };
+    device.gpu.addEventListener('uncapturederror', this.#onRefused);
     void device.lost.then(({ reason, message }) => {
       this.#lost = new RuntimeError(reason === 'destroyed' ? 'disposed' : 'device-lost', 'device', `the WebGPU device is gone (${message || reason}).`, 'Open a new device, load the last checkpoint and carry on.');
     });
@@ -46,14 +60,28 @@ export class WebGpuEngine implements Engine {
     return new GpuStorage(this, name, length, dtype);
   }
 
-  compile(graph: Graph): Promise<Plan> {
-    return compilePlan(this, graph);
+  async compile(graph: Graph): Promise<GpuPlan> {
+    this.check();
+    return compilePlan(this, graph, await this.#tuner?.tune(this, liveNodes(graph)));
   }
 
-  /** Throws when the device can no longer be used. */
+  /** Throws when the device can no longer be used, and once what it refused of the calls before. */
   check(): void {
     if (this.#lost !== undefined) throw this.#lost;
     if (this.#disposed) throw new RuntimeError('disposed', 'engine', 'has been disposed.', 'Create a new engine.');
+    const refused = this.#refused;
+    this.#refused = undefined;
+    if (refused !== undefined) throw refused;
+  }
+
+  /** What holds memory of the device, the largest first: after everything is disposed of, nothing. */
+  liveBuffers(): LiveBuffers[] {
+    const byLabel = new Map<string, { count: number; bytes: number }>();
+    for (const { label, size } of this.#alive) {
+      const before = byLabel.get(label) ?? { count: 0, bytes: 0 };
+      byLabel.set(label, { count: before.count + 1, bytes: before.bytes + size });
+    }
+    return [...byLabel].map(([label, held]) => ({ label, ...held })).sort((a, b) => b.bytes - a.bytes);
   }
 
   buffer(label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer {
@@ -63,10 +91,14 @@ export class WebGpuEngine implements Engine {
     }
     this.counters.buffers++;
     this.counters.bytes += size;
-    return this.device.gpu.createBuffer({ label, size, usage });
+    this.counters.peakBytes = Math.max(this.counters.peakBytes, this.counters.bytes);
+    const buffer = this.device.gpu.createBuffer({ label, size, usage });
+    this.#alive.add(buffer);
+    return buffer;
   }
 
   release(buffer: GPUBuffer): void {
+    if (!this.#alive.delete(buffer)) return;
     this.counters.bytes -= buffer.size;
     buffer.destroy();
   }
@@ -85,7 +117,10 @@ export class WebGpuEngine implements Engine {
     this.check();
     this.counters.pipelines++;
     const start = performance.now();
+    // What is wrong with the shader is told below, with its lines; the device need not tell it a second time.
+    this.device.gpu.pushErrorScope('validation');
     const module = this.device.gpu.createShaderModule({ label, code });
+    void this.device.gpu.popErrorScope().catch(() => undefined);
     try {
       return await this.device.gpu.createComputePipelineAsync({ label, layout: 'auto', compute: { module, entryPoint: 'main' } });
     } catch (cause) {
@@ -129,8 +164,22 @@ export class WebGpuEngine implements Engine {
     this.device.gpu.queue.submit([commands]);
   }
 
+  /** Ends the engine and its device. */
   dispose(): void {
     this.#disposed = true;
+    this.device.gpu.removeEventListener('uncapturederror', this.#onRefused);
     this.device.dispose();
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  readonly #onRefused = (event: GPUUncapturedErrorEvent): void => {
+    const { error } = event;
+    const memory = typeof GPUOutOfMemoryError !== 'undefined' && error instanceof GPUOutOfMemoryError;
+    this.#refused ??= memory
+      ? new RuntimeError('out-of-memory', 'device', `memory could not be had: ${error.message}`, 'Use a smaller model or batch, or dispose of other plans.')
+      : new RuntimeError('validation', 'device', `a command was refused, and did not run: ${error.message}`, 'Load the last checkpoint, and report this message as a defect of @trimpi/runtime.');
+  };
 }

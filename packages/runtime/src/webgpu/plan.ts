@@ -2,69 +2,50 @@ import type { Plan, PlanInputs, PlanMemory, PlanOutputs, Storage, StorageRange }
 import { RuntimeError } from '../errors.ts';
 import { checkInput, checkRanges, isHost } from '../filling.ts';
 import type { Graph, Node } from '../graph.ts';
-import { liveNodes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe, sizeOf, type Tensor } from '../tensor.ts';
 import { fromBytes, toBytes } from './bytes.ts';
+import type { EngineCounters } from './counters.ts';
 import type { Device } from './device.ts';
-import type { Kernel, KernelContext } from './kernels/context.ts';
-import { fuse } from './kernels/norm-fused.ts';
-import { KERNELS } from './kernels/table.ts';
-import type { Launch } from './launch.ts';
-import { bytesOf, placeIntermediates } from './lifetimes.ts';
+import { assertFiniteSteps } from './finite.ts';
+import type { KernelContext } from './kernels/context.ts';
+import { layOut, UNIFORM_ALIGNMENT } from './layout.ts';
+import { bytesOf } from './lifetimes.ts';
+import { type ProfileReport, profileSteps } from './profile.ts';
 import type { GpuStorage, StorageHost } from './storage.ts';
+
+/** Where a tensor lies. */
+export interface Place {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
 
 /** What a plan asks of its engine. */
 export interface PlanHost extends StorageHost {
   readonly device: Device;
   readonly context: KernelContext;
-  readonly counters: { dispatches: number; passes: number; bindGroups: number };
+  /** Bytes that one binding may have. */
+  readonly maxBinding: number;
+  readonly counters: EngineCounters;
   pipeline(label: string, code: string): Promise<GPUComputePipeline>;
   map(staging: GPUBuffer): Promise<void>;
   submit(commands: GPUCommandBuffer): void;
 }
 
-/** Uniform data of each dispatch begins at a multiple of this. */
-const UNIFORM_ALIGNMENT = 256;
-
-interface Step {
+export interface Step {
+  /** The nodes that it is (part) of. */
+  readonly origin: readonly Node[];
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
   readonly bindGroup: GPUBindGroup;
   readonly workgroups: readonly [number, number, number];
 }
 
-/** What a plan of a graph consists of, before any memory is asked for. */
-export interface PlanLayout {
-  readonly nodes: readonly Node[];
-  readonly launches: readonly Launch[];
-  readonly slotOf: ReadonlyMap<number, number>;
-  /** Bytes of each slot of intermediates. */
-  readonly slots: readonly number[];
-  readonly memory: PlanMemory;
-}
-
-/** Chooses kernels and places memory. Throws `limit` for a tensor that no kernel of the device may bind. */
-export function layOut(graph: Graph, context: KernelContext, maxBinding: number): PlanLayout {
-  const nodes = liveNodes(graph);
-  const launches: Launch[] = [];
-  for (const node of nodes) checkNode(maxBinding, node);
-  for (let i = 0; i < nodes.length; i++) {
-    const both = fuse(nodes[i]!, nodes[i + 1]);
-    if (both !== undefined) i++;
-    launches.push(...(both === undefined ? (KERNELS[nodes[i]!.op] as Kernel<OpName>)(nodes[i]!, context) : [both]));
-  }
-  const { slotOf, slots } = placeIntermediates(nodes, graph.outputs.values());
-  const intermediates = slots.reduce((a, b) => a + b, 0);
-  const inputs = [...graph.inputs.values()].reduce((a, t) => a + bytesOf(t), 0);
-  const overhead = Math.max(1, launches.length) * UNIFORM_ALIGNMENT + [...graph.outputs.values()].reduce((n, t) => n + bytesOf(t), 0);
-  return { nodes, launches, slotOf, slots, memory: { intermediates, inputs, overhead, total: intermediates + inputs + overhead } };
-}
-
 /** Compiles every kernel of the graph in parallel, places its memory, and makes its bind groups once. */
-export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan> {
+export async function compilePlan(engine: PlanHost, graph: Graph, context = engine.context): Promise<GpuPlan> {
   engine.check();
-  const { nodes, launches, slotOf, slots, memory } = layOut(graph, engine.context, engine.device.adapter.maxStorageBufferBindingSize);
+  const { nodes, launches, origins, slotOf, slots, memory } = layOut(graph, context, engine.maxBinding);
   const pipelines = await Promise.all(launches.map((l) => engine.pipeline(l.label, l.code)));
 
   engine.device.gpu.pushErrorScope('validation');
@@ -80,7 +61,7 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
   for (const t of graph.inputs.values()) {
     inputBuffers.set(t.id, make(t.name, bytesOf(t), GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST));
   }
-  const locate = (t: Tensor): { buffer: GPUBuffer; offset: number; size: number } => {
+  const locate = (t: Tensor): Place => {
     const bytes = bytesOf(t);
     if (t.kind === 'storage') return { buffer: (t.storage as GpuStorage).buffer, offset: (t.offset ?? 0) * 4, size: bytes };
     if (t.kind === 'input') return { buffer: inputBuffers.get(t.id)!, offset: 0, size: bytes };
@@ -98,6 +79,7 @@ export async function compilePlan(engine: PlanHost, graph: Graph): Promise<Plan>
     const pipeline = pipelines[i]!;
     engine.counters.bindGroups++;
     return {
+      origin: origins[i]!,
       label: l.label,
       pipeline,
       workgroups: l.workgroups,
@@ -128,21 +110,12 @@ function largest(nodes: readonly Node[]): { readonly op: OpName; readonly t: Ten
   return nodes.flatMap((n) => n.outputs.map((t) => ({ op: n.op, t }))).reduce((a, b) => (bytesOf(b.t) > bytesOf(a.t) ? b : a));
 }
 
-/** Refuses what no kernel may bind: a tensor larger than the device's binding. */
-function checkNode(limit: number, node: Node): void {
-  for (const t of [...node.inputs, ...node.outputs]) {
-    if (bytesOf(t) > limit) {
-      throw new RuntimeError('limit', `${node.op} ${describe(t)}`, `takes ${bytesOf(t)} bytes; this device binds at most ${limit}.`, 'Use fewer tokens in a batch or split the tensor.');
-    }
-  }
-}
-
-class GpuPlan implements Plan {
+export class GpuPlan implements Plan {
   readonly dispatches: number;
   readonly steps: readonly Step[];
   readonly #engine: PlanHost;
   readonly #graph: Graph;
-  readonly #locate: (t: Tensor) => { buffer: GPUBuffer; offset: number; size: number };
+  readonly #locate: (t: Tensor) => Place;
   readonly #inputs: ReadonlyMap<number, GPUBuffer>;
   readonly #owned: GPUBuffer[];
   readonly #memory: PlanMemory;
@@ -154,7 +127,7 @@ class GpuPlan implements Plan {
     engine: PlanHost,
     graph: Graph,
     steps: readonly Step[],
-    locate: (t: Tensor) => { buffer: GPUBuffer; offset: number; size: number },
+    locate: (t: Tensor) => Place,
     inputs: ReadonlyMap<number, GPUBuffer>,
     owned: GPUBuffer[],
     memory: PlanMemory,
@@ -171,8 +144,7 @@ class GpuPlan implements Plan {
 
   async run(inputs: PlanInputs, read: readonly string[] = [], into: Readonly<Record<string, readonly StorageRange[]>> = {}): Promise<PlanOutputs> {
     const engine = this.#engine;
-    engine.check();
-    if (this.#disposed) throw new RuntimeError('disposed', 'plan', 'has been disposed.', 'Compile it again.');
+    this.#check();
     const encoder = engine.device.gpu.createCommandEncoder();
     this.#write(inputs, encoder);
     if (this.steps.length > 0) {
@@ -224,49 +196,41 @@ class GpuPlan implements Plan {
     return this.#memory;
   }
 
-  /** Runs once with a timestamp around each dispatch; nanoseconds by label. Needs the feature `timestamp-query`. */
-  async profile(inputs: PlanInputs): Promise<Map<string, { count: number; ns: number }>> {
-    const engine = this.#engine;
-    if (!engine.device.adapter.features.includes('timestamp-query')) {
-      throw new RuntimeError('limit', 'profile', 'this device has no timestamp queries.', 'Measure whole runs instead.');
-    }
-    const { gpu } = engine.device;
-    const filling = gpu.createCommandEncoder();
-    this.#write(inputs, filling);
-    engine.submit(filling.finish());
-    const result = new Map<string, { count: number; ns: number }>();
-    const chunk = 1024;
-    for (let first = 0; first < this.steps.length; first += chunk) {
-      const steps = this.steps.slice(first, first + chunk);
-      const querySet = gpu.createQuerySet({ type: 'timestamp', count: steps.length * 2 });
-      const resolved = engine.buffer('timestamps', steps.length * 16, GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC);
-      const encoder = gpu.createCommandEncoder();
-      steps.forEach((step, i) => {
-        const pass = encoder.beginComputePass({ timestampWrites: { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 } });
-        pass.setPipeline(step.pipeline);
-        pass.setBindGroup(0, step.bindGroup);
-        pass.dispatchWorkgroups(...step.workgroups);
-        pass.end();
-      });
-      encoder.resolveQuerySet(querySet, 0, steps.length * 2, resolved, 0);
-      engine.submit(encoder.finish());
-      const stamps = new BigUint64Array(await engine.readBuffer(resolved, 0, steps.length * 16));
-      steps.forEach((step, i) => {
-        const entry = result.get(step.label) ?? { count: 0, ns: 0 };
-        entry.count++;
-        entry.ns += Number(stamps[2 * i + 1]! - stamps[2 * i]!);
-        result.set(step.label, entry);
-      });
-      engine.release(resolved);
-      querySet.destroy();
-    }
-    return result;
+  /**
+   * Runs once, each dispatch in a pass of its own between two timestamps, so that a run takes longer than it does replayed.
+   * Needs the feature `timestamp-query` (`limit` without). Browsers may round timestamps to 100 microseconds.
+   */
+  async profile(inputs: PlanInputs): Promise<ProfileReport> {
+    this.#fill(inputs);
+    return profileSteps(this.#engine, this.steps);
+  }
+
+  async assertFinite(inputs: PlanInputs): Promise<void> {
+    this.#fill(inputs);
+    await assertFiniteSteps(this.#engine, this.steps, this.#locate);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     for (const b of [...this.#owned, ...this.#staging]) this.#engine.release(b);
+  }
+
+  #check(): void {
+    this.#engine.check();
+    if (this.#disposed) throw new RuntimeError('disposed', 'plan', 'has been disposed.', 'Compile it again.');
+  }
+
+  /** Hands over inputs in a submission of their own. */
+  #fill(inputs: PlanInputs): void {
+    this.#check();
+    const encoder = this.#engine.device.gpu.createCommandEncoder();
+    this.#write(inputs, encoder);
+    this.#engine.submit(encoder.finish());
   }
 
   #write(inputs: PlanInputs, encoder: GPUCommandEncoder): void {

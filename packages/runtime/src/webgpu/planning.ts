@@ -1,8 +1,8 @@
-import type { Engine, HostArray, Plan, PlanMemory, Storage } from '../engine.ts';
+import type { Engine, Plan, PlanMemory, Storage } from '../engine.ts';
 import { RuntimeError } from '../errors.ts';
 import type { Graph } from '../graph.ts';
 import type { DType } from '../tensor.ts';
-import { layOut } from './plan.ts';
+import { layOut } from './layout.ts';
 
 /**
  * An engine without a device: it lays out storages and plans exactly as `WebGpuEngine` does on an adapter with the given
@@ -26,17 +26,19 @@ export class PlanningEngine implements Engine {
     const bytes = Math.max(16, Math.ceil(length / 4) * 16);
     this.storageBytes += bytes;
     this.largestStorage = Math.max(this.largestStorage, bytes);
-    return { name, length, dtype, write: () => undefined, read: nothing, dispose: () => void (this.storageBytes -= bytes) };
+    return { name, length, dtype, write: () => undefined, read: nothing, dispose: () => void (this.storageBytes -= bytes), [Symbol.dispose]: () => void (this.storageBytes -= bytes) };
   }
 
   async compile(graph: Graph): Promise<Plan> {
     const { launches, memory } = layOut(graph, { subgroup8: false }, this.#maxBinding);
-    return { run: nothing, memory: (): PlanMemory => memory, dispatches: launches.length, dispose: () => undefined };
+    return { run: nothing, assertFinite: nothing, memory: (): PlanMemory => memory, dispatches: launches.length, dispose: () => undefined, [Symbol.dispose]: () => undefined };
   }
 
   dispose(): void {}
+
+  [Symbol.dispose](): void {}
 }
 
-async function nothing(): Promise<HostArray & Record<string, HostArray>> {
+async function nothing(): Promise<never> {
   throw new RuntimeError('disposed', 'PlanningEngine', 'holds no numbers.', 'Use a WebGpuEngine to run.');
 }

@@ -46,4 +46,8 @@ export class GpuStorage implements Storage {
   dispose(): void {
     this.#engine.release(this.buffer);
   }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
 }

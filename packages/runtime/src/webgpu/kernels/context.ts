@@ -6,6 +6,8 @@ import type { Launch } from '../launch.ts';
 export interface KernelContext {
   /** Subgroups are there and every one has exactly eight lanes (Mesa's lavapipe): one subgroup is one workgroup. */
   readonly subgroup8: boolean;
+  /** The variant that a tuner has chosen for a class of shapes (see `shapeClass`), where it has. */
+  readonly tuned?: (shapeClass: string) => string | undefined;
 }
 
 /** The launches of one operation, in order. */

@@ -1,4 +1,5 @@
 /** @file Sums over rows and over everything, in two passes with a fixed order (no atomics: the same sums on every run). */
+import type { Node } from '../../graph.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { type KernelSpec, launch, type Launch } from '../launch.ts';
 import type { Kernel } from './context.ts';
@@ -84,30 +85,31 @@ fn ofHeads(r: u32, c: u32) -> f32 {
   return columnSums('headNormWeightGrad', { dy: [dy, 'f32'], x: [x, 'f32'], rstd: [rstd, 'f32'] }, 'ofHeads(r, c)', target, scratch, t, rowsPerPart, header);
 };
 
-export const sumSquaresKernel: Kernel<'sumSquares'> = (node) => {
-  const x = node.inputs[0]!;
+export const sumSquaresKernel: Kernel<'sumSquares'> = (node) => sumSquaresLaunches(node, [node.inputs[0]!]);
+
+/** The sum over the given pieces of the input, which share the partial sums among them. */
+export function sumSquaresLaunches(node: Node<'sumSquares'>, pieces: readonly Tensor[]): readonly Launch[] {
   const [out, scratch] = node.outputs as readonly [Tensor, Tensor];
-  const n = sizeOf(x.shape);
-  const parts = node.attributes.parts;
+  const parts = Math.floor(node.attributes.parts / pieces.length);
   return [
-    launch({
+    ...pieces.map((x, i) => launch({
       label: 'sumSquares',
       inputs: { x: [x, 'f32'] },
       outputs: { scratch: [scratch, 'f32'] },
-      uniforms: { n: ['u32', n], parts: ['u32', parts] },
+      uniforms: { n: ['u32', sizeOf(x.shape)], parts: ['u32', parts], first: ['u32', i * parts] },
       workgroupSize: [8],
       workgroups: [Math.ceil(parts / 8)],
       body: `
   if (gid.x >= p.parts) { return; }
   var s = 0.0;
   for (var i = gid.x; i < p.n; i += p.parts) { s = fma(x[i], x[i], s); }
-  scratch[gid.x] = s;`,
-    }),
+  scratch[p.first + gid.x] = s;`,
+    })),
     launch({
       label: 'sumSquares.parts',
       inputs: { scratch: [scratch, 'f32'] },
       outputs: { out: [out, 'f32'] },
-      uniforms: { parts: ['u32', parts] },
+      uniforms: { parts: ['u32', parts * pieces.length] },
       workgroupSize: [1],
       workgroups: [1],
       body: `
@@ -116,4 +118,4 @@ export const sumSquaresKernel: Kernel<'sumSquares'> = (node) => {
   out[0] = s;`,
     }),
   ];
-};
+}

@@ -5,9 +5,9 @@ import { decodeAdvanceKernel, decodeInputsKernel, sampleKernel } from './decode.
 import { activationBackwardKernel, activationKernel, addKernel, dropoutKernel, swigluBackwardKernel, swigluKernel } from './elementwise.ts';
 import { doraMagnitudeGradKernel, doraNormKernel, doraScaleKernel, loraUpGradBKernel, loraUpGradDownKernel, loraUpKernel } from './lora.ts';
 import { logSoftmaxBackwardKernel, logSoftmaxKernel, softmaxChunkBackwardKernel, softmaxChunkKernel, softmaxFinishKernel } from './loss.ts';
-import { matmulKernel } from './matmul.ts';
+import { bmmKernel, matmulKernel } from './matmul.ts';
 import { headNormBackwardKernel, headNormKernel, layerNormBackwardKernel, layerNormKernel, rmsNormBackwardKernel, rmsNormKernel } from './norm.ts';
-import { adamwKernel } from './optimizer.ts';
+import { adamw8bitKernel, adamwKernel, sgdKernel } from './optimizer.ts';
 import { embedQuantisedKernel, matmulQuantisedKernel } from './quantised.ts';
 import { columnSumKernel, headNormWeightGradKernel, layerNormWeightGradKernel, rmsNormWeightGradKernel, sumSquaresKernel } from './reduce.ts';
 import { ropeKernel } from './rope.ts';
@@ -16,6 +16,7 @@ import { blendRowsBackwardKernel, blendRowsKernel, embedKernel, embedTableGradKe
 /** The WebGPU kernel of every operation. */
 export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   matmul: matmulKernel,
+  bmm: bmmKernel,
   matmulQuantised: matmulQuantisedKernel,
   embedQuantised: embedQuantisedKernel,
   softmaxChunk: softmaxChunkKernel,
@@ -56,6 +57,8 @@ export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   logSoftmaxBackward: logSoftmaxBackwardKernel,
   sumSquares: sumSquaresKernel,
   adamw: adamwKernel,
+  adamw8bit: adamw8bitKernel,
+  sgd: sgdKernel,
   sample: sampleKernel,
   decodeAdvance: decodeAdvanceKernel,
   decodeInputs: decodeInputsKernel,
