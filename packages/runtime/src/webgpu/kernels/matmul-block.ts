@@ -5,7 +5,7 @@
  * there. A thread's vec4s lie `threads` apart, so that neighbours read neighbours. 8 or 16 KiB of workgroup memory, at most
  * 256 threads: what every device grants.
  *
- * Taken where the tuner (`tuner.ts`) has measured that they are faster; on lavapipe they are not.
+ * Taken where the tuner (`tuner.ts`) has measured that they are faster.
  */
 import { launch, type Launch, unroll } from '../launch.ts';
 import { PLACE, type Product, productGroups, productSpec, store, wholeVectors } from './product.ts';
