@@ -38,7 +38,7 @@ export function block(o: Product, name: keyof typeof BLOCKS): Launch {
   const fetchB = fetch4x4({ name: 'b', base: 'bz', row: o.transposeB ? 'p.k' : 'p.n', outer: 'p.n', first: `tile.x * ${columns}u`, alongInner: o.transposeB, vectors });
   return launch({
     ...spec,
-    // A uniform, so that no compiler unrolls the loop over it: on lavapipe that took half a minute a shader.
+    // A uniform, so that no compiler unrolls the loop over it, which costs lavapipe seconds a shader.
     uniforms: { ...spec.uniforms, depth: ['u32', DEPTH] },
     header: `${spec.header}
 var<workgroup> tileA: array<vec4<f32>, ${(DEPTH * rows) / 4}>;
