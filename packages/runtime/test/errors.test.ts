@@ -168,6 +168,18 @@ describe('errors', () => {
     engine.dispose();
   });
 
+  it('memory for a storage that is not there is told by the next call', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    // Drivers of a CPU promise more than there is, so the device's answer is made here.
+    const event = Object.assign(new Event('uncapturederror'), { error: new GPUOutOfMemoryError('no room for gpt.values') });
+    engine.device.gpu.dispatchEvent(event);
+    expect(() => engine.createStorage('gpt.gradients', 4)).toThrow(/no room for gpt.values/);
+    engine.device.gpu.dispatchEvent(event);
+    expect((await errorOf(engine.compile(new Graph()))).code).toBe('out-of-memory');
+    engine.createStorage('x', 4).dispose();
+    engine.dispose();
+  });
+
   it('two devices of one process work beside each other, and one outlives the other', async () => {
     const engines = await Promise.all([1, 2].map(async () => new WebGpuEngine(await openDevice())));
     const plans = await Promise.all(engines.map(async (engine, i) => {

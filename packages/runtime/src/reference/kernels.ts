@@ -1,14 +1,13 @@
 /** @file Float64 implementations, one for each operation, straight from the formulas in `ops/`. */
 import type { Node } from '../graph.ts';
-import { SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
-import { NF4 } from '../ops/nf4.ts';
-import { weightInputCount } from '../ops/quantised.ts';
-import type { LoraAttributes, OpName, QuantisedAttributes } from '../ops/types.ts';
+import type { LoraAttributes, OpName } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns, sizeOf } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
+import { decodeAdvanceReference, decodeInputsReference, sampleReference, scaledRow } from './decode.ts';
 import { adamw8bitReference, adamwReference, sgdReference } from './optimizers.ts';
 import { bmmReference, matmulReference } from './products.ts';
+import { embedQuantisedReference, matmulQuantisedReference, unpack } from './quantised.ts';
 
 type A = Float64Array;
 export type ReferenceKernel<K extends OpName> = (node: Node<K>, inputs: readonly A[], outputs: readonly A[]) => void;
@@ -16,32 +15,8 @@ export type ReferenceKernel<K extends OpName> = (node: Node<K>, inputs: readonly
 export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
   matmul: matmulReference,
   bmm: bmmReference,
-  matmulQuantised(node, inputs, [out]) {
-    const { rows: n, columns: k, transposed, bias, residual, outFirst, outColumns } = node.attributes;
-    const x = inputs[0]!;
-    const w = unpack(node.attributes, inputs);
-    let next = 1 + weightInputCount(node.attributes);
-    const biasData = bias ? inputs[next++] : undefined;
-    const residualData = residual ? inputs[next] : undefined;
-    const m = rowsAndColumns(node.outputs[0]!)[0];
-    const [wide, inner] = transposed ? [k, n] : [n, k];
-    for (let i = 0; i < m; i++) {
-      for (let j = 0; j < wide; j++) {
-        let s = biasData?.[j] ?? 0;
-        for (let q = 0; q < inner; q++) s += x[i * inner + q]! * (transposed ? w[q * k + j]! : w[j * k + q]!);
-        out![i * outColumns + outFirst + j] = s + (residualData?.[i * wide + j] ?? 0);
-      }
-    }
-  },
-  embedQuantised(node, inputs, [out]) {
-    const { rows, columns: k, first, before } = node.attributes;
-    const table = unpack(node.attributes, inputs);
-    const earlier = before ? inputs[1 + weightInputCount(node.attributes)] : undefined;
-    inputs[0]!.forEach((id, t) => {
-      const own = id >= first && id < first + rows;
-      for (let c = 0; c < k; c++) out![t * k + c] = own ? table[(id - first) * k + c]! : (earlier?.[t * k + c] ?? 0);
-    });
-  },
+  matmulQuantised: matmulQuantisedReference,
+  embedQuantised: embedQuantisedReference,
   softmaxChunk(node, [logits, targets, before], [out]) {
     const { temperature, first } = node.attributes;
     const [r, c] = rowsAndColumns(node.inputs[0]!);
@@ -428,94 +403,10 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
   adamw: adamwReference,
   adamw8bit: adamw8bitReference,
   sgd: sgdReference,
-  sample(node, [logits, draws, settings], [token, logp, entropy]) {
-    const [r, v] = rowsAndColumns(node.inputs[0]!);
-    for (let i = 0; i < r; i++) {
-      const [inverse, topK, topP, minP] = settings!.subarray(i * SETTINGS_WIDTH, (i + 1) * SETTINGS_WIDTH) as unknown as [number, number, number, number];
-      const { z, lse } = scaledRow(logits!, i, v, inverse === 0 ? 1 : 1 / inverse);
-      const order = Array.from(z.keys()).sort((a, b) => z[b]! - z[a]! || a - b);
-      const best = order[0]!;
-      let chosen = best;
-      if (inverse > 0) {
-        // The smallest set of most probable tokens that satisfies top-k and top-p; then min-p; kept in the order of ids.
-        let mass = 0;
-        const kept = new Set<number>();
-        for (const j of order) {
-          if ((topK > 0 && kept.size >= topK) || (topP < 1 && mass >= topP)) break;
-          kept.add(j);
-          mass += Math.exp(z[j]! - lse);
-        }
-        const ids = Array.from(z.keys()).filter((j) => j === best || (kept.has(j) && Math.exp(z[j]! - z[best]!) > minP));
-        const total = ids.reduce((s, j) => s + Math.exp(z[j]! - lse), 0);
-        const u = toUniform(philox([draws![4 * i]!, draws![4 * i + 1]!, 0, 0], [draws![4 * i + 2]!, draws![4 * i + 3]!])[0]) * total;
-        let sum = 0;
-        for (const j of ids) {
-          chosen = j;
-          sum += Math.exp(z[j]! - lse);
-          if (sum > u) break;
-        }
-      }
-      token![i] = chosen;
-      logp![i] = z[chosen]! - lse;
-      entropy![i] = -z.reduce((s, x) => s + Math.exp(x - lse) * (x - lse), 0);
-    }
-  },
-  decodeAdvance(node, [token, logp, entropy], [state, history, trace]) {
-    const { rows, stopIds } = node.attributes;
-    for (let i = 0; i < rows; i++) {
-      const at = i * STATE_WIDTH;
-      if (state![at + STATE.finished] !== 0) continue;
-      const n = state![at + STATE.count]!;
-      const to = state![at + STATE.base]! + n;
-      history![to] = token![i]!;
-      trace![2 * to] = logp![i]!;
-      trace![2 * to + 1] = entropy![i]!;
-      state![at + STATE.token] = token![i]!;
-      state![at + STATE.count] = n + 1;
-      if (n + 1 >= state![at + STATE.limit]! || stopIds.includes(token![i]!)) state![at + STATE.finished] = 1;
-    }
-  },
-  decodeInputs(node, [state], [ids, positions, ranges, cacheRows, draws]) {
-    const { rows } = node.attributes;
-    for (let i = 0; i < rows; i++) {
-      const s = state!.subarray(i * STATE_WIDTH, (i + 1) * STATE_WIDTH);
-      const n = s[STATE.count]!;
-      ids![i] = s[STATE.token]!;
-      for (let axis = 0; axis < 3; axis++) positions![axis * rows + i] = s[STATE.nextPosition]! + n - 1;
-      ranges!.set([s[STATE.sharedLow]!, s[STATE.sharedHigh]!, s[STATE.promptLow]!, s[STATE.promptHigh]!, s[STATE.base]!, s[STATE.base]! + n + 1], i * 6);
-      cacheRows![i] = s[STATE.finished] === 0 ? s[STATE.base]! + n : -1;
-      draws!.set([s[STATE.stream]!, n, s[STATE.keyLow]! >>> 0, s[STATE.keyHigh]! >>> 0], i * 4);
-    }
-  },
+  sample: sampleReference,
+  decodeAdvance: decodeAdvanceReference,
+  decodeInputs: decodeInputsReference,
 };
-
-/** A quantised weight, whose tensors follow the first input, as numbers [rows, columns]. */
-function unpack({ format, bits, blockSize, rows, columns, zeros: shifted }: QuantisedAttributes, inputs: readonly A[]): A {
-  const [, data, scales, zeroPoints] = inputs as [A, A, A, A];
-  const zeros = shifted ? zeroPoints : undefined;
-  const blocks = Math.ceil(columns / blockSize);
-  const perWord = 32 / bits;
-  const out = new Float64Array(rows * columns);
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) {
-      const block = r * blocks + Math.floor(c / blockSize);
-      const at = r * blocks * blockSize + c;
-      const q = (data[Math.floor(at / perWord)]! >>> (bits * (at % perWord))) & (2 ** bits - 1);
-      if (format === 'f16') out[r * columns + c] = halfToNumber(q);
-      else out[r * columns + c] = (format === 'nf4' ? NF4[q]! : q - (zeros?.[block] ?? 2 ** (bits - 1))) * scales[block]!;
-    }
-  }
-  return out;
-}
-
-/** An IEEE 754 half float. */
-function halfToNumber(h: number): number {
-  const sign = h & 0x8000 ? -1 : 1;
-  const exponent = (h >> 10) & 31;
-  const fraction = h & 1023;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-}
 
 function keysOf(ranges: A, row: number): number[] {
   const keys: number[] = [];
@@ -526,10 +417,4 @@ function keysOf(ranges: A, row: number): number[] {
 function partOf({ ends, scales }: LoraAttributes, column: number): { part: number; scale: number } {
   const part = ends.findIndex((e) => column < e);
   return { part, scale: scales[part]! };
-}
-
-function scaledRow(logits: A, row: number, v: number, temperature: number): { z: A; lse: number } {
-  const z = logits.slice(row * v, (row + 1) * v).map((x) => x / temperature);
-  const m = z.reduce((a, b) => Math.max(a, b), -Infinity);
-  return { z, lse: m + Math.log(z.reduce((s, x) => s + Math.exp(x - m), 0)) };
 }

@@ -5,7 +5,7 @@
  * there. A thread's vec4s lie `threads` apart, so that neighbours read neighbours. 8 or 16 KiB of workgroup memory, at most
  * 256 threads: what every device grants.
  *
- * Taken where the tuner (`tuner.ts`) has measured that they are faster; on lavapipe they are not.
+ * Taken where the tuner (`tuner.ts`) has measured that they are faster.
  */
 import { launch, type Launch, unroll } from '../launch.ts';
 import { PLACE, type Product, productGroups, productSpec, store, wholeVectors } from './product.ts';
@@ -38,7 +38,7 @@ export function block(o: Product, name: keyof typeof BLOCKS): Launch {
   const fetchB = fetch4x4({ name: 'b', base: 'bz', row: o.transposeB ? 'p.k' : 'p.n', outer: 'p.n', first: `tile.x * ${columns}u`, alongInner: o.transposeB, vectors });
   return launch({
     ...spec,
-    // A uniform, so that no compiler unrolls the loop over it: on lavapipe that took half a minute a shader.
+    // A uniform, so that no compiler unrolls the loop over it, which costs lavapipe seconds a shader.
     uniforms: { ...spec.uniforms, depth: ['u32', DEPTH] },
     header: `${spec.header}
 var<workgroup> tileA: array<vec4<f32>, ${(DEPTH * rows) / 4}>;
