@@ -5,7 +5,6 @@ import { setImmediate } from 'node:timers/promises';
 import { type Adapter, ADAPTER_CONFIG_FILE, type Checkpoint, type LazyTensor, mergedTensors, type ModelConfig, openCheckpoint, parseConfig, readAdapter, readText, requireText } from '@trimpi/model';
 import { folderFiles, saveAdapter, saveCheckpoint, saveOnnx } from '@trimpi/model/node';
 import { exportOnnx, type OnnxBits, type OnnxOps } from '@trimpi/model/onnx';
-import { UsageError } from '../errors.ts';
 import { checkFree, wholeFolder } from '../folder.ts';
 import { interruptible } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
