@@ -98,7 +98,7 @@ function writeConfig() {
       nav: [item('Quick start', '/quick-start'), item('The method', '/method'), ...(args.includes('--no-api') ? [] : [item('API', '/api/')])],
       sidebar: [
         { text: 'Use it', items: [item('What it is', '/'), item('Quick start', '/quick-start'), item('Your own policy', '/own-policy'), item('ONNX', '/onnx'), item('The command line', '/apps/cli'), item('The page', '/apps/web')] },
-        { text: 'How it works', items: [item('The method', '/method'), item('The arithmetic', '/rollout'), item('Architecture', '/architecture'), item('Kernels', '/kernels'), item('Benchmarks', '/benchmarks')] },
+        { text: 'How it works', items: [item('The method', '/method'), item('The arithmetic', '/rollout'), item('Architecture', '/architecture'), item('Kernels', '/kernels')] },
         { text: 'What came of it', items: [item('Results', '/results'), ...resultPages()] },
         { text: 'Packages', items: packages.map((name) => item(`@trimpi/${name}`, `/packages/${name}`)) },
         { text: 'Add', items: [item('A kernel', '/adding/kernel'), item('A model', '/adding/model'), item('An objective', '/adding/objective'), item('A dataset', '/adding/dataset'), item('Contributing', '/contributing')] },

@@ -1,7 +1,7 @@
 /**
  * @file 32 requests to `trimpi serve` on the tiny base, one every 100 ms, for answers of up to 16, 32, 64 and 128 tokens in
  * turn: tokens a second and the time from asking to the whole answer. Two rounds; the second is reported, the first
- * compiles. Usage: npx tsx --conditions=@trimpi/source apps/cli/bench/serve.ts
+ * compiles. Usage: npm run bench:serve
  */
 import { loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';

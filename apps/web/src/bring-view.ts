@@ -1,11 +1,12 @@
-/** @file A folder of the visitor's own: a policy, shown and tried; a checkpoint, weighed. And the trained model as ONNX. */
+/** @file A folder of the visitor's own: a policy, shown and tried; a checkpoint (see `CheckpointPanel`). And the trained model as ONNX. */
 import type { RunConfig } from '@trimpi/pipeline';
 import { failureAdvice } from './advice.ts';
 import { Chart } from './chart.ts';
 import { byId, el } from './dom.ts';
 import { chosenFiles, droppedFiles, FolderError } from './dropped.ts';
 import { FileLinks } from './file-links.ts';
-import type { BroughtFile, CheckpointView, FitView, FromBring, OutlineView, OwnMeasure, OwnPolicyView, ToBring } from './protocol.ts';
+import { CheckpointPanel } from './checkpoint-view.ts';
+import type { BroughtFile, FromBring, OutlineView, OwnMeasure, OwnPolicyView, ToBring } from './protocol.ts';
 
 /** GiB that a GPU may have; WebGPU does not say. */
 const MEMORIES = [4, 6, 8, 12, 16, 24, 48, 80];
@@ -25,7 +26,7 @@ export class BringView {
   #files: readonly BroughtFile[] = [];
   #pictures: string[] = [];
   #own: OwnParts | undefined;
-  #fits: HTMLElement | undefined;
+  #checkpoint: CheckpointPanel | undefined;
 
   constructor(config: () => RunConfig) {
     this.#config = config;
@@ -49,7 +50,7 @@ export class BringView {
       if (dataTransfer !== null) void this.#take(() => droppedFiles(dataTransfer));
     });
     this.#memory.addEventListener('change', () => {
-      if (this.#fits !== undefined) this.#tell({ type: 'fit', files: this.#files, memory: Number(this.#memory.value) });
+      if (this.#checkpoint !== undefined) this.#tell({ type: 'fit', files: this.#files, memory: Number(this.#memory.value) });
     });
     this.#onnx.addEventListener('click', () => {
       this.#onnx.disabled = true;
@@ -78,7 +79,8 @@ export class BringView {
     this.#result.replaceChildren();
     for (const url of this.#pictures) URL.revokeObjectURL(url);
     this.#pictures = [];
-    this.#fits = this.#own = undefined;
+    this.#checkpoint?.dispose();
+    this.#checkpoint = this.#own = undefined;
     this.#restart();
     this.#tell({ type: 'folder', files: this.#files, memory: Number(this.#memory.value) });
   }
@@ -107,11 +109,8 @@ export class BringView {
         this.#showPolicy(message.policy);
         return;
       case 'checkpoint':
-        this.#showCheckpoint(message.checkpoint);
-        return;
-      case 'fit':
-        this.#fits?.replaceChildren(fitTable(message.fits));
-        this.#say(fitSentence(message.fits));
+        this.#checkpoint = new CheckpointPanel({ tell: (m) => this.#tell(m), say: (text) => this.#say(text), memory: () => Number(this.#memory.value), links: this.#links }, message.checkpoint);
+        this.#result.replaceChildren(this.#checkpoint.element);
         return;
       case 'own-progress':
         this.#own!.line.textContent = `${message.what}: ${message.done} of ${message.of}`;
@@ -143,13 +142,14 @@ export class BringView {
         return;
       case 'failed': {
         this.#ownRests();
+        this.#checkpoint?.failed(message.failure.code);
         this.#onnx.disabled = document.body.dataset['phase'] !== 'finished';
         const { title, steps } = failureAdvice(message.failure);
         this.#say([title, ...steps].join(' '));
         return;
       }
       default:
-        return message satisfies never;
+        this.#checkpoint?.hear(message);
     }
   }
 
@@ -234,22 +234,6 @@ export class BringView {
       ),
     );
   }
-
-  // ---- A checkpoint
-
-  #showCheckpoint({ facts, missing, fits }: CheckpointView): void {
-    this.#fits = el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'What the checkpoint needs' }, fitTable(fits));
-    this.#result.replaceChildren(
-      el('h3', {}, 'Your checkpoint'),
-      el('dl', { class: 'facts' }, ...facts.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value)))),
-      ...(missing.length === 0 ? [] : [el('div', { class: 'notice' }, el('p', {}, el('strong', {}, 'Not usable as it is:')), el('ul', {}, ...missing.map((m) => el('li', {}, m))))]),
-      el('h4', {}, 'What it needs here'),
-      el('p', {}, 'Planned from config.json: a picture of 448 x 448, a prompt of 1,024 tokens, answers of 128; training is a LoRA of rank 8. What driver and browser take comes on top. WebGPU does not say how much memory the GPU has; choose it above.'),
-      this.#fits,
-      el('p', {}, 'The page itself runs the tiny base. A checkpoint that fits runs here with the same code from the command line: ', el('code', {}, 'trimpi chat'), ', ', el('code', {}, 'trimpi train'), ', ', el('code', {}, 'trimpi serve'), '.'),
-    );
-    this.#say(`${missing.length > 0 ? 'Something is missing, see below. ' : ''}${fitSentence(fits)}`);
-  }
 }
 
 interface OwnParts {
@@ -265,19 +249,4 @@ interface OwnParts {
 
 function outline(nodes: readonly OutlineView[]): HTMLElement {
   return el('ul', { class: 'outline' }, ...nodes.map((n) => el('li', {}, n.text, ...(n.children.length > 0 ? [outline(n.children)] : []))));
-}
-
-function fitTable(fits: readonly FitView[]): HTMLElement {
-  const head = ['Use', 'Weights as', 'Weights', 'In all', 'Fits'].map((h) => el('th', { scope: 'col' }, h));
-  return el('table', {}, el('thead', {}, el('tr', {}, ...head)), el('tbody', {}, ...fits.map((f) =>
-    el('tr', { class: f.problems.length === 0 ? 'fits' : 'fails' }, el('th', { scope: 'row' }, f.what), el('td', {}, f.how), el('td', {}, size(f.weights)), el('td', {}, size(f.total)), el('td', {}, f.problems.length === 0 ? 'yes' : `no: ${f.problems.join('; ')}`)))));
-}
-
-function fitSentence(fits: readonly FitView[]): string {
-  const well = fits.filter((f) => f.problems.length === 0).map((f) => `${f.what[0]!.toLowerCase()}${f.what.slice(1)} in ${f.how}`);
-  return well.length === 0 ? 'Nothing fits on this device: use a smaller model, or a device with more memory.' : `Fits on this device: ${well.join(', ')}.`;
-}
-
-function size(bytes: number): string {
-  return bytes >= 2 ** 30 ? `${(bytes / 2 ** 30).toFixed(2)} GiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }

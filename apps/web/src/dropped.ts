@@ -34,10 +34,10 @@ export async function droppedFiles({ items }: DataTransfer): Promise<BroughtFile
   return inside(out);
 }
 
-/** Paths inside the folder that holds `policy.md` or `config.json`, or inside the one folder that all share. */
+/** Paths inside the folder that holds `policy.md`, `config.json` or `adapter_config.json`, or inside the one folder that all share. */
 function inside(files: readonly BroughtFile[]): BroughtFile[] {
   if (files.length > MOST_FILES) throw new FolderError(`This folder holds more than ${MOST_FILES.toLocaleString('en')} files. Choose the folder of one policy or of one checkpoint.`);
-  const marks = files.filter(({ name }) => /(^|\/)(policy\.md|examples\.jsonl|config\.json)$/.test(name)).toSorted((a, b) => depth(a) - depth(b));
+  const marks = files.filter(({ name }) => /(^|\/)(policy\.md|examples\.jsonl|(adapter_)?config\.json)$/.test(name)).toSorted((a, b) => depth(a) - depth(b));
   const root = marks[0] === undefined ? '' : marks[0].name.slice(0, marks[0].name.lastIndexOf('/') + 1);
   return files.filter(({ name }) => name.startsWith(root)).map(({ name, file }) => ({ name: name.slice(root.length), file }));
 }

@@ -102,7 +102,22 @@ export type ToBring =
   /** Asks the tiny base about the policy brought last, and trains it when `train` is set. */
   | { readonly type: 'own'; readonly config: RunConfig; readonly base: string; readonly train: boolean }
   | { readonly type: 'stop' }
-  | { readonly type: 'onnx'; readonly bits: 32 | 16 | 4 };
+  | { readonly type: 'onnx'; readonly bits: 32 | 16 | 4 }
+  /** An adapter (a PEFT folder) for the checkpoint brought last. */
+  | { readonly type: 'adapter'; readonly files: readonly BroughtFile[] }
+  /** Puts that checkpoint, with its adapter, on the GPU. */
+  | { readonly type: 'load'; readonly bits: StoredBits; readonly memory: number }
+  | { readonly type: 'chat'; readonly image: File | undefined; readonly policy: string; readonly question: string; readonly maxNewTokens: number }
+  | { readonly type: 'take'; readonly form: TakeForm };
+
+/** Bits of a weight on the GPU. */
+export type StoredBits = 32 | 8 | 4;
+
+/** Its adapter, the weights with the adapter in them, or ONNX in so many bits. */
+export type TakeForm = 'peft' | 'safetensors' | 32 | 16 | 4;
+
+/** With the policy in the prompt, or without. */
+export type ChatSide = 'aware' | 'free';
 
 export type FromBring =
   | { readonly type: 'policy'; readonly policy: OwnPolicyView }
@@ -113,6 +128,17 @@ export type FromBring =
   | { readonly type: 'own-step'; readonly title: string; readonly step: number; readonly steps: number; readonly name: string; readonly value: number; readonly secondsLeft: number }
   | { readonly type: 'own-done'; readonly files: readonly SavedFile[] }
   | { readonly type: 'onnx'; readonly files: readonly SavedFile[] }
+  | { readonly type: 'adapter'; readonly r: number; readonly modules: number }
+  /** Bytes of the weights. */
+  | { readonly type: 'loading'; readonly done: number; readonly of: number }
+  /** `bytes` on the GPU. */
+  | { readonly type: 'loaded'; readonly seconds: number; readonly bytes: number }
+  | { readonly type: 'load-stopped' }
+  | { readonly type: 'chat-says'; readonly side: ChatSide; readonly text: string }
+  /** `firstMs`: from the prompt to the first token, shaders compiled. */
+  | { readonly type: 'chat-said'; readonly side: ChatSide; readonly text: string; readonly end: 'stop' | 'length' | 'stopped'; readonly tokens: number; readonly promptTokens: number; readonly firstMs: number; readonly tokensPerSecond: number | undefined }
+  | { readonly type: 'chat-done' }
+  | { readonly type: 'taken'; readonly files: readonly SavedFile[] }
   | { readonly type: 'failed'; readonly failure: Failure };
 
 /** Headings and list items of a policy. */
@@ -145,7 +171,9 @@ export interface CheckpointView {
 
 /** What a way of using a model needs, bytes. */
 export interface FitView {
+  readonly bits: StoredBits;
   readonly how: string;
+  readonly use: 'answering' | 'training';
   readonly what: string;
   readonly weights: number;
   readonly total: number;

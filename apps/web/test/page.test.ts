@@ -1,10 +1,13 @@
 /** @file The page as a visitor uses it, in Chromium: the production build, WebGPU on the CPU, very few steps. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodePng } from '@trimpi/datasets';
+import { bytesSource, generate, openCheckpoint, parseConfig, Processor, publishedKey, readAdapter, SafetensorsFile, sequenceOf, stopTokenIds, toFloat32, VisionLanguageModel } from '@trimpi/model';
+import { decodeImage, folderFiles } from '@trimpi/model/node';
 import { runDataset } from '@trimpi/pipeline';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
@@ -167,7 +170,10 @@ function chosen(page: Page, folder: string): Promise<void> {
 }
 
 function told(page: Page, text: string): Promise<void> {
-  return page.locator('#bring-status').getByText(text).waitFor({ timeout: 90_000 });
+  const status = page.locator('#bring-status');
+  return status.getByText(text).waitFor({ timeout: 60_000 }).catch(async () => {
+    throw new Error(`Bring does not say "${text}", but: ${await status.textContent()}`);
+  });
 }
 
 describe('stages, objectives and frames', () => {
@@ -348,7 +354,7 @@ describe('what a visitor brings', () => {
   it('reads a checkpoint and says what it needs, and what is missing', async () => {
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
     await page.goto(withConfig());
-    await chosen(page, fileURLToPath(new URL('../../../packages/model/test/fixtures/qwen25vl/model', import.meta.url)));
+    await chosen(page, join(GOLDEN, 'model'));
     await told(page, 'Fits on this device: answering in 32-bit floats, training (LoRA, 8 rollouts) in 32-bit floats');
     expect(await page.locator('.facts').textContent()).toContain('68 tensors, 192,632 parameters, 0.8 MB as F32');
 
@@ -366,6 +372,16 @@ describe('what a visitor brings', () => {
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '9-checkpoint', '#bring');
 
+    // It says so before it reads weights, whoever presses the button.
+    for (const file of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.json', 'model.safetensors']) copyFileSync(join(GOLDEN, 'model', file), join(folder, file));
+    await chosen(page, folder);
+    await told(page, 'Fits on this device');
+    await page.getByLabel('Weights on the GPU as').selectOption('32-bit floats (does not fit)');
+    await page.getByRole('button', { name: 'Load onto the GPU' }).click();
+    await told(page, 'GiB of 4');
+    await page.locator('#bring-status').getByText('Quantise to 4 bits').waitFor();
+    expect(await page.getByRole('button', { name: 'Ask', exact: true }).isDisabled()).toBe(true);
+
     const nothing = mkdtempSync(join(tmpdir(), 'trimpi-web-'));
     writeFileSync(join(nothing, 'notes.txt'), 'nothing');
     await chosen(page, nothing);
@@ -376,6 +392,8 @@ describe('what a visitor brings', () => {
   });
 });
 
+const GOLDEN = fileURLToPath(new URL('../../../packages/model/test/fixtures/qwen25vl', import.meta.url));
+
 /** The public architecture of Qwen2.5-VL-3B. */
 const QWEN25VL_3B = {
   model_type: 'qwen2_5_vl', vocab_size: 151936, hidden_size: 2048, intermediate_size: 11008, num_hidden_layers: 36, num_attention_heads: 16, num_key_value_heads: 2,
@@ -384,6 +402,126 @@ const QWEN25VL_3B = {
   rope_scaling: { type: 'mrope', mrope_section: [16, 24, 24] },
   vision_config: { depth: 32, hidden_act: 'silu', hidden_size: 1280, intermediate_size: 3420, num_heads: 16, in_chans: 3, out_hidden_size: 2048, patch_size: 14, spatial_merge_size: 2, window_size: 112, fullatt_block_indexes: [7, 15, 23, 31], tokens_per_second: 2, temporal_patch_size: 2 },
 };
+
+describe('a checkpoint that is brought', () => {
+  const QUESTION = 'What is left of the cube?';
+  const POLICY = 'Say yes to cubes, and no to everything else.';
+
+  it('is loaded with its adapter, answers about a picture with the policy and without, is stopped, and taken away', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await chosen(page, join(GOLDEN, 'model'));
+    await told(page, 'Fits on this device');
+    expect(await page.getByLabel('Form').locator('option:enabled').allTextContents()).toEqual(['ONNX, 32 bits', 'ONNX, 16 bits', 'ONNX, 4 bits']);
+    await page.getByLabel('LoRA adapter for it').setInputFiles(join(GOLDEN, 'adapter_text'));
+    await told(page, 'The adapter fits to this checkpoint');
+    await page.getByRole('button', { name: 'Load onto the GPU' }).click();
+    await told(page, 'Loaded in');
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('chat-question');
+    await page.getByLabel('Picture (optional)').setInputFiles(join(GOLDEN, 'image_93x61.png'));
+    await page.getByLabel('Policy text').fill(POLICY);
+    await page.getByLabel('Question', { exact: true }).fill(QUESTION);
+    await page.getByLabel('Tokens of an answer at most').fill('12');
+    const ask = page.getByRole('button', { name: 'Ask', exact: true });
+    await ask.click();
+    await told(page, 'Without the policy:');
+    // What the model says in Node, on another driver.
+    const want = await answersInNode(POLICY, QUESTION);
+    const cards = page.locator('#bring-result .answer');
+    expect(await cards.locator('h5').allTextContents()).toEqual(['With the policy in the prompt', 'Without the policy']);
+    expect(await cards.locator('.said').allTextContents()).toEqual(want.map((w) => w.text));
+    const facts = await cards.evaluateAll((all) => all.map((c) => [...c.querySelectorAll('dd')].map((d) => d.textContent)));
+    facts.forEach(([prompt, first, , speed], i) => {
+      expect(prompt).toBe(`${want[i]!.promptTokens} tokens`);
+      expect(Number.parseFloat(first!)).toBeGreaterThan(0);
+      expect(speed).toMatch(/^\d+\.\d tokens\/s$/);
+    });
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '13-checkpoint-asked', '#chat-picture');
+
+    // Stopped from the keyboard, it keeps what was said.
+    await page.getByLabel('Policy text').fill('');
+    await page.getByLabel('Question', { exact: true }).fill('Count to 7.');
+    await page.getByLabel('Tokens of an answer at most').fill('4000');
+    await ask.press('Enter');
+    await told(page, 'together they may have 1024 here');
+    await page.getByLabel('Tokens of an answer at most').fill('900');
+    await ask.press('Enter');
+    await page.locator('#bring-result .said').getByText(/.{8}/).waitFor();
+    await page.getByRole('button', { name: 'Stop' }).and(page.locator(':focus')).press('Enter');
+    await page.locator('#bring-result .answer dd').getByText(', stopped').waitFor();
+
+    const take = async (form: string) => {
+      await page.getByLabel('Form').selectOption(form);
+      await page.getByRole('button', { name: 'Make the files' }).click();
+      await told(page, 'files are ready');
+    };
+    await take('Adapter (PEFT)');
+    expect(JSON.parse(await download(page, 'adapter/adapter_config.json'))).toMatchObject({ peft_type: 'LORA', r: JSON.parse(readFileSync(join(GOLDEN, 'adapter_text', 'adapter_config.json'), 'utf8')).r });
+    await take('Weights with the adapter in them (safetensors)');
+    const merged = await SafetensorsFile.open(bytesSource(Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1'), 'merged'));
+    expect(await difference(merged)).toBeLessThan(1e-6);
+    await take('ONNX, 4 bits');
+    expect((await download(page, 'decoder_model_merged.onnx', 'latin1')).slice(0, 2)).toBe('\b\n');
+
+    // In fewer bits, on the same page; a picture that is none is named.
+    await page.getByLabel('Weights on the GPU as').selectOption('4 bits');
+    await page.getByRole('button', { name: 'Load onto the GPU' }).click();
+    await told(page, 'Loaded in');
+    await page.getByLabel('Tokens of an answer at most').fill('5');
+    await ask.click();
+    await told(page, 'Answer:');
+    await page.getByLabel('Picture (optional)').setInputFiles({ name: 'no.png', mimeType: 'image/png', buffer: Buffer.from('nothing') });
+    await ask.click();
+    await told(page, 'no.png is no picture');
+    expect(await ask.isEnabled()).toBe(true);
+    expect(await axeViolations(page)).toEqual([]);
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+    await screenshot(page, '14-phone-checkpoint', '#chat-picture');
+    expect(complaints).toEqual([]);
+    await context.close();
+  }, 120_000);
+});
+
+/** The golden model with its adapter, asked by greedy decoding through the same processor. */
+async function answersInNode(policy: string, question: string): Promise<{ text: string; promptTokens: number }[]> {
+  const files = folderFiles(join(GOLDEN, 'model'));
+  const processor = await Processor.load(files);
+  const engine = new WebGpuEngine(await openDevice());
+  const model = new VisionLanguageModel(engine, processor.config);
+  await model.load(await openCheckpoint(files));
+  model.loadAdapter('text', await readAdapter(folderFiles(join(GOLDEN, 'adapter_text')), processor.config));
+  const image = await decodeImage(readFileSync(join(GOLDEN, 'image_93x61.png')));
+  const out: { text: string; promptTokens: number }[] = [];
+  for (const before of [`${policy}\n\n`, '']) {
+    const content = [...(before === '' ? [] : [{ type: 'text' as const, text: before }]), { type: 'image' as const }, { type: 'text' as const, text: question }];
+    const prompt = sequenceOf(processor.process({ messages: [{ role: 'user', content }], images: [image], addGenerationPrompt: true }));
+    const [completion] = await generate(model, [prompt], { adapter: 'text', temperature: 0, seed: 0, maxNewTokens: 12, stopIds: await stopTokenIds(files, processor) });
+    out.push({ text: processor.tokenizer.decode(completion!.tokens, { skipSpecialTokens: true }), promptTokens: prompt.inputIds.length });
+  }
+  engine.dispose();
+  return out;
+}
+
+/** How far a file is from what the model merges on the device. */
+async function difference(file: SafetensorsFile): Promise<number> {
+  const files = folderFiles(join(GOLDEN, 'model'));
+  const config = parseConfig(JSON.parse(readFileSync(join(GOLDEN, 'model', 'config.json'), 'utf8')));
+  const engine = new WebGpuEngine(await openDevice());
+  const model = new VisionLanguageModel(engine, config);
+  await model.load(await openCheckpoint(files));
+  model.loadAdapter('text', await readAdapter(folderFiles(join(GOLDEN, 'adapter_text')), config));
+  let most = 0;
+  const tensors = await model.tensors({ merge: 'text' });
+  expect(file.tensors.size).toBe(tensors.size);
+  for (const [name, { data }] of tensors) {
+    const got = await file.readFloat32(publishedKey(name, config.modelType));
+    toFloat32(data, 'F32').forEach((x, i) => (most = Math.max(most, Math.abs(x - got[i]!))));
+  }
+  engine.dispose();
+  return most;
+}
 
 /** A policy in the tiny base's words: 12 rows, and one without a query. */
 function ownFolder(): string {

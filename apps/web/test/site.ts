@@ -79,5 +79,7 @@ export async function axeViolations(page: Page): Promise<string[]> {
 export async function screenshot(page: Page, name: string, around?: string): Promise<void> {
   mkdirSync(SCREENSHOTS, { recursive: true });
   await page.evaluate((selector) => (selector === undefined ? scrollTo({ top: 0, behavior: 'instant' }) : document.querySelector(selector)?.scrollIntoView({ behavior: 'instant' })), around);
+  // What was scrolled to has been drawn.
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
   await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: around === undefined });
 }

@@ -1,12 +1,17 @@
 /** @file The worker that reads what a visitor brings: a policy, a checkpoint. Each kind has a script of its own. Messages: `ToBring`, `FromBring`. */
 import type { BroughtFile, FromBring, ToBring } from '../protocol.ts';
 import { failureOf } from './failure.ts';
+import type { Adapter } from '@trimpi/model';
+import type { LoadedCheckpoint } from './checkpoint-on.ts';
 import type { BroughtPolicy } from './own-policy.ts';
 
 const post = (message: FromBring) => (self as unknown as Worker).postMessage(message, []);
 
 let policy: BroughtPolicy | undefined;
 let stop: AbortController | undefined;
+let checkpoint: readonly BroughtFile[] = [];
+let adapter: Adapter | undefined;
+let loaded: LoadedCheckpoint | undefined;
 
 addEventListener('message', ({ data }: MessageEvent<ToBring>) => {
   if (data.type === 'stop') stop?.abort();
@@ -30,6 +35,37 @@ async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> 
       await ownRun({ policy, config: message.config, base: message.base, train: message.train, signal, post });
       return;
     }
+    case 'adapter': {
+      const { bringAdapter } = await import('./checkpoint.ts');
+      adapter = await bringAdapter(checkpoint, message.files);
+      // What is loaded does not wear it.
+      unload();
+      post({ type: 'adapter', r: adapter.config.r, modules: adapter.targets.length });
+      return;
+    }
+    case 'load': {
+      unload();
+      const { signal } = (stop = new AbortController());
+      const { loadCheckpoint } = await import('./checkpoint-on.ts');
+      try {
+        loaded = await loadCheckpoint({ files: checkpoint, adapter, bits: message.bits, limits: { memory: message.memory * 2 ** 30 }, signal, post });
+      } catch (cause) {
+        if (!signal.aborted) throw cause;
+        post({ type: 'load-stopped' });
+      }
+      return;
+    }
+    case 'chat': {
+      const { signal } = (stop = new AbortController());
+      await loaded?.chat(message, signal);
+      post({ type: 'chat-done' });
+      return;
+    }
+    case 'take': {
+      const { takeAway } = await import('./checkpoint-take.ts');
+      post({ type: 'taken', files: await takeAway(checkpoint, adapter, message.form) });
+      return;
+    }
     case 'onnx': {
       const { onnxOfRun } = await import('./onnx-on.ts');
       post({ type: 'onnx', files: await onnxOfRun(message.bits) });
@@ -40,15 +76,24 @@ async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> 
   }
 }
 
+function unload(): void {
+  loaded?.dispose();
+  loaded = undefined;
+}
+
 async function folder(files: readonly BroughtFile[], memory: number): Promise<void> {
   const has = (name: string) => files.some((f) => f.name === name);
   policy = undefined;
+  adapter = undefined;
+  checkpoint = [];
+  unload();
   if (has('policy.md') || has('examples.jsonl')) {
     const { bringPolicy } = await import('./own-policy.ts');
     policy = await bringPolicy(files);
     post({ type: 'policy', policy: policy.view });
   } else if (has('config.json')) {
     const { checkpointView } = await import('./checkpoint.ts');
+    checkpoint = files;
     post({ type: 'checkpoint', checkpoint: await checkpointView(files, memory) });
   } else {
     throw Object.assign(new Error('This folder holds neither a policy (policy.md and examples.jsonl) nor a checkpoint (config.json, tokenizer.json and model.safetensors).'), { code: 'unknown-folder' });

@@ -1,18 +1,12 @@
-/** @file What a checkpoint folder is, and what it needs on this device. Nothing of the weights is read but their headers. */
-import { blobSource, DTYPE_BYTES, type DeviceLimits, estimate, type EstimateOptions, type ModelConfig, type ModelFiles, openCheckpoint, parseConfig, requireText } from '@trimpi/model';
-import { openDevice } from '@trimpi/runtime';
+/** @file What a checkpoint folder is. Nothing of the weights is read but their headers. */
+import { type Adapter, DTYPE_BYTES, type ModelConfig, type ModelFiles, openCheckpoint, parseConfig, readAdapter, requireText } from '@trimpi/model';
 import type { BroughtFile, CheckpointView, FitView } from '../protocol.ts';
+import { broughtFiles } from './checkpoint-files.ts';
+import { fitsOf } from './checkpoint-fit.ts';
 import { failureOf } from './failure.ts';
 
-/** A picture of 448 x 448 pixels (256 tokens), a policy and a question. */
-const PROMPT_TOKENS = 1024;
-const NEW_TOKENS = 128;
-const PATCHES = [32, 32] as const;
-
-const HOW = [{ how: '32-bit floats', bits: undefined }, { how: '8 bits', bits: 8 }, { how: '4 bits', bits: 4 }] as const;
-
 export async function checkpointView(brought: readonly BroughtFile[], memory: number): Promise<CheckpointView> {
-  const files = filesOf(brought);
+  const files = broughtFiles(brought);
   const config = await configOf(files);
   const facts: [string, string][] = [
     ['Kind', config.modelType],
@@ -38,35 +32,21 @@ export async function checkpointView(brought: readonly BroughtFile[], memory: nu
   } catch (cause) {
     missing.push(failureOf(cause).message);
   }
-  return { facts, missing, fits: await fitOf(brought, memory) };
-}
-
-/** What running and training need, in each precision, with so many GiB of memory. */
-export async function fitOf(brought: readonly BroughtFile[], memory: number): Promise<FitView[]> {
-  const config = await configOf(filesOf(brought));
-  const device = await openDevice().catch(() => undefined);
-  const limits: DeviceLimits = {
-    memory: memory * 2 ** 30,
-    ...(device === undefined ? {} : { maxStorageBufferBindingSize: device.adapter.maxStorageBufferBindingSize, maxBufferSize: device.adapter.maxBufferSize }),
-  };
-  device?.dispose();
-  const fits: FitView[] = [];
-  for (const { how, bits } of HOW) {
-    const common = { image: PATCHES, limits, ...(bits === undefined ? {} : { quantisation: { bits } }) } satisfies Partial<EstimateOptions>;
-    const answering = await estimate(config, { ...common, lora: false, tokens: 32, rollouts: { prompts: 1, perPrompt: 1, promptTokens: PROMPT_TOKENS, maxNewTokens: NEW_TOKENS } });
-    const training = await estimate(config, { ...common, lora: { r: 8 }, tokens: PROMPT_TOKENS + NEW_TOKENS, targets: NEW_TOKENS, rollouts: { prompts: 1, perPrompt: 8, promptTokens: PROMPT_TOKENS, maxNewTokens: NEW_TOKENS } });
-    for (const [what, found] of [['Answering', answering], ['Training (LoRA, 8 rollouts)', training]] as const) fits.push({ how, what, weights: found.weights, total: found.total, problems: found.problems });
-  }
-  return fits;
+  return { facts, missing, fits: await fitsOf(config, memory) };
 }
 
 async function configOf(files: ModelFiles): Promise<ModelConfig> {
   return parseConfig(JSON.parse(await requireText(files, 'config.json')));
 }
 
-function filesOf(brought: readonly BroughtFile[]): ModelFiles {
-  const files = new Map(brought.map(({ name, file }) => [name, file]));
-  return { name: 'this folder', open: async (name) => (files.has(name) ? blobSource(files.get(name)!, name) : null) };
+/** What it needs with so many GiB of memory. */
+export async function fitOf(brought: readonly BroughtFile[], memory: number): Promise<FitView[]> {
+  return fitsOf(await configOf(broughtFiles(brought)), memory);
+}
+
+/** An adapter for it, checked against its modules. @throws ModelError. */
+export async function bringAdapter(checkpoint: readonly BroughtFile[], adapter: readonly BroughtFile[]): Promise<Adapter> {
+  return readAdapter(broughtFiles(adapter), await configOf(broughtFiles(checkpoint)));
 }
 
 function count(n: number): string {

@@ -2,6 +2,7 @@
 import { directoryHandleFiles, openCheckpoint, parseConfig, requireText } from '@trimpi/model';
 import { exportOnnx, type OnnxBits } from '@trimpi/model/onnx';
 import type { SavedFile } from '../protocol.ts';
+import { onnxFiles } from './checkpoint-take.ts';
 
 export async function onnxOfRun(bits: OnnxBits): Promise<SavedFile[]> {
   const root = await navigator.storage.getDirectory();
@@ -9,11 +10,5 @@ export async function onnxOfRun(bits: OnnxBits): Promise<SavedFile[]> {
     throw Object.assign(new Error('There is no trained model in the storage of this page. Train one first.'), { code: 'not-found' });
   });
   const files = directoryHandleFiles(folder);
-  const out: SavedFile[] = [];
-  for (const file of await exportOnnx(await openCheckpoint(files), parseConfig(JSON.parse(await requireText(files, 'config.json'))), { bits })) {
-    const parts: Uint8Array<ArrayBuffer>[] = [];
-    for await (const part of file.parts()) parts.push(part as Uint8Array<ArrayBuffer>);
-    out.push({ name: file.name, blob: new Blob(parts) });
-  }
-  return out;
+  return onnxFiles(await exportOnnx(await openCheckpoint(files), parseConfig(JSON.parse(await requireText(files, 'config.json'))), { bits }));
 }

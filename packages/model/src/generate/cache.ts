@@ -14,7 +14,8 @@ export class GenerationCache {
   readonly trace: Storage;
 
   /** Room for `tokens` tokens, prompts and completions together. */
-  constructor({ engine, config }: VisionLanguageModel, tokens: number) {
+  constructor(model: VisionLanguageModel, tokens: number) {
+    const { engine, config } = model;
     this.space = new Space(tokens);
     this.layers = Array.from({ length: config.numHiddenLayers }, (_, i) => engine.createStorage(`cache ${i}`, tokens * cacheWidth(config)));
     this.history = engine.createStorage('decode.history', tokens, 'i32');
