@@ -4,7 +4,7 @@ import { RuntimeError } from '../errors.ts';
 import type { Graph, Node } from '../graph.ts';
 import { liveNodes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
-import { describe, type DType, sizeOf, type Tensor } from '../tensor.ts';
+import { type DType, sizeOf, type Tensor } from '../tensor.ts';
 import { checkInput, checkRanges, isHost } from '../filling.ts';
 import { REFERENCE, type ReferenceKernel } from './kernels.ts';
 
