@@ -187,6 +187,7 @@ describe('stages, objectives and frames', () => {
     await page.getByLabel('PolicyRollout on DAPO').check();
     await page.getByLabel('RL steps').fill('3');
     await page.evaluate(watchFrames);
+    await browser.startTracing(page, { categories: ['disabled-by-default-devtools.timeline', '__metadata'] });
     await page.getByRole('button', { name: 'Start' }).click();
     await phase(page, 'running');
     await page.locator('.sample').first().waitFor({ timeout: 120_000 });
@@ -194,14 +195,12 @@ describe('stages, objectives and frames', () => {
     await page.locator('.stage .quiet').getByText('MiB on the GPU').first().waitFor({ state: 'attached' });
     await phase(page, 'finished', 150_000);
     const frames = await page.evaluate(() => (globalThis as unknown as Watched).frames);
-    const long = frames.filter((f) => f > 50);
-    const scripts = await page.evaluate(() => (globalThis as unknown as Watched).scripts);
-    console.log(`frames while training: ${frames.length}, median ${frames.toSorted((a, b) => a - b)[frames.length >> 1]!.toFixed(1)} ms, longest ${Math.max(...frames).toFixed(0)} ms, over 50 ms: ${long.length}; longest script of the page in a slow frame: ${Math.max(0, ...scripts).toFixed(0)} ms`);
-    // Without a GPU, training and drawing share the processor, so single frames wait for it; a page that trained in its own thread would show hardly any.
+    const tasks = mainThreadTasks(await browser.stopTracing());
+    console.log(`frames while training: ${frames.length}, median ${frames.toSorted((a, b) => a - b)[frames.length >> 1]!.toFixed(1)} ms, longest ${Math.max(...frames).toFixed(0)} ms, over 50 ms: ${frames.filter((f) => f > 50).length}; longest task of the page's thread: ${Math.max(...tasks).toFixed(0)} ms of processor time`);
+    // Without a GPU, training and drawing share the processor, so frames wait for it; what the page itself takes does not depend on that.
     expect(frames.length).toBeGreaterThan(100);
-    expect(long.length / frames.length).toBeLessThan(0.05);
-    // The page's own share of slow frames; one may have been put aside by the machine.
-    expect(scripts.filter((ms) => ms > 50).length).toBeLessThanOrEqual(1);
+    expect(tasks.length).toBeGreaterThan(1000);
+    expect(Math.max(...tasks)).toBeLessThan(50);
 
     expect(await page.locator('.stage h3').allTextContents()).toEqual(['Base done', 'VM-CPT done', 'CoT SFT (LoRA) done', 'PolicyRollout on GRPO done', 'PolicyRollout on DAPO done']);
     const runs = page.locator('#runs');
@@ -221,14 +220,12 @@ describe('stages, objectives and frames', () => {
 
 interface Watched {
   frames: number[];
-  scripts: number[];
 }
 
-/** In the page: time between frames, and how long scripts ran in those over 50 ms, from now on. */
+/** In the page: time between frames, from now on. */
 function watchFrames(): void {
   const watched = globalThis as unknown as Watched;
   watched.frames = [];
-  watched.scripts = [];
   let last = performance.now();
   const look = (now: number): void => {
     if (now > last) watched.frames.push(now - last);
@@ -236,10 +233,14 @@ function watchFrames(): void {
     requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
-  const observer = new PerformanceObserver((list) => {
-    for (const entry of list.getEntries() as (PerformanceEntry & { readonly scripts: readonly PerformanceEntry[] })[]) watched.scripts.push(...entry.scripts.map((script) => script.duration));
-  });
-  observer.observe({ type: 'long-animation-frame' });
+}
+
+/** Processor time, in milliseconds, of each task of a traced page's main thread: what it takes itself, however long it waits for a processor. */
+function mainThreadTasks(trace: Buffer): number[] {
+  interface Event { readonly name: string; readonly pid: number; readonly tid: number; readonly tdur?: number; readonly args?: { readonly name?: string } }
+  const { traceEvents } = JSON.parse(trace.toString()) as { traceEvents: Event[] };
+  const threads = new Set(traceEvents.filter((e) => e.name === 'thread_name' && e.args?.name === 'CrRendererMain').map((e) => `${e.pid} ${e.tid}`));
+  return traceEvents.flatMap((e) => (e.name === 'RunTask' && e.tdur !== undefined && threads.has(`${e.pid} ${e.tid}`) ? [e.tdur / 1000] : []));
 }
 
 describe('GTAPolicy', () => {
