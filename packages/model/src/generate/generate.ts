@@ -78,6 +78,8 @@ interface Kept {
   readonly forget: () => void;
 }
 
+/** Sizes that samplers are kept for, each with a cache of its own. */
+const MOST_KEPT = 3;
 const KEPT = new WeakMap<VisionLanguageModel, Map<string, Kept>>();
 
 function samplerFor(model: VisionLanguageModel, tokens: number, rows: number, stopIds: readonly number[], adapter: string | undefined): Kept {
@@ -85,20 +87,33 @@ function samplerFor(model: VisionLanguageModel, tokens: number, rows: number, st
   KEPT.set(model, samplers);
   const key = JSON.stringify([tokens, rows, stopIds, adapter ?? '']);
   const known = samplers.get(key);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    // In the order of their last use.
+    samplers.delete(key);
+    samplers.set(key, known);
+    return known;
+  }
+  const [oldest] = samplers;
+  if (samplers.size >= MOST_KEPT && oldest !== undefined) {
+    samplers.delete(oldest[0]);
+    void oldest[1].idle.then(oldest[1].forget);
+  }
   const sampler = new Sampler(model, new GenerationCache(model, tokens), { rows, widths: [rows], stopIds, ...(adapter === undefined ? {} : { adapter }) });
+  let gone = false;
   const kept: Kept = {
     sampler,
     idle: Promise.resolve(),
     forget: () => {
-      if (samplers.get(key) !== kept) return;
-      samplers.delete(key);
+      if (samplers.get(key) === kept) samplers.delete(key);
+      if (gone) return;
+      gone = true;
+      unsubscribe();
       sampler.dispose();
       sampler.cache.dispose();
     },
   };
   samplers.set(key, kept);
-  model.onForget(kept.forget);
+  const unsubscribe = model.onForget(kept.forget);
   return kept;
 }
 

@@ -8,6 +8,7 @@
 import { Graph, type Plan, sampleSettings, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
+import { PlanCache } from '../vl/plan-cache.ts';
 import { batchInputs, type BatchShape, type ReadyPlan, shapeOf } from '../vl/plans.ts';
 import type { GenerationCache } from './cache.ts';
 import { type Completion, completionOf } from './completion.ts';
@@ -63,8 +64,8 @@ interface Lane {
   steps: number;
 }
 
-/** Shapes of prompts that plans are kept for. */
-const KEPT_PLANS = 8;
+/** What plans of further shapes of prompts may hold, bytes. */
+const PREFILL_BYTES = 2 ** 28;
 const LOOK_EVERY = 8;
 
 export class Sampler {
@@ -74,7 +75,8 @@ export class Sampler {
   readonly #rows: DecodeRows;
   readonly #lanes = new Map<number, Lane>();
   readonly #decode = new Map<number, Promise<Plan>>();
-  readonly #prefill = new Map<string, Promise<ReadyPlan>>();
+  readonly #prefill = new PlanCache<ReadyPlan>(PREFILL_BYTES);
+  readonly #unsubscribe: () => void;
   #steps = 0;
   #disposed = false;
 
@@ -85,7 +87,7 @@ export class Sampler {
     this.#o = options;
     const { engine } = model;
     this.#rows = { state: engine.createStorage('decode.state', options.rows * STATE_WIDTH, 'i32'), settings: engine.createStorage('decode.settings', options.rows * SETTINGS_WIDTH) };
-    model.onForget(() => this.dispose());
+    this.#unsubscribe = model.onForget(() => this.dispose());
     // Rows that no completion has are as finished ones.
     this.#rows.state.write(Int32Array.from({ length: options.rows * STATE_WIDTH }, (_, i) => Number(i % STATE_WIDTH === STATE.finished)));
   }
@@ -149,13 +151,14 @@ export class Sampler {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#unsubscribe();
     for (const lane of this.#lanes.values()) {
       lane.task.done = true;
       for (const task of lane.task.group.waiting.splice(0)) task.done = true;
     }
     this.#lanes.clear();
     for (const plan of this.#decode.values()) void plan.then((p) => p.dispose(), () => undefined);
-    for (const plan of this.#prefill.values()) void plan.then((p) => p.plan.dispose(), () => undefined);
+    this.#prefill.clear();
     this.#rows.state.dispose();
     this.#rows.settings.dispose();
   }
@@ -274,20 +277,10 @@ export class Sampler {
   }
 
   #prefillPlan(shape: BatchShape): Promise<ReadyPlan> {
-    const key = JSON.stringify(shape);
-    const ready = once(this.#prefill, key, async () => {
+    return this.#prefill.get(JSON.stringify(shape), async () => {
       const graph = recordPrefill(this.model, this.cache, shape, this.#o.adapter);
       return { plan: await this.model.engine.compile(graph), inputs: new Set(graph.inputs.keys()), shape };
     });
-    // The one used last goes to the end; the one not used for longest makes room.
-    this.#prefill.delete(key);
-    this.#prefill.set(key, ready);
-    const [oldest] = this.#prefill;
-    if (this.#prefill.size > KEPT_PLANS && oldest !== undefined) {
-      this.#prefill.delete(oldest[0]);
-      void oldest[1].then(({ plan }) => plan.dispose(), () => undefined);
-    }
-    return ready;
   }
 }
 

@@ -12,6 +12,7 @@ import { floatTensor, type TensorData } from '../safetensors/writer.ts';
 import { type BatchImage, featureLength, packFeatures, type PackedBatch, type PixelImage, storedImages, type StoredFeatures } from './batch.ts';
 import { cutFeatures, encoderInputs, featureNames, recordEncoder } from './encode.ts';
 import { type ParameterPart, type ParameterLayout, quantisedSpecs, textParameters, visionParameters } from './parameters.ts';
+import { PlanCache } from './plan-cache.ts';
 import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, shapeOf } from './plans.ts';
 import { headName, type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
 
@@ -24,6 +25,8 @@ export interface ModelOptions {
   readonly quantise?: QuantisationOptions;
   /** Computes text layers again in the backward pass instead of keeping their activations. Default false. */
   readonly checkpointing?: boolean;
+  /** Bytes that plans of shapes seen before may hold, besides the one in use. Default 512 MiB. */
+  readonly planBytes?: number;
   /** Logits that exist at once, in elements; a larger vocabulary is gone through in chunks. Default 32 million (128 MiB). */
   readonly headElements?: number;
 }
@@ -64,8 +67,8 @@ export class VisionLanguageModel {
   readonly #layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout };
   readonly #textTable: { readonly storage: Storage; readonly rows: number };
   readonly #visionTable: { readonly storage: Storage; readonly rows: number };
-  readonly #plans = new Map<string, Promise<ReadyPlan>>();
-  readonly #onForget: (() => void)[] = [];
+  readonly #plans: PlanCache<ReadyPlan>;
+  readonly #onForget = new Set<() => void>();
   /** What adapters have taken the place of, the last one merged at the end. */
   readonly #merged: { readonly adapter: string; readonly before: readonly Replaced[] }[] = [];
 
@@ -75,6 +78,7 @@ export class VisionLanguageModel {
     this.#layouts = { text: textParameters(config), vision: visionParameters(config) };
     this.checkpointing = options.checkpointing ?? false;
     this.headElements = options.headElements ?? 2 ** 25;
+    this.#plans = new PlanCache(options.planBytes ?? 2 ** 29);
     const quantised = options.quantise === undefined ? [] : quantisedSpecs(this.#layouts, resolveQuantisation(options.quantise));
     const names = new Set(quantised.map((q) => q.name));
     this.#quantised = quantised.length === 0 ? undefined : new QuantisedStore(engine, quantised);
@@ -350,9 +354,10 @@ export class VisionLanguageModel {
     return Object.fromEntries(Object.entries(out).map(([k, v]) => [k, Float32Array.from(v)]));
   }
 
-  /** Calls back once when plans recorded so far are given up (adapters change, the model is disposed). */
-  onForget(callback: () => void): void {
-    this.#onForget.push(callback);
+  /** Calls back once when plans recorded so far are given up (adapters change, the model is disposed), unless what this returns is called before. */
+  onForget(callback: () => void): () => void {
+    this.#onForget.add(callback);
+    return () => this.#onForget.delete(callback);
   }
 
   dispose(): void {
@@ -396,20 +401,18 @@ export class VisionLanguageModel {
     return { logp: cut('logp'), entropy: cut('entropy') };
   }
 
-  async #plan(key: string, record: () => Promise<{ graph: Graph; shape: BatchShape }>): Promise<ReadyPlan> {
-    let ready = this.#plans.get(key);
-    if (ready === undefined) {
-      ready = record().then(async ({ graph, shape }) => ({ plan: await this.engine.compile(graph), inputs: new Set(graph.inputs.keys()), shape }));
-      this.#plans.set(key, ready);
-      ready.catch(() => this.#plans.delete(key));
-    }
-    return ready;
+  #plan(key: string, record: () => Promise<{ graph: Graph; shape: BatchShape }>): Promise<ReadyPlan> {
+    return this.#plans.get(key, async () => {
+      const { graph, shape } = await record();
+      return { plan: await this.engine.compile(graph), inputs: new Set(graph.inputs.keys()), shape };
+    });
   }
 
   #forgetPlans(): void {
-    for (const p of this.#plans.values()) void p.then(({ plan }) => plan.dispose(), () => undefined);
     this.#plans.clear();
-    for (const callback of this.#onForget.splice(0)) callback();
+    const waiting = [...this.#onForget];
+    this.#onForget.clear();
+    for (const callback of waiting) callback();
   }
 
   #parts(): { part: ParameterPart; store: ParameterStore }[] {
