@@ -187,7 +187,7 @@ export class BringView {
       return el('div', { class: 'notice' },
         el('p', {}, el('strong', {}, 'The tiny base of this page cannot read this policy.')),
         el('ul', {}, ...policy.obstacles.map((o) => el('li', {}, o))),
-        el('p', {}, 'What to do: train a real Qwen2.5-VL on this folder with the command line (', el('code', {}, 'trimpi data check-policy'), ' first; the guide “Internalise your own policy” shows every step), or write the policy in the words of this page’s policies (see “As the model reads it” under Look).'),
+        el('p', {}, 'What to do: train a real Qwen2.5-VL on this folder with the command line (', el('code', {}, 'trimpi train --defaults own'), ' prints the settings; the guide “Your own policy” shows every step), or write the policy in the words of this page’s policies (see “As the model reads it” under Look).'),
       );
     }
     const ask = el('button', { type: 'button', click: () => this.#begin(false) }, 'Ask the base about it');
