@@ -1,12 +1,12 @@
 /** @file A folder of the visitor's own: a policy, shown and tried; a checkpoint (see `CheckpointPanel`). And the trained model as ONNX. */
 import type { RunConfig } from '@trimpi/pipeline';
 import { failureAdvice } from './advice.ts';
-import { Chart } from './chart.ts';
 import { byId, el } from './dom.ts';
 import { chosenFiles, droppedFiles, FolderError } from './dropped.ts';
 import { FileLinks } from './file-links.ts';
 import { CheckpointPanel } from './checkpoint-view.ts';
-import type { BroughtFile, FromBring, OutlineView, OwnMeasure, OwnPolicyView, ToBring } from './protocol.ts';
+import { OwnPanel } from './own-view.ts';
+import type { BroughtFile, FromBring, OutlineView, OwnModel, OwnPolicyView, ToBring } from './protocol.ts';
 
 /** GiB that a GPU may have; WebGPU does not say. */
 const MEMORIES = [4, 6, 8, 12, 16, 24, 48, 80];
@@ -25,7 +25,9 @@ export class BringView {
   #worker: Worker | undefined;
   #files: readonly BroughtFile[] = [];
   #pictures: string[] = [];
-  #own: OwnParts | undefined;
+  #own: OwnPanel | undefined;
+  /** The policy brought last; it stays when a checkpoint is brought. */
+  #policy: { readonly view: OwnPolicyView; readonly files: readonly BroughtFile[] } | undefined;
   #checkpoint: CheckpointPanel | undefined;
 
   constructor(config: () => RunConfig) {
@@ -106,34 +108,18 @@ export class BringView {
   #hear(message: FromBring): void {
     switch (message.type) {
       case 'policy':
+        this.#policy = { view: message.policy, files: this.#files };
         this.#showPolicy(message.policy);
         return;
       case 'checkpoint':
         this.#checkpoint = new CheckpointPanel({ tell: (m) => this.#tell(m), say: (text) => this.#say(text), memory: () => Number(this.#memory.value), links: this.#links }, message.checkpoint);
-        this.#result.replaceChildren(this.#checkpoint.element);
+        this.#result.replaceChildren(this.#checkpoint.element, ...this.#onCheckpoint(this.#checkpoint, message.checkpoint.missing.length === 0));
         return;
       case 'own-progress':
-        this.#own!.line.textContent = `${message.what}: ${message.done} of ${message.of}`;
-        return;
       case 'own-measured':
-        this.#showMeasure(message.measure);
-        return;
-      case 'own-step': {
-        const { charts, line } = this.#own!;
-        let chart = charts.get(message.title);
-        if (chart === undefined) {
-          charts.set(message.title, (chart = new Chart(`${message.title}: ${message.name}`, message.steps)));
-          this.#own!.curves.append(chart.element);
-          this.#say(`${message.title}: training on your policy, ${message.steps} steps.`);
-        }
-        chart.add(message.step, message.value);
-        line.textContent = `${message.title}: step ${message.step} of ${message.steps}, ${message.name} ${message.value.toFixed(3)}, ${Math.round(message.secondsLeft)} s left in this stage`;
-        return;
-      }
+      case 'own-step':
       case 'own-done':
-        this.#ownRests();
-        if (message.files.length > 0) this.#own!.files.replaceChildren(el('h4', {}, 'Take away'), this.#links.list(message.files));
-        this.#say(message.files.length > 0 ? 'Trained on your policy. The model can be taken away below.' : 'The base has been asked.');
+        this.#own?.hear(message);
         return;
       case 'onnx':
         this.#onnx.disabled = false;
@@ -141,7 +127,7 @@ export class BringView {
         this.#say(`${message.files.length} ONNX files are ready.`);
         return;
       case 'failed': {
-        this.#ownRests();
+        this.#own?.rest();
         this.#checkpoint?.failed(message.failure.code);
         this.#onnx.disabled = document.body.dataset['phase'] !== 'finished';
         const { title, steps } = failureAdvice(message.failure);
@@ -183,68 +169,35 @@ export class BringView {
   }
 
   #ownPart(policy: OwnPolicyView): HTMLElement {
-    if (policy.obstacles.length > 0) {
+    if (policy.obstacles.length + policy.baseObstacles.length > 0) {
       return el('div', { class: 'notice' },
-        el('p', {}, el('strong', {}, 'The tiny base of this page cannot read this policy.')),
-        el('ul', {}, ...policy.obstacles.map((o) => el('li', {}, o))),
-        el('p', {}, 'What to do: train a real Qwen2.5-VL on this folder with the command line (', el('code', {}, 'trimpi train --defaults own'), ' prints the settings; the guide “Your own policy” shows every step), or write the policy in the words of this page’s policies (see “As the model reads it” under Look).'),
+        el('p', {}, el('strong', {}, policy.obstacles.length > 0 ? 'Nothing can be trained on this policy here.' : 'The tiny base of this page cannot read this policy.')),
+        el('ul', {}, ...[...policy.obstacles, ...policy.baseObstacles].map((o) => el('li', {}, o))),
+        el('p', {}, 'What to do: ', ...(policy.obstacles.length > 0 ? [] : ['bring a checkpoint folder next, and it is trained on this policy here; or ']), 'train a real Qwen2.5-VL on this folder with the command line (', el('code', {}, 'trimpi train --defaults own'), ' prints the settings; the guide “Your own policy” shows every step); or write the policy in the words of this page’s policies (see “As the model reads it” under Look).'),
       );
     }
-    const ask = el('button', { type: 'button', click: () => this.#begin(false) }, 'Ask the base about it');
-    const train = el('button', { type: 'button', class: 'main', click: () => this.#begin(true) }, 'Train the base on it');
-    const stop = el('button', { type: 'button', disabled: true, click: () => this.#tell({ type: 'stop' }) }, 'Stop');
-    this.#own = { ask, train, stop, line: el('p', { class: 'quiet' }), measures: el('div', { class: 'stages' }), curves: el('div', { class: 'stages' }), files: el('div', {}), charts: new Map() };
-    return el('div', {},
-      el('h4', {}, 'Compare and train'),
-      el('p', {}, 'The tiny base can read this policy. Asking compares its answers to your test rows with the policy in the prompt and without; training puts the policy into the weights, with the steps of the settings in Train. Pictures are drawn to 128 x 64 pixels.'),
-      el('div', { class: 'actions' }, ask, train, stop), this.#own.line, this.#own.measures, this.#own.curves, this.#own.files,
-    );
+    return this.#ownPanel('the base', 'Compare and train', 'The tiny base can read this policy. Asking compares its answers to your test rows with the policy in the prompt and without; training puts the policy into the weights, with the steps of the settings in Train. Pictures are drawn to 128 x 64 pixels. A checkpoint brought next is trained on it, too.', () => ({ type: 'base', url: new URL('base/', document.baseURI).href }));
   }
 
-  #begin(train: boolean): void {
-    const own = this.#own!;
-    own.measures.replaceChildren();
-    own.curves.replaceChildren();
-    own.files.replaceChildren();
-    own.charts.clear();
-    own.ask.disabled = own.train.disabled = true;
-    own.stop.disabled = false;
-    own.stop.focus();
-    this.#say('Loading the base model.');
-    this.#tell({ type: 'own', config: this.#config(), base: new URL('base/', document.baseURI).href, train });
+  /** A policy that was brought before a checkpoint, for the checkpoint. */
+  #onCheckpoint(panel: CheckpointPanel, usable: boolean): HTMLElement[] {
+    const policy = this.#policy;
+    if (!usable || policy === undefined || policy.view.obstacles.length > 0) return [];
+    return [this.#ownPanel('the checkpoint', `On your policy “${policy.view.name}”`, 'Asking compares its answers to your test rows with the policy in the prompt and without; training puts the policy into a LoRA adapter, with the steps of the settings in Train, weights and answers as chosen above.', () => ({ type: 'checkpoint', ...panel.chosen, memory: Number(this.#memory.value) }))];
   }
 
-  #ownRests(): void {
-    if (this.#own === undefined) return;
-    const { ask, train, stop, line } = this.#own;
-    const focused = document.activeElement === stop;
-    ask.disabled = train.disabled = false;
-    stop.disabled = true;
-    line.textContent = '';
-    if (focused) train.focus();
+  #ownPanel(model: string, heading: string, about: string, on: () => OwnModel): HTMLElement {
+    this.#own = new OwnPanel({
+      begin: (train) => {
+        this.#checkpoint?.unloaded();
+        this.#tell({ type: 'own', policy: this.#policy!.files, config: this.#config(), train, on: on() });
+      },
+      stop: () => this.#tell({ type: 'stop' }),
+      say: (text) => this.#say(text),
+      links: this.#links,
+    }, model, heading, about);
+    return this.#own.element;
   }
-
-  #showMeasure({ title, right, of, promptTokens, outcomes }: OwnMeasure): void {
-    this.#say(`${title}: ${right} of ${of} right.`);
-    this.#own!.measures.append(
-      el('article', { class: 'stage' },
-        el('h5', {}, title),
-        el('p', { class: 'result' }, el('strong', {}, `${right} of ${of}`), ` right, ${Math.round(promptTokens)} tokens a prompt`),
-        el('details', {}, el('summary', {}, 'Answers'), el('ul', {}, ...outcomes.map((o) => el('li', { class: 'code' }, `${o.id}: ${o.text} `, el('span', { class: `verdict ${o.right ? 'right' : 'wrong'}` }, o.right ? 'right' : 'wrong'))))),
-      ),
-    );
-  }
-}
-
-interface OwnParts {
-  readonly ask: HTMLButtonElement;
-  readonly train: HTMLButtonElement;
-  readonly stop: HTMLButtonElement;
-  readonly line: HTMLElement;
-  readonly measures: HTMLElement;
-  readonly curves: HTMLElement;
-  readonly files: HTMLElement;
-  readonly charts: Map<string, Chart>;
 }
 
 function outline(nodes: readonly OutlineView[]): HTMLElement {

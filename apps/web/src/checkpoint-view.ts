@@ -95,6 +95,16 @@ export class CheckpointPanel {
     if ([...this.#cards.values()].every(({ text }) => text.textContent === '')) this.#answers.replaceChildren();
   }
 
+  /** Bits of the weights and tokens of an answer, as chosen. */
+  get chosen(): { readonly bits: StoredBits; readonly maxNewTokens: number } {
+    return { bits: Number(this.#bits.value) as StoredBits, maxNewTokens: this.#length.valueAsNumber };
+  }
+
+  /** The GPU is wanted for something else. */
+  unloaded(): void {
+    if (this.#state === 'loaded') this.#enter('idle');
+  }
+
   dispose(): void {
     if (this.#pictureUrl !== undefined) URL.revokeObjectURL(this.#pictureUrl);
   }

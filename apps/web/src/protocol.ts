@@ -99,8 +99,8 @@ export type ToBring =
   /** `memory` in GiB: what the visitor says the GPU has. */
   | { readonly type: 'folder'; readonly files: readonly BroughtFile[]; readonly memory: number }
   | { readonly type: 'fit'; readonly files: readonly BroughtFile[]; readonly memory: number }
-  /** Asks the tiny base about the policy brought last, and trains it when `train` is set. */
-  | { readonly type: 'own'; readonly config: RunConfig; readonly base: string; readonly train: boolean }
+  /** Asks the tiny base, or the checkpoint, about a policy, and trains it when `train` is set. Steps and batches are those of `config`. */
+  | { readonly type: 'own'; readonly policy: readonly BroughtFile[]; readonly config: RunConfig; readonly train: boolean; readonly on: OwnModel }
   | { readonly type: 'stop' }
   | { readonly type: 'onnx'; readonly bits: 32 | 16 | 4 }
   /** An adapter (a PEFT folder) for the checkpoint brought last. */
@@ -109,6 +109,11 @@ export type ToBring =
   | { readonly type: 'load'; readonly bits: StoredBits; readonly memory: number }
   | { readonly type: 'chat'; readonly image: File | undefined; readonly policy: string; readonly question: string; readonly maxNewTokens: number }
   | { readonly type: 'take'; readonly form: TakeForm };
+
+/** What is trained on a policy: the base beside the page, or the checkpoint brought last (`memory` in GiB). */
+export type OwnModel =
+  | { readonly type: 'base'; readonly url: string }
+  | { readonly type: 'checkpoint'; readonly bits: StoredBits; readonly memory: number; readonly maxNewTokens: number };
 
 /** Bits of a weight on the GPU. */
 export type StoredBits = 32 | 8 | 4;
@@ -126,7 +131,8 @@ export type FromBring =
   | { readonly type: 'own-progress'; readonly what: string; readonly done: number; readonly of: number }
   | { readonly type: 'own-measured'; readonly measure: OwnMeasure }
   | { readonly type: 'own-step'; readonly title: string; readonly step: number; readonly steps: number; readonly name: string; readonly value: number; readonly secondsLeft: number }
-  | { readonly type: 'own-done'; readonly files: readonly SavedFile[] }
+  /** `stopped`: in the middle of training; the next start goes on from there. */
+  | { readonly type: 'own-done'; readonly stopped: boolean; readonly files: readonly SavedFile[] }
   | { readonly type: 'onnx'; readonly files: readonly SavedFile[] }
   | { readonly type: 'adapter'; readonly r: number; readonly modules: number }
   /** Bytes of the weights. */
@@ -159,8 +165,10 @@ export interface OwnPolicyView {
   /** The first of them. */
   readonly questions: readonly { readonly id: string; readonly split: string; readonly query: string; readonly answer: string; readonly reasoning: string; readonly images: readonly string[] }[];
   readonly images: readonly BroughtFile[];
-  /** Why the tiny base cannot read it; empty when it can. */
+  /** Why no model can be trained on it in a page; empty when one can. */
   readonly obstacles: readonly string[];
+  /** Why the tiny base cannot read it besides; empty when it can. */
+  readonly baseObstacles: readonly string[];
 }
 
 export interface CheckpointView {

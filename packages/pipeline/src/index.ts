@@ -4,7 +4,7 @@ export { type Algorithm, ALGORITHMS, type DataConfig, DEMO_CONFIG, resolveConfig
 export { makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreItem } from './data.ts';
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
 export { run, type RunOptions } from './run.ts';
-export { type RunEvent, type StageName } from './stages.ts';
+export { type RunEvent, type ShownAnswer, type StageName } from './stages.ts';
 export { type Task, type TaskItem, type TaskScore } from './task.ts';
 export { memoryStorage, type RunStorage } from './storage.ts';
 

@@ -3,7 +3,7 @@
  * stage is a function of settings and seed: one that was stopped goes on from its last checkpoint and ends with the
  * same weights.
  */
-import { mcnemar, type RlReport, type SampledCompletion, type StageReport } from '@trimpi/eval';
+import { mcnemar, type Outcome, type RlReport, type SampledCompletion, type StageReport } from '@trimpi/eval';
 import type { VisionLanguageModel } from '@trimpi/model';
 import type { Algorithm, RlConfig, StageConfig } from './config.ts';
 import { PipelineError } from './errors.ts';
@@ -22,9 +22,15 @@ export type StageName = 'base' | 'vm-cpt' | 'cot-sft' | Algorithm;
 export type RunEvent =
   | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'stage'; readonly stage: StageName; readonly title: string; readonly steps: number; readonly firstStep: number }
-  | { readonly type: 'step'; readonly stage: StageName; readonly step: number; readonly steps: number; readonly value: string; readonly tokensPerSecond: number; readonly secondsLeft: number }
+  | { readonly type: 'step'; readonly stage: StageName; readonly step: number; readonly steps: number; readonly value: string; readonly metric: readonly [name: string, value: number]; readonly tokensPerSecond: number; readonly secondsLeft: number }
   | { readonly type: 'progress'; readonly what: string; readonly done: number; readonly of: number }
-  | { readonly type: 'evaluated'; readonly stage: StageName | 'in-context'; readonly title: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number };
+  | { readonly type: 'evaluated'; readonly stage: StageName | 'in-context'; readonly title: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly promptTokens: number; /** Answers to the first questions. */ readonly shown: readonly ShownAnswer[] };
+
+export interface ShownAnswer {
+  readonly id: string;
+  readonly text: string;
+  readonly correct: boolean;
+}
 
 /** What every run is given besides its settings. */
 export interface StageOptions {
@@ -122,9 +128,9 @@ class Stages<Config extends StageSettings> {
   async #base(): Promise<void> {
     if (this.#isFinished('base')) return;
     this.#emit({ type: 'stage', stage: 'base', title: TITLES.base, steps: 0, firstStep: 0 });
-    const { proportion, promptTokens, prefillMs } = await this.#evaluate(true);
+    const { proportion, outcomes, promptTokens, prefillMs } = await this.#evaluate(true);
     this.#state = { ...this.#state, inContext: { ...proportion, promptTokens, prefillMs } };
-    this.#emit({ type: 'evaluated', stage: 'in-context', title: 'Base, policy in the prompt', ...proportion });
+    this.#emit({ type: 'evaluated', stage: 'in-context', title: 'Base, policy in the prompt', ...proportion, promptTokens, shown: this.#shown(outcomes) });
     await this.#finish('base', undefined);
   }
 
@@ -157,7 +163,8 @@ class Stages<Config extends StageSettings> {
   async #finish(stage: StageName, result: { trained: Trained; rl?: RlReport | undefined } | undefined): Promise<void> {
     const title = TITLES[stage];
     const { proportion, outcomes, promptTokens, prefillMs } = await this.#evaluate(false);
-    this.#emit({ type: 'evaluated', stage, title, ...proportion });
+    const shown = this.#shown(outcomes);
+    this.#emit({ type: 'evaluated', stage, title, ...proportion, promptTokens, shown });
     const { seconds, tokens } = result?.trained ?? { seconds: 0, tokens: 0 };
     const correct = outcomes.map((o) => o.correct);
     const before = stage === 'base' ? undefined : this.#state.finished.find((f) => f.report.name === PREDECESSOR[stage])?.correct;
@@ -169,8 +176,7 @@ class Stages<Config extends StageSettings> {
       ...(before === undefined ? {} : { pAgainstBefore: mcnemar(before, correct) }),
       ...(result?.rl === undefined ? {} : { rl: result.rl }),
     };
-    const shown = outcomes.slice(0, SHOWN).map((x) => ({ text: x.completion, correct: x.correct }));
-    this.#state = { ...this.#state, finished: [...this.#state.finished, { report, curves: curvesOf(title, result?.trained.metrics ?? []), shown, correct }] };
+    this.#state = { ...this.#state, finished: [...this.#state.finished, { report, curves: curvesOf(title, result?.trained.metrics ?? []), shown: shown.map(({ text, correct: right }) => ({ text, correct: right })), correct }] };
     await this.#saveState();
   }
 
@@ -185,6 +191,10 @@ class Stages<Config extends StageSettings> {
         interrupt('evaluation', storage);
       },
     }, task.test, policyInPrompt);
+  }
+
+  #shown(outcomes: readonly Outcome[]): ShownAnswer[] {
+    return outcomes.slice(0, SHOWN).map((o, i) => ({ id: this.#o.task.test[i]!.id, text: o.completion, correct: o.correct }));
   }
 
   #isFinished(stage: StageName): boolean {

@@ -29,10 +29,16 @@ async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> 
       return;
     }
     case 'own': {
-      if (policy === undefined) return;
+      // The policy may have been brought before the checkpoint.
+      if (policy === undefined) {
+        const { bringPolicy } = await import('./own-policy.ts');
+        policy = await bringPolicy(message.policy);
+      }
+      // Two models would not fit.
+      unload();
       const { signal } = (stop = new AbortController());
       const { ownRun } = await import('./own-on.ts');
-      await ownRun({ policy, config: message.config, base: message.base, train: message.train, signal, post });
+      await ownRun({ policy, checkpoint, config: message.config, train: message.train, on: message.on, signal, post });
       return;
     }
     case 'adapter': {

@@ -1,19 +1,20 @@
-/** @file The tiny base on a policy of the visitor's own: asked with and without it, and trained as the paper trains. */
-import { makeScorer, ownExamples, type Example, type Scorer } from '@trimpi/datasets';
-import { adapterFiles, type BatchImage, defaultPreprocessorConfig, generate, getRopeIndex, loraConfig, openCheckpoint, parseConfig, patchify, publishedKey, requireText, serializeSafetensors, Tokenizer, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
-import { PromptWriter, type RunConfig, WordCodec } from '@trimpi/pipeline';
-import { poroGrpo } from '@trimpi/rollout';
+/** @file A policy of the visitor's own into the tiny base or into the checkpoint brought last: asked with and without it, and trained as the paper trains. */
+import { type Example, makeScorer, ownExamples, type RgbImage } from '@trimpi/datasets';
+import { type ModelFiles, toRgb } from '@trimpi/model';
+import { type ChatExample, INTERNALISE_CONFIG, internalise, type InternaliseConfig, memoryStorage, PipelineError, resolveInternaliseConfig, type RunConfig } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
-import { RlTrainer, type SupervisedRow, SupervisedTrainer, type Trainer } from '@trimpi/trainers';
-import type { FromBring, OwnMeasure, SavedFile } from '../protocol.ts';
+import type { BroughtFile, FromBring, OwnModel, SavedFile } from '../protocol.ts';
 import { loadBase } from './base.ts';
+import { broughtFiles } from './checkpoint-files.ts';
 import type { BroughtPolicy } from './own-policy.ts';
+import { pictureOf } from './picture.ts';
 
 interface OwnRun {
   readonly policy: BroughtPolicy;
-  /** Steps, batches and rates are those of the settings in Train. */
+  readonly checkpoint: readonly BroughtFile[];
+  /** Steps and batches are those of the settings in Train. */
   readonly config: RunConfig;
-  readonly base: string;
+  readonly on: OwnModel;
   readonly train: boolean;
   readonly signal: AbortSignal;
   readonly post: (message: FromBring) => void;
@@ -21,135 +22,110 @@ interface OwnRun {
 
 /** The size of the pictures that the tiny base was trained on; others are drawn to it. */
 const [WIDTH, HEIGHT] = [128, 64];
-/** Test questions that are asked, and completions that are shown. */
-const ASKED = 200;
-const SHOWN = 6;
 
-interface Item {
-  readonly example: Example;
-  readonly image: BatchImage;
-  readonly free: TokenSequence;
-  readonly aware: TokenSequence;
-  readonly right: (completion: string) => ReturnType<Scorer>;
-}
+/** What a run has come to, so that one that was stopped goes on. */
+let kept: { readonly key: string; readonly storage: ReturnType<typeof memoryStorage> } | undefined;
 
-/** Measures, trains when that is wanted, and measures again. */
-export async function ownRun({ policy: { own, files }, config, base, train, signal, post }: OwnRun): Promise<void> {
-  const engine = new WebGpuEngine(await openDevice({ powerPreference: 'high-performance' }));
+/** Measures, trains when that is wanted, and measures again. A run that was stopped goes on. */
+export async function ownRun({ policy, checkpoint, config, on, train, signal, post }: OwnRun): Promise<void> {
+  const { own } = policy;
+  const score = makeScorer(own.scorer);
+  const pictures = await readPictures(policy, on.type === 'base' ? drawn : whole, post, signal);
+  const examples = ownExamples(own, (name) => pictures.get(name)!).map((example, i): ChatExample => ({ example: on.type === 'base' ? inWords(example) : example, score: (completion) => score(completion, own.rows[i]!.answer) }));
+  const settings = on.type === 'base' ? forBase(config) : forCheckpoint(config, on);
+  const key = JSON.stringify([own.name, own.rows.length, on.type, settings]);
+  if (kept?.key !== key) kept = { key, storage: memoryStorage() };
+  const { storage } = kept;
+
+  const device = await openDevice({ powerPreference: 'high-performance' });
+  const engine = new WebGpuEngine(device);
+  // Asking alone ends when the base has answered.
+  const asked = new AbortController();
+  let title = '';
+  let stopped = false;
   try {
-    const baseFiles = await loadBase(base, () => undefined);
-    const model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(baseFiles, 'config.json'))));
-    await model.load(await openCheckpoint(baseFiles));
-    const writer = new PromptWriter(model, new WordCodec(await Tokenizer.load(baseFiles)));
-    const score = makeScorer(own.scorer);
-    const policyText = words(own.markdown);
-    const preprocessor = defaultPreprocessorConfig(model.config);
-    const items: Item[] = [];
-    const examples = ownExamples(own, () => ({ width: 0, height: 0, rgb: new Uint8Array() }));
-    for (const [i, example] of examples.entries()) {
-      const row = own.rows[i]!;
-      const [image] = await model.encodeImages([patchify(await pixels(files.get(row.images[0]!)!), WIDTH, HEIGHT, preprocessor)]);
-      items.push({
-        example, image: image!,
-        free: writer.ask(image!, words(example.query)),
-        aware: writer.ask(image!, words(example.query), policyText),
-        right: (completion) => score(completion, row.answer),
-      });
-      if (i % 8 === 7 || i === examples.length - 1) post({ type: 'own-progress', what: 'Reading pictures', done: i + 1, of: examples.length });
-      if (signal.aborted) break;
-    }
-    const test = items.filter((t) => t.example.split === 'test').slice(0, ASKED);
-    const training = items.filter((t) => t.example.split === 'train');
-    const measure = async (title: string, aware: boolean): Promise<void> => {
-      if (signal.aborted) return;
-      const outcomes: OwnMeasure['outcomes'][number][] = [];
-      for (let i = 0; i < test.length; i += 50) {
-        const some = test.slice(i, i + 50);
-        const completions = await generate(model, some.map((t) => (aware ? t.aware : t.free)), { temperature: 0, maxNewTokens: config.rl.maxNewTokens, stopIds: [model.config.eosTokenId!], seed: 0 });
-        completions.forEach((c, k) => {
-          const text = writer.text(c.tokens);
-          outcomes.push({ id: some[k]!.example.id, text, right: some[k]!.right(text).accuracy === 1 });
-        });
-      }
-      const tokens = test.reduce((s, t) => s + (aware ? t.aware : t.free).inputIds.length, 0) / test.length;
-      post({ type: 'own-measured', measure: { title, right: outcomes.filter((o) => o.right).length, of: outcomes.length, promptTokens: tokens, outcomes: outcomes.slice(0, SHOWN) } });
-    };
-    await measure('Base, policy in the prompt', true);
-    await measure('Base, without the policy', false);
-    if (!train) {
-      post({ type: 'own-done', files: [] });
-      return;
-    }
-
-    const row = ({ example, image }: Item, aware: boolean): SupervisedRow => {
-      const prompt = writer.ask(image, words(example.query), aware ? policyText : undefined);
-      const response = [...writer.ids(`<think> ${words(example.reasoning)} </think> \\boxed{ ${words(example.answer)} }`), model.config.eosTokenId!];
-      const ids = [...Array.from(prompt.inputIds), ...response];
-      const { visionStartTokenId, visionEndTokenId, imageTokenId } = model.config;
-      const visual = new Set([visionStartTokenId, visionEndTokenId, imageTokenId]);
-      return {
-        sequence: { inputIds: Int32Array.from(ids), positionIds: getRopeIndex(ids, prompt.images.map((i) => i.gridThw), model.config).positionIds, images: prompt.images },
-        lossMask: ids.map((id, i) => (visual.has(id) || (!aware && i < prompt.inputIds.length) ? 0 : 1)),
-      };
-    };
-    const steps = async (title: string, trainer: Trainer, of: number, name: string): Promise<void> => {
-      const started = performance.now();
-      while (trainer.step < of && !trainer.finished && !signal.aborted) {
-        const metrics = await trainer.next();
-        const done = trainer.step;
-        post({ type: 'own-step', title, step: done, steps: of, name, value: metrics[name]!, secondsLeft: ((performance.now() - started) / 1000 / done) * (of - done) });
-      }
-    };
-    const schedule = (settings: { readonly steps: number; readonly learningRate: number }) => ({ learningRate: settings.learningRate, steps: settings.steps, warmupSteps: Math.min(5, settings.steps), lrSchedulerType: 'linear', seed: config.seed }) as const;
-    const reasoned = training.filter((t) => t.example.reasoning !== '');
-    const supervised = reasoned.length > 0 ? reasoned : training;
-
-    model.setTrainable('text');
-    await steps('VM-CPT', new SupervisedTrainer(model, { ...schedule(config.vmCpt), rows: supervised.map((t) => row(t, true)), batchSize: config.vmCpt.batchSize, lossMean: 'sequence' }), config.vmCpt.steps, 'loss');
-    model.setTrainable();
-    model.addAdapter('sft', loraConfig({ r: config.sft.r, loraAlpha: config.sft.loraAlpha }), config.seed);
-    model.setTrainable({ adapter: 'sft' });
-    await steps('CoT SFT (LoRA)', new SupervisedTrainer(model, { ...schedule(config.sft), rows: supervised.map((t) => row(t, false)), batchSize: config.sft.batchSize, lossMean: 'token', adapter: 'sft' }), config.sft.steps, 'loss');
-    const adapter = await model.adapter('sft').toAdapter();
-    await model.merge('sft');
-    model.setTrainable();
-    model.removeAdapter('sft');
-    await measure('After VM-CPT and SFT, without the policy', false);
-
-    model.setTrainable('text');
-    const byId = new Map(training.map((t) => [t.example.id, t]));
-    await steps('PolicyRollout on GRPO', new RlTrainer(model, {
-      ...schedule(config.rl),
-      examples: training.map((t) => ({ id: t.example.id, policyFree: t.free, policyAware: t.aware })),
-      objective: poroGrpo({ beta: 0, rewardWeights: { accuracy: 0.9, format: 0.1 } }),
-      reward: (rollouts) => {
-        const scores = rollouts.map((r) => byId.get(r.example.id)!.right(writer.text(r.completion.tokens)));
-        return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
+    const base: ModelFiles = on.type === 'base' ? await loadBase(on.url, () => undefined) : broughtFiles(checkpoint);
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.adapter;
+    await internalise({
+      config: settings, title: own.name, examples, engine, adapterName: device.adapter.description, base, storage,
+      signal: AbortSignal.any([signal, asked.signal]),
+      ...(on.type === 'base' ? {} : { limits: { maxBufferSize, maxStorageBufferBindingSize, memory: on.memory * 2 ** 30 } }),
+      onEvent(event) {
+        switch (event.type) {
+          case 'stage':
+            ({ title } = event);
+            break;
+          case 'progress':
+            post({ type: 'own-progress', what: event.what, done: event.done, of: event.of });
+            break;
+          case 'step':
+            post({ type: 'own-step', title, step: event.step, steps: event.steps, name: event.metric[0], value: event.metric[1], secondsLeft: event.secondsLeft });
+            break;
+          case 'evaluated':
+            post({ type: 'own-measured', measure: { title: event.stage === 'in-context' ? event.title : `${event.title}, without the policy`, right: Math.round(event.accuracy * event.n), of: event.n, promptTokens: event.promptTokens, outcomes: event.shown.map(({ id, text, correct }) => ({ id, text, right: correct })) } });
+            if (!train && event.stage === 'base') asked.abort();
+            break;
+          case 'note':
+            break;
+          default:
+            event satisfies never;
+        }
       },
-      promptsPerStep: config.rl.promptsPerStep, policyFree: config.rl.rollouts / 2, policyAware: config.rl.rollouts / 2,
-      maxNewTokens: config.rl.maxNewTokens, stopIds: [model.config.eosTokenId!], temperature: config.rl.temperature,
-    }), config.rl.steps, 'reward');
-    model.setTrainable();
-    await measure(signal.aborted ? 'Stopped' : 'After PolicyRollout, without the policy', false);
-
-    const tensors = new Map([...(await model.tensors())].map(([name, t]) => [publishedKey(name, model.config.modelType), t] as const));
-    const saved: SavedFile[] = [
-      ...Object.entries(adapterFiles(adapter, 'trimpi-tiny-base + vm-cpt')).map(([name, data]) => ({ name: `adapter/${name}`, blob: new Blob([data as Uint8Array<ArrayBuffer>]) })),
-      { name: 'model/model.safetensors', blob: new Blob([serializeSafetensors(tensors) as Uint8Array<ArrayBuffer>]) },
-    ];
-    for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json']) saved.push({ name: `model/${file}`, blob: new Blob([await requireText(baseFiles, file)]) });
-    post({ type: 'own-done', files: saved });
+    }).catch((error: unknown) => {
+      if (!(error instanceof PipelineError && error.code === 'interrupted')) throw error;
+      stopped = signal.aborted;
+    });
   } finally {
     engine.dispose();
   }
+  const done = !stopped && !asked.signal.aborted;
+  const files = done ? [...storage.files].filter(([name]) => /^(adapter\/|model\/|report\.)/.test(name)).map(([name, bytes]): SavedFile => ({ name, blob: new Blob([bytes as Uint8Array<ArrayBuffer>]) })) : [];
+  if (done) kept = undefined;
+  post({ type: 'own-done', stopped, files });
 }
 
-function words(text: string): string {
-  return text.split(/\s+/).filter((w) => w !== '').join(' ');
+/** All parameters of the tiny base, as a run of Train does. */
+function forBase({ seed, vmCpt, sft, rl }: RunConfig): InternaliseConfig {
+  return resolveInternaliseConfig({ seed, tune: 'full', system: '', vmCpt, sft: { steps: sft.steps, batchSize: sft.batchSize, learningRate: sft.learningRate }, lora: { r: sft.r, loraAlpha: sft.loraAlpha, targetModules: '' }, rl });
 }
 
-/** A picture in the size that the model knows, as RGB bytes. */
-async function pixels(file: File): Promise<Uint8Array> {
+/** An adapter on the frozen checkpoint: steps and batches of the settings, rates for an adapter. */
+function forCheckpoint({ seed, vmCpt, sft, rl }: RunConfig, { bits, maxNewTokens }: Extract<OwnModel, { type: 'checkpoint' }>): InternaliseConfig {
+  const rate = (stage: 'vmCpt' | 'sft' | 'rl') => INTERNALISE_CONFIG[stage].learningRate;
+  return resolveInternaliseConfig({
+    seed, bits, lora: { r: sft.r, loraAlpha: sft.loraAlpha, targetModules: '' },
+    vmCpt: { steps: vmCpt.steps, batchSize: vmCpt.batchSize, learningRate: rate('vmCpt') },
+    sft: { steps: sft.steps, batchSize: sft.batchSize, learningRate: rate('sft') },
+    rl: { ...rl, learningRate: rate('rl'), maxNewTokens },
+  });
+}
+
+/** An example as the tiny base writes: words with one space between them. */
+function inWords(example: Example): Example {
+  const words = (text: string) => text.split(/\s+/).filter((w) => w !== '').join(' ');
+  const policyText = words(example.policyText);
+  return { ...example, policyText, policyParts: [{ type: 'text', text: policyText }], query: words(example.query), response: `<think> ${words(example.reasoning)} </think> \\boxed{ ${words(example.answer)} }` };
+}
+
+/** All pictures that the policy and its rows show, each once. */
+async function readPictures({ own, files }: BroughtPolicy, read: (file: File) => Promise<RgbImage>, post: (message: FromBring) => void, signal: AbortSignal): Promise<Map<string, RgbImage>> {
+  const names = [...new Set([...own.policyImages, ...own.rows.flatMap((r) => r.images)])];
+  const out = new Map<string, RgbImage>();
+  for (const [i, name] of names.entries()) {
+    signal.throwIfAborted();
+    out.set(name, await read(files.get(name)!));
+    if (i % 8 === 7 || i === names.length - 1) post({ type: 'own-progress', what: 'Reading pictures', done: i + 1, of: names.length });
+  }
+  return out;
+}
+
+async function whole(file: File): Promise<RgbImage> {
+  const image = await pictureOf(file);
+  return { width: image.width, height: image.height, rgb: toRgb(image) };
+}
+
+/** A picture in the size that the tiny base knows. */
+async function drawn(file: File): Promise<RgbImage> {
   const bitmap = await createImageBitmap(file).catch((cause: unknown) => {
     throw Object.assign(new Error(`${file.name} is no picture that this browser can read. Use PNG, JPEG or WebP.`, { cause }), { code: 'bad-image' });
   });
@@ -159,5 +135,5 @@ async function pixels(file: File): Promise<Uint8Array> {
   const { data } = context.getImageData(0, 0, WIDTH, HEIGHT);
   const rgb = new Uint8Array(WIDTH * HEIGHT * 3);
   for (let i = 0, o = 0; i < data.length; i += 4, o += 3) rgb.set(data.subarray(i, i + 3), o);
-  return rgb;
+  return { width: WIDTH, height: HEIGHT, rgb };
 }

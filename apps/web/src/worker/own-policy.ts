@@ -37,12 +37,22 @@ export async function bringPolicy(brought: readonly BroughtFile[]): Promise<Brou
       questions: ownExamples({ ...own, rows: own.rows.slice(0, SHOWN) }, () => ({ width: 0, height: 0, rgb: new Uint8Array() })).map(({ id, split, query, answer, reasoning }, i) => ({ id, split, query, answer, reasoning, images: own.rows[i]!.images })),
       images: [...images].map((name) => ({ name, file: files.get(name)! })),
       obstacles: obstaclesOf(own),
+      baseObstacles: baseObstaclesOf(own),
     },
   };
 }
 
-/** Why the tiny base cannot read this policy; empty when it can. */
+/** Why nothing can be trained on this policy here; empty when something can. */
 function obstaclesOf(own: OwnPolicy): string[] {
+  const out: string[] = [];
+  if (own.scorer.type === 'module') out.push('A page runs no scorer of your own: its security policy forbids code from elsewhere.');
+  if (!own.rows.some((r) => r.split === 'train') || !own.rows.some((r) => r.split === 'test')) out.push('Training needs rows with split "train" and rows with split "test".');
+  if (!own.rows.some((r) => r.split === 'train' && (r.reasoning ?? '') !== '')) out.push('Training needs some rows of split "train" with reasoning.');
+  return out;
+}
+
+/** Why the tiny base cannot read this policy; empty when it can. */
+function baseObstaclesOf(own: OwnPolicy): string[] {
   const known = new Set(compactVocabulary());
   const texts = [own.markdown, ...own.rows.flatMap((r) => [r.query, typeof r.answer === 'string' ? r.answer : JSON.stringify(r.answer), r.reasoning ?? ''])];
   const unknown = [...new Set(texts.flatMap((t) => t.split(/\s+/)).filter((w) => w !== '' && !known.has(w)))];
@@ -56,8 +66,6 @@ function obstaclesOf(own: OwnPolicy): string[] {
   if (own.policyImages.length > 0) out.push('It reads no pictures inside a policy.');
   if (own.rows.some((r) => r.images.length !== 1)) out.push('It answers questions about exactly one picture.');
   if (own.rows.some((r) => r.profile !== undefined || r.history !== undefined)) out.push('It reads no user profiles and no histories.');
-  if (own.scorer.type === 'module') out.push('A page runs no scorer of your own: its security policy forbids code from elsewhere.');
-  if (!own.rows.some((r) => r.split === 'train') || !own.rows.some((r) => r.split === 'test')) out.push('Training needs rows with split "train" and rows with split "test".');
   return out;
 }
 

@@ -30,6 +30,8 @@ export interface StageStep {
   readonly steps: number;
   /** The step in a line. */
   readonly value: string;
+  /** What a curve of the stage shows. */
+  readonly metric: readonly [name: string, value: number];
   readonly tokensPerSecond: number;
   readonly secondsLeft: number;
 }

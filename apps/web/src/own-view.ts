@@ -1,0 +1,103 @@
+/** @file A model on a policy of the visitor's own: asked with and without it, trained, and taken away. */
+import { Chart } from './chart.ts';
+import { el } from './dom.ts';
+import type { FileLinks } from './file-links.ts';
+import type { FromBring, OwnMeasure } from './protocol.ts';
+
+/** What the worker says about such a run. */
+export type FromOwn = Extract<FromBring, { readonly type: 'own-progress' | 'own-measured' | 'own-step' | 'own-done' }>;
+
+interface Host {
+  begin(train: boolean): void;
+  stop(): void;
+  say(text: string): void;
+  readonly links: FileLinks;
+}
+
+export class OwnPanel {
+  readonly element: HTMLElement;
+  readonly #host: Host;
+  readonly #ask: HTMLButtonElement;
+  readonly #train: HTMLButtonElement;
+  readonly #stop = el('button', { type: 'button', disabled: true, click: () => this.#host.stop() }, 'Stop');
+  readonly #line = el('p', { class: 'quiet' });
+  readonly #measures = el('div', { class: 'stages' });
+  readonly #curves = el('div', { class: 'stages' });
+  readonly #files = el('div', {});
+  readonly #charts = new Map<string, Chart>();
+  #goesOn = false;
+
+  /** @param model what is asked and trained, as in "the base". */
+  constructor(host: Host, model: string, heading: string, about: string) {
+    this.#host = host;
+    this.#ask = el('button', { type: 'button', click: () => this.#begin(false) }, `Ask ${model} about it`);
+    this.#train = el('button', { type: 'button', class: 'main', click: () => this.#begin(true) }, `Train ${model} on it`);
+    this.element = el('div', {}, el('h4', {}, heading), el('p', {}, about), el('div', { class: 'actions' }, this.#ask, this.#train, this.#stop), this.#line, this.#measures, this.#curves, this.#files);
+  }
+
+  hear(message: FromOwn): void {
+    switch (message.type) {
+      case 'own-progress':
+        this.#line.textContent = `${message.what}: ${message.done} of ${message.of}`;
+        return;
+      case 'own-measured':
+        this.#showMeasure(message.measure);
+        return;
+      case 'own-step': {
+        let chart = this.#charts.get(message.title);
+        if (chart === undefined) {
+          this.#charts.set(message.title, (chart = new Chart(`${message.title}: ${message.name}`, message.steps)));
+          this.#curves.append(chart.element);
+          this.#host.say(`${message.title}: training on your policy, ${message.steps} steps.`);
+        }
+        chart.add(message.step, message.value);
+        this.#line.textContent = `${message.title}: step ${message.step} of ${message.steps}, ${message.name} ${message.value.toFixed(3)}, ${Math.round(message.secondsLeft)} s left in this stage`;
+        return;
+      }
+      case 'own-done':
+        this.rest();
+        this.#goesOn = message.stopped;
+        if (message.files.length > 0) this.#files.replaceChildren(el('h4', {}, 'Take away'), this.#host.links.list(message.files));
+        this.#host.say(message.files.length > 0 ? 'Trained on your policy. The model can be taken away below.' : message.stopped ? 'Stopped. Training goes on from here when it is started again.' : 'It has been asked.');
+        return;
+      default:
+        return message satisfies never;
+    }
+  }
+
+  /** Nothing goes on any more. */
+  rest(): void {
+    const focused = document.activeElement === this.#stop;
+    this.#ask.disabled = this.#train.disabled = false;
+    this.#stop.disabled = true;
+    this.#line.textContent = '';
+    if (focused) this.#train.focus();
+  }
+
+  #begin(train: boolean): void {
+    // What a stopped run has shown stays.
+    if (!(train && this.#goesOn)) {
+      this.#measures.replaceChildren();
+      this.#curves.replaceChildren();
+      this.#charts.clear();
+    }
+    this.#files.replaceChildren();
+    this.#goesOn = false;
+    this.#ask.disabled = this.#train.disabled = true;
+    this.#stop.disabled = false;
+    this.#stop.focus();
+    this.#host.say('Loading the model.');
+    this.#host.begin(train);
+  }
+
+  #showMeasure({ title, right, of, promptTokens, outcomes }: OwnMeasure): void {
+    this.#host.say(`${title}: ${right} of ${of} right.`);
+    this.#measures.append(
+      el('article', { class: 'stage' },
+        el('h5', {}, title),
+        el('p', { class: 'result' }, el('strong', {}, `${right} of ${of}`), ` right, ${Math.round(promptTokens)} tokens a prompt`),
+        el('details', {}, el('summary', {}, 'Answers'), el('ul', {}, ...outcomes.map((o) => el('li', { class: 'code' }, `${o.id}: ${o.text} `, el('span', { class: `verdict ${o.right ? 'right' : 'wrong'}` }, o.right ? 'right' : 'wrong'))))),
+      ),
+    );
+  }
+}
