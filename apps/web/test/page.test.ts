@@ -33,7 +33,7 @@ afterAll(async () => {
 const withConfig = () => `${site.address}?config=${encodeURIComponent(JSON.stringify(CONFIG))}`;
 
 /** Waits for a state of the page; what the page says instead is part of the failure. */
-async function phase(page: Page, wanted: string, timeout = 90_000): Promise<void> {
+async function phase(page: Page, wanted: string, timeout = 240_000): Promise<void> {
   const said = async () => `${await page.locator('body').getAttribute('data-phase')}; ${await page.locator('#status').textContent()}; ${await page.locator('#notice').textContent()}`;
   await page.locator(`body[data-phase="${wanted}"]`).waitFor({ timeout }).catch(async () => {
     throw new Error(`The page is not "${wanted}" after ${timeout} ms, but: ${await said()}`);
@@ -162,14 +162,14 @@ describe('a run', () => {
 
     expect(complaints).toEqual([]);
     await context.close();
-  }, 170_000);
+  }, 600_000);
 });
 
 function chosen(page: Page, folder: string): Promise<void> {
   return page.getByLabel('Drop a folder here, or choose one').setInputFiles(folder);
 }
 
-function told(page: Page, text: string, timeout = 60_000): Promise<void> {
+function told(page: Page, text: string, timeout = 180_000): Promise<void> {
   const status = page.locator('#bring-status');
   return status.getByText(text).waitFor({ timeout }).catch(async () => {
     throw new Error(`Bring does not say "${text}", but: ${await status.textContent()}`);
@@ -193,7 +193,7 @@ describe('stages, objectives and frames', () => {
     await page.locator('.sample').first().waitFor({ timeout: 120_000 });
     expect(await page.locator('.sample').first().locator('.said-all li').count()).toBe(4);
     await page.locator('.stage .quiet').getByText('MiB on the GPU').first().waitFor({ state: 'attached' });
-    await phase(page, 'finished', 150_000);
+    await phase(page, 'finished', 400_000);
     const frames = await page.evaluate(() => (globalThis as unknown as Watched).frames);
     const tasks = mainThreadTasks(await browser.stopTracing());
     const largest = (values: readonly number[]) => values.reduce((a, b) => Math.max(a, b), 0);
@@ -217,7 +217,7 @@ describe('stages, objectives and frames', () => {
     await runs.waitFor({ state: 'hidden' });
     expect(complaints).toEqual([]);
     await context.close();
-  }, 240_000);
+  }, 600_000);
 });
 
 interface Watched {
@@ -328,7 +328,7 @@ describe('what a visitor brings', () => {
     await context.close();
   });
 
-  it('asks and trains the tiny base on a policy of its own words', { timeout: 300_000 }, async () => {
+  it('asks and trains the tiny base on a policy of its own words', { timeout: 600_000 }, async () => {
     const folder = ownFolder();
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
     await page.goto(withConfig());
@@ -337,7 +337,7 @@ describe('what a visitor brings', () => {
     await told(page, 'Policy “policy”: 8 rows to train on, 4 to test on, 1 error found.');
     expect(await page.locator('#bring-result .notice').textContent()).toContain('examples.jsonl, line 13: query is missing.');
     await page.getByRole('button', { name: 'Train the base on it' }).click();
-    await told(page, 'Trained on your policy', 240_000);
+    await told(page, 'Trained on your policy', 400_000);
     const measured = await page.locator('#bring-result .result').allTextContents();
     expect(measured).toHaveLength(5);
     const tokens = measured.map((t) => Number(/(\d+) tokens/.exec(t)![1]));
@@ -374,7 +374,7 @@ describe('what a visitor brings', () => {
     await page.locator('#bring-result').getByRole('button', { name: 'Stop' }).last().click();
     await told(page, 'Training goes on from here');
     await page.getByRole('button', { name: 'Train the checkpoint on it' }).click();
-    await told(page, 'Trained on your policy', 240_000);
+    await told(page, 'Trained on your policy', 400_000);
     expect(await page.locator('#bring-result .stage h5').allTextContents()).toEqual(['Base, policy in the prompt', ...['Base', 'VM-CPT', 'CoT SFT (LoRA)', 'PolicyRollout on GRPO'].map((t) => `${t}, without the policy`)]);
     const files: Record<string, Buffer> = {};
     for (const name of ['adapter_config.json', 'adapter_model.safetensors']) files[name] = Buffer.from(await download(page, `adapter/${name}`, 'latin1'), 'latin1');
@@ -386,7 +386,7 @@ describe('what a visitor brings', () => {
     await screenshot(page, '15-checkpoint-trained', '#bring-result .result');
     expect(complaints).toEqual([]);
     await context.close();
-  }, 300_000);
+  }, 600_000);
 
   it('reads a checkpoint and says what it needs, and what is missing', async () => {
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
@@ -518,7 +518,7 @@ describe('a checkpoint that is brought', () => {
     await screenshot(page, '14-phone-checkpoint', '#chat-picture');
     expect(complaints).toEqual([]);
     await context.close();
-  }, 120_000);
+  }, 400_000);
 });
 
 /** The golden model with its adapter, asked by greedy decoding through the same processor. */
