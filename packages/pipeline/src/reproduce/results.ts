@@ -134,6 +134,8 @@ const CLAIMS: readonly Claim[] = [
   above('cot-sft', 'cot-sft+grpo'),
   above('cot-sft+grpo', `${TRIMPI}+grpo`),
   above('cot-sft+dapo', `${TRIMPI}+dapo`),
+  above('cot-sft+grpo', 'cot-sft+poro-grpo', 'PolicyRollout over GRPO after CoT SFT (the paper: after VM-CPT)'),
+  above('cot-sft+dapo', 'cot-sft+poro-dapo', 'PolicyRollout over DAPO after CoT SFT (the paper: after VM-CPT)'),
   above(`${TRIMPI}+grpo`, `${TRIMPI}+poro-grpo`),
   above(`${TRIMPI}+dapo`, `${TRIMPI}+poro-dapo`),
   above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (the paper at N=6; not at N=4)'),
