@@ -35,7 +35,7 @@ function makeBatch(model: VisionLanguageModel): { batch: PackedBatch; dLogp: Flo
 }
 
 describe('the whole tiny model, images in, LoRA on', () => {
-  it('loss on WebGPU is that of the float64 engine, and 200 gradients are its finite differences', { timeout: 600_000 }, async () => {
+  it('loss on WebGPU is that of the float64 engine, and 200 gradients are its finite differences', { timeout: 1_200_000 }, async () => {
     const gpu = makeModel(new WebGpuEngine(device));
     const reference = makeModel(new ReferenceEngine());
     const { batch, dLogp } = makeBatch(gpu);

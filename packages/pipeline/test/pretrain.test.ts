@@ -46,7 +46,7 @@ describe('pretraining the tiny base', () => {
     const model = await SafetensorsFile.open(bytesSource(whole.files.get('model.safetensors')!, 'model'));
     expect(model.info('visual.patch_embed.proj.weight').dtype).toBe('F16');
     expect(parseConfig(JSON.parse(new TextDecoder().decode(whole.files.get('config.json')!))).hiddenSize).toBe(160);
-  }, 300_000);
+  }, 900_000);
 
   it('refuses the checkpoint of another recipe', async () => {
     const storage = memoryStorage();

@@ -46,7 +46,7 @@ beforeAll(async () => {
   mkdirSync(installed, { recursive: true });
   await run('tar', ['-xzf', tarball, '-C', installed, '--strip-components', '1']);
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }');
-}, 120_000);
+}, 600_000);
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
 const PROGRAM = `

@@ -6,12 +6,12 @@ import { activate, add, Graph, HYPER_LENGTH, matmul, openDevice, packHyper, Para
 
 const SMALL: GptSizes = { vocabulary: 64, width: 32, layers: 2, heads: 2, hidden: 64, batch: 2, length: 16 };
 
-/** The error that a promise rejects with, or a failure after five seconds: nothing may hang. */
+/** The error that a promise rejects with, or a failure after a minute: nothing may hang. */
 async function errorOf(promise: Promise<unknown>): Promise<RuntimeError> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const outcome = await Promise.race([
     promise.then(() => 'it went through', (e: unknown) => e),
-    new Promise((r) => (timer = setTimeout(() => r('it hangs'), 5000))),
+    new Promise((r) => (timer = setTimeout(() => r('it hangs'), 60_000))),
   ]);
   clearTimeout(timer);
   expect(outcome).toBeInstanceOf(RuntimeError);
@@ -205,7 +205,7 @@ const plan = await engine.compile(g);
 console.log(Array.from((await plan.run({ x: new Float32Array(4) }, ['y'])).y).join());
 engine.dispose();`;
     const root = fileURLToPath(new URL('../../..', import.meta.url));
-    const { status, stdout, signal } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { cwd: root, encoding: 'utf8', timeout: 30_000 });
+    const { status, stdout, signal } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], { cwd: root, encoding: 'utf8', timeout: 180_000 });
     expect({ status, signal, stdout: stdout.trim() }).toEqual({ status: 0, signal: null, stdout: '0,0,0,0' });
-  }, 40_000);
+  }, 200_000);
 });

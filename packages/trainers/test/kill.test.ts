@@ -63,7 +63,7 @@ const fresh = (name: string) => {
   return folder;
 };
 
-it(`killed at ${KILLS} random moments, it loses at most the steps since the last checkpoint and ends with the same bits`, { timeout: 180_000 }, async () => {
+it(`killed at ${KILLS} random moments, it loses at most the steps since the last checkpoint and ends with the same bits`, { timeout: 900_000 }, async () => {
   const random = new PhiloxStream(20261121);
   const straight = fresh('straight');
   const begin = performance.now();
