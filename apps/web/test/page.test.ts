@@ -201,8 +201,9 @@ describe('stages, objectives and frames', () => {
     // Without a GPU, training and drawing share the processor, so frames wait for it; what the page itself takes does not
     // depend on that. The browser's own work (collecting garbage) may be among the tasks; training there would be most of them.
     expect(frames.length).toBeGreaterThan(100);
+    expect(frames.filter((f) => f > 50).length / frames.length).toBeLessThan(0.05);
     expect(tasks.length).toBeGreaterThan(1000);
-    expect(tasks.filter((t) => t > 50).length).toBeLessThanOrEqual(3);
+    expect(tasks.filter((t) => t > 50).length).toBeLessThanOrEqual(1);
 
     expect(await page.locator('.stage h3').allTextContents()).toEqual(['Base done', 'VM-CPT done', 'CoT SFT (LoRA) done', 'PolicyRollout on GRPO done', 'PolicyRollout on DAPO done']);
     const runs = page.locator('#runs');

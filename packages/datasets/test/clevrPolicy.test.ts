@@ -252,7 +252,7 @@ describe('scoreClevrPolicy', () => {
     const start = performance.now();
     scoreClevrPolicy('<think></think>' + '\\boxed{'.repeat(50000), 'Case 3');
     scoreClevrPolicy('\\boxed{"}'.repeat(50000), 'Case 3');
-    expect(performance.now() - start).toBeLessThan(20_000);
+    expect(performance.now() - start).toBeLessThan(2000);
   });
 });
 

@@ -74,7 +74,7 @@ describe('readOwnPolicy', () => {
       expect(policy.rows.length === 0).toBe(policy.findings.some((f) => f.file === 'examples.jsonl' && f.line === 0));
     }), { numRuns: 400, seed: 6 });
     readOwnPolicy(folder({ 'policy.md': '![]('.repeat(50000), 'examples.jsonl': '['.repeat(900000) }));
-    expect(performance.now() - start).toBeLessThan(120_000);
+    expect(performance.now() - start).toBeLessThan(20000);
   });
 
   it('rejects broken scene files with the field, and never crashes', () => {

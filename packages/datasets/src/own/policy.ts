@@ -50,7 +50,8 @@ export interface OwnPolicy {
 }
 
 const FIELDS = ['id', 'split', 'images', 'image', 'query', 'answer', 'reasoning', 'profile', 'history'];
-const IMAGE_LINK = /!\[[^\]\n]*\]\(([^)\s]+)\)/g;
+/** Bounded, so that a text of openings without ends takes no quadratic time. */
+const IMAGE_LINK = /!\[[^\]\n]{0,500}\]\(([^)\s]{1,500})\)/g;
 const MAX_LINE = 1_000_000;
 
 function safeName(name: string): boolean {

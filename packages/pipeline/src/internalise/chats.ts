@@ -2,7 +2,7 @@
  * @file Examples as chats in a checkpoint's own form. Sizes and tokens are known without the model; features of images are
  * made once by the frozen vision tower, or their patches kept where the tower is trained.
  */
-import { type Example, exampleParts, type RgbImage } from '@trimpi/datasets';
+import { type Example, exampleParts, type Part, type RgbImage } from '@trimpi/datasets';
 import { type BatchImage, type ChatMessage, type EncodedChat, type GridThw, preprocessImage, type Processor, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
 import type { Task, TaskItem, TaskScore } from '../task.ts';
 import { isPretraining, type SupervisedKind } from '../train/supervised.ts';
@@ -69,7 +69,7 @@ export class ChatTask {
 
   /** @param trainsVision whether what is trained changes features: every batch then runs the tower. */
   async make(model: VisionLanguageModel, trainsVision: boolean, onProgress: (done: number, of: number) => void): Promise<Task> {
-    const pictures = [...new Set([...this.#train, ...this.#test].flatMap(({ example }) => this.#chat(example, true, undefined).images))];
+    const pictures = [...new Set([...this.#train, ...this.#test].flatMap(({ example }) => picturesOf(exampleParts(example, { policy: true, response: false }))))];
     const batchImages = new Map<RgbImage, BatchImage>();
     let waiting: { readonly picture: RgbImage; readonly gridThw: GridThw; readonly pixelValues: Float32Array }[] = [];
     const flush = async () => {
@@ -107,7 +107,7 @@ export class ChatTask {
   #chat(example: Example, policy: boolean, response: string | undefined, loss: 'all' | readonly string[] = ['assistant']): Chat {
     const { processor, system } = this.#o;
     const parts = exampleParts(example, { policy, response: false });
-    const images = parts.flatMap((part) => (part.type === 'image' ? [part.image] : []));
+    const images = picturesOf(parts);
     const messages: ChatMessage[] = [
       ...(system === '' ? [] : [{ role: 'system', content: system }]),
       { role: 'user', content: parts.map((part) => (part.type === 'text' ? part : { type: 'image' as const })) },
@@ -115,6 +115,10 @@ export class ChatTask {
     ];
     return { ...processor.encode({ messages, imageGridThw: images.map((image) => processor.gridOf(image)), addGenerationPrompt: response === undefined, loss }), images };
   }
+}
+
+function picturesOf(parts: readonly Part[]): RgbImage[] {
+  return parts.flatMap((part) => (part.type === 'image' ? [part.image] : []));
 }
 
 function responseOf(example: Example, kind: SupervisedKind): string {

@@ -22,8 +22,10 @@ interface Update {
   readonly batches: readonly MicroBatch[];
   readonly tokens: number;
   readonly loss: Loss;
-  /** Scores at the start of the step. Undefined where the pass that trains gives them: nothing has changed by then, and the gradient does not depend on them. */
+  /** Scores at the start of the step. Undefined where the pass that trains gives them: nothing has changed by then, and the gradient does not depend on them (`fixed`). */
   readonly old: TokenScores | undefined;
+  /** Gives the gradient where there are no `old` scores. */
+  readonly fixed: LossResult | undefined;
   /** How far sampler and trainer are apart. */
   readonly difference: (oldLogps: Float64Array) => Readonly<Record<string, number>>;
 }
@@ -150,8 +152,9 @@ export class RlTrainer implements Trainer {
       const loss: Loss = (logps, entropy, oldLogps) => objective.loss({ ...common, logps, entropy, oldLogps });
       const sampled: TokenScores = { logp: behaviour, entropy: new Float64Array(tokens) };
       used.forEach((i, u) => sampled.entropy.set(rollouts[i]!.completion.entropies, offsets[u]!));
-      const old = single && reference === undefined && isFixedOnPolicy(loss, sampled) ? undefined : await this.#score(batches, tokens, clock);
-      updates.push({ batches, tokens, loss, old, difference: (oldLogps) => samplerDifference(behaviour, oldLogps, free) });
+      const fixed = single && reference === undefined ? fixedOnPolicy(loss, sampled) : undefined;
+      const old = fixed === undefined ? await this.#score(batches, tokens, clock) : undefined;
+      updates.push({ batches, tokens, loss, old, fixed, difference: (oldLogps) => samplerDifference(behaviour, oldLogps, free) });
     }
     return updates;
   }
@@ -160,11 +163,10 @@ export class RlTrainer implements Trainer {
    * One update. The objective sees all its rollouts at once, so that its value and gradient do not depend on how they are
    * cut into micro-batches; these only take their share of dLoss/dLogp through the model.
    */
-  async #update({ batches, tokens, loss, old, difference }: Update, fresh: boolean, learningRate: number, clock: Stopwatch, where: string) {
+  async #update({ batches, tokens, loss, old, fixed, difference }: Update, fresh: boolean, learningRate: number, clock: Stopwatch, where: string) {
     const before = fresh || old === undefined ? old : await this.#score(batches, tokens, clock);
-    const nothing = new Float64Array(tokens);
     const finite = (scores: TokenScores) => scores.logp.every(Number.isFinite);
-    let result = before === undefined ? loss(nothing, nothing, nothing) : finite(before) && finite(old!) ? loss(before.logp, before.entropy, old!.logp) : undefined;
+    let result = before === undefined ? fixed : finite(before) && finite(old!) ? loss(before.logp, before.entropy, old!.logp) : undefined;
     let oldLogps = old?.logp;
     if (result !== undefined) {
       const { dLogp, dEntropy } = result;
@@ -193,13 +195,13 @@ export class RlTrainer implements Trainer {
 }
 
 /**
- * Whether the gradient at the start of a step is the same whatever the log-probabilities are: every ratio is 1 then, so
- * most objectives without a reference depend on advantages alone. Tried on two sets of scores.
+ * The loss and its gradient at the start of a step if the gradient is the same whatever the log-probabilities are: every
+ * ratio is 1 then, so most objectives without a reference depend on advantages alone. Tried on two sets of scores.
  */
-function isFixedOnPolicy(loss: Loss, sampled: TokenScores): boolean {
+function fixedOnPolicy(loss: Loss, sampled: TokenScores): LossResult | undefined {
   const nothing = new Float64Array(sampled.logp.length);
   const [a, b] = [loss(nothing, nothing, nothing), loss(sampled.logp, sampled.entropy, sampled.logp)];
-  return a.dEntropy === undefined && b.dEntropy === undefined && a.dLogp.every((d, i) => d === b.dLogp[i]);
+  return a.dEntropy === undefined && b.dEntropy === undefined && a.dLogp.every((d, i) => d === b.dLogp[i]) ? a : undefined;
 }
 
 function check(options: RlOptions): void {
