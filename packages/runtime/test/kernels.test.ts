@@ -10,6 +10,7 @@ const device = await openDevice();
 const engines = [
   ['the adapter as it is', new PoisonedEngine(device)],
   ['no optional feature', new PoisonedEngine(device, { portable: true })],
+  ['as on a GPU', new PoisonedEngine(device, { portable: true, cooperative: true })],
 ] as const;
 const reference = new ReferenceEngine();
 

@@ -13,6 +13,8 @@ import type { KernelTuner } from './tuner.ts';
 export interface WebGpuEngineOptions {
   /** Only kernels that need no optional feature. */
   readonly portable?: boolean;
+  /** Kernels whose workgroups share the work of a row. Default: on GPUs, not on CPUs that play one (`AdapterFacts.software`). */
+  readonly cooperative?: boolean;
   /** Measures kernel variants on this device when a plan is compiled; without, a fixed one is taken. */
   readonly tuner?: KernelTuner;
   /** Bytes that one binding may have, if fewer than the device allows: larger tables are then worked on in shards, as on a device with that limit. */
@@ -49,7 +51,7 @@ export class WebGpuEngine implements Engine {
     this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.adapter.maxStorageBufferBindingSize);
     this.name = `webgpu (${device.adapter.description || device.adapter.vendor})`;
     const { features, subgroupMinSize, subgroupMaxSize } = device.adapter;
-    this.context = { subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8 };
+    this.context = { subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8, cooperative: options.cooperative ?? !device.adapter.software };
     device.gpu.addEventListener('uncapturederror', this.#onRefused);
     void device.lost.then(({ reason, message }) => {
       this.#lost = new RuntimeError(reason === 'destroyed' ? 'disposed' : 'device-lost', 'device', `the WebGPU device is gone (${message || reason}).`, 'Open a new device, load the last checkpoint and carry on.');

@@ -6,6 +6,11 @@ import type { Launch } from '../launch.ts';
 export interface KernelContext {
   /** Subgroups are there and every one has exactly eight lanes (Mesa's lavapipe): one subgroup is one workgroup. */
   readonly subgroup8: boolean;
+  /**
+   * A GPU proper: the lanes of a workgroup run side by side and share fast memory, so a row is worked on by a whole
+   * workgroup. False for a CPU that plays a GPU, where barriers cost more than they bring and one thread a row is faster.
+   */
+  readonly cooperative: boolean;
   /** The variant that a tuner has chosen for a class of shapes (see `shapeClass`), where it has. */
   readonly tuned?: (shapeClass: string) => string | undefined;
 }
