@@ -69,7 +69,7 @@ const batchedCases: [string, Case][] = batchedSizes.flatMap(([batch, m, k, n]) =
   ]),
 );
 
-const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]], [6, 2, 12, [41, 1, 59]], [6, 3, 16, [70]], [2, 2, 32, [2, 97]], [2, 2, 40, [3, 17]], [2, 1, 64, [67]], [3, 1, 80, [33, 31]], [2, 1, 128, [11, 37]]] as const).map(([heads, kvHeads, d, lengths]): [string, Case] => [
+const causalAttention = (heads: number, kvHeads: number, d: number, lengths: readonly number[]): [string, Case] => [
   `attention ${heads}/${kvHeads} heads of ${d}, segments ${lengths.join('+')}`,
   (ctx) => {
     const t = lengths.reduce((a: number, b) => a + b, 0);
@@ -78,7 +78,9 @@ const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]]
     const options = { heads, kvHeads, headDim: d, queryRanges: ctx.integers('qr', [t, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [t, 2], keys, 'u32'), columns: [0, heads * d, (heads + kvHeads) * d] as const };
     withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
   },
-]);
+];
+
+const attentionCases = [causalAttention(1, 1, 4, [5]), causalAttention(4, 2, 8, [9, 1, 23]), causalAttention(6, 2, 12, [41, 1, 59]), causalAttention(6, 3, 16, [70]), causalAttention(2, 2, 40, [3, 17]), causalAttention(2, 1, 128, [11, 37])];
 
 /** Two packed rows of 14 and 5, of which a query sees itself and the five before it (sliding window, as Mistral's). */
 const windowed: Case = (ctx) => {
@@ -154,7 +156,7 @@ const groups: Case = (ctx) => {
 };
 
 /** Any ranges: disjoint and in any order, some empty, some rows without any key; large scores; q, k and v anywhere in tensors of different width. */
-const anyRanges: [string, Case][] = ([[1, 1, 2, 1, 4], [67, 53, 4, 2, 32], [131, 11, 3, 3, 20], [9, 211, 7, 1, 12], [5, 97, 10, 2, 128], [3, 300, 2, 1, 80], [2, 40, 1, 1, 4]] as const).map(([tq, tk, heads, kvHeads, d]): [string, Case] => [
+const anyRanges = (tq: number, tk: number, heads: number, kvHeads: number, d: number): [string, Case] => [
   `attention of ${tq} to any of ${tk}, ${heads}/${kvHeads} heads of ${d}`,
   (ctx) => {
     const ranges = Array.from({ length: tq }, (_, row) => {
@@ -166,7 +168,10 @@ const anyRanges: [string, Case][] = ([[1, 1, 2, 1, 4], [67, 53, 4, 2, 32], [131,
     const [q, k, v] = [ctx.normal('q', [tq, heads * d + 12], 8), ctx.normal('k', [tk, kvHeads * d + 4]), ctx.normal('v', [tk, kvHeads * d + 8])];
     ctx.graph.output('o', attention(q, k, v, { heads, kvHeads, headDim: d, queryRanges: ctx.integers('ranges', [tq, 6], ranges, 'u32'), columns: [8, 4, 8] }));
   },
-]);
+];
+
+/** More heads for the kernels that share the work of a row. The others unroll theirs and take lavapipe minutes to compile. */
+export const COOPERATIVE_CASES: [string, Case][] = [causalAttention(2, 2, 32, [2, 97]), causalAttention(2, 1, 64, [67]), causalAttention(3, 1, 80, [33, 31]), anyRanges(67, 53, 4, 2, 32), anyRanges(3, 300, 3, 1, 80)];
 
 /** Twelve rows that see a shared prefix, prompts of two, and what each has sampled itself, far from the others. */
 const decodingGroups: Case = (ctx) => {
@@ -268,7 +273,7 @@ export const CASES: [string, Case][] = [
   ['attention with a shared prefix and padding', sharedPrefix],
   ['attention windowed', windowed],
   ['attention with prefix, prompts and completions', groups],
-  ...anyRanges,
+  ...[anyRanges(1, 1, 2, 1, 4), anyRanges(131, 11, 3, 3, 12), anyRanges(9, 211, 7, 1, 12), anyRanges(5, 97, 10, 2, 8), anyRanges(5, 97, 2, 1, 128), anyRanges(2, 40, 1, 1, 4)],
   ['decoding: cache, state, sampling', decoding],
   ['decoding: a prefix, prompts and rows of their own', decodingGroups],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [

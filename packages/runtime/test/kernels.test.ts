@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { openDevice, ReferenceEngine } from '../src/index.ts';
-import { CASES } from './cases.ts';
+import { CASES, COOPERATIVE_CASES } from './cases.ts';
 import { PoisonedEngine, runCase, worst } from './harness.ts';
 
 /** f32 against f64: relative to 1 + |value|. Sums here have at most 300 terms of order one. */
@@ -15,7 +15,7 @@ const engines = [
 const reference = new ReferenceEngine();
 
 describe.each(engines)('every kernel against the float64 reference, %s', (_name, engine) => {
-  it.each(CASES)('%s', async (name, build) => {
+  it.each(engine.context.cooperative ? [...CASES, ...COOPERATIVE_CASES] : CASES)('%s', async (name, build) => {
     const want = await runCase(reference, build, name.length);
     const got = await runCase(engine, build, name.length);
     const { error, where } = worst(got, want);

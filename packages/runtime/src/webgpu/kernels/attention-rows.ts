@@ -8,7 +8,7 @@
  * 3. weights: an octet of keys keeps a largest score and a sum of its own, as if it were alone (online softmax);
  * 4. sums: a slice of the threads for every few keys, a thread for each vec4 of a value.
  *
- * At the end octets and slices are merged. 256 threads, below 14 KiB of workgroup memory. What is fetched for the sums is
+ * At the end octets and slices are merged. 256 threads, 13 KiB of workgroup memory at most. What is fetched for the sums is
  * asked for before the products are added up, as little else hides how long memory takes when few rows are in flight.
  */
 import type { AttentionAttributes } from '../../ops/types.ts';
