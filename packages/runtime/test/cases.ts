@@ -273,7 +273,12 @@ export const CASES: [string, Case][] = [
   ['attention with a shared prefix and padding', sharedPrefix],
   ['attention windowed', windowed],
   ['attention with prefix, prompts and completions', groups],
-  ...[anyRanges(1, 1, 2, 1, 4), anyRanges(131, 11, 3, 3, 12), anyRanges(9, 211, 7, 1, 12), anyRanges(5, 97, 10, 2, 8), anyRanges(5, 97, 2, 1, 128), anyRanges(2, 40, 1, 1, 4)],
+  anyRanges(1, 1, 2, 1, 4),
+  anyRanges(131, 11, 3, 3, 12),
+  anyRanges(9, 211, 7, 1, 12),
+  anyRanges(5, 97, 10, 2, 8),
+  anyRanges(5, 97, 2, 1, 128),
+  anyRanges(2, 40, 1, 1, 4),
   ['decoding: cache, state, sampling', decoding],
   ['decoding: a prefix, prompts and rows of their own', decodingGroups],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [
