@@ -33,7 +33,7 @@ export function layOut(graph: Graph, context: KernelContext, maxBinding: number)
   const origins: (readonly Node[])[] = [];
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i]!;
-    const both = fuse(node, nodes[i + 1]);
+    const both = fuse(node, nodes[i + 1], context);
     const own = both === undefined ? launchesOf(node, context, maxBinding) : [both];
     const origin = both === undefined ? [node] : [node, nodes[++i]!];
     launches.push(...own);

@@ -8,7 +8,7 @@
  * Taken where the tuner (`tuner.ts`) has measured that they are faster.
  */
 import { launch, type Launch, unroll } from '../launch.ts';
-import { PLACE, type Product, productGroups, productSpec, store, wholeVectors } from './product.ts';
+import { type Operand, operandsOf, PLACE, type Product, productGroups, productSpec, store, wholeVectors } from './product.ts';
 
 export interface BlockShape {
   /** Rows and columns of a workgroup's tile. */
@@ -34,8 +34,10 @@ export function block(o: Product, name: keyof typeof BLOCKS): Launch {
   const [r4, c4] = [rowsPerThread / 4, columnsPerThread / 4];
   const vectors = wholeVectors(o);
   const spec = productSpec(o, vectors ? name : `${name}.scalar`, vectors ? 'vec4<f32>' : 'f32', columns);
-  const fetchA = fetch4x4({ name: 'a', base: 'az', row: 'p.rowA', outer: 'p.m', first: `tile.y * ${rows}u`, alongInner: !o.transposeA, vectors });
-  const fetchB = fetch4x4({ name: 'b', base: 'bz', row: o.transposeB ? 'p.k' : 'p.n', outer: 'p.n', first: `tile.x * ${columns}u`, alongInner: o.transposeB, vectors });
+  const { a, b } = operandsOf(o);
+  const fetch = (operand: Operand, first: string) => (vectors ? fetchQuads(operand, first) : fetchElements(o, operand, first));
+  const fetchA = fetch(a, `tile.y * ${rows}u`);
+  const fetchB = fetch(b, `tile.x * ${columns}u`);
   return launch({
     ...spec,
     // A uniform, so that no compiler unrolls the loop over it, which costs lavapipe seconds a shader.
@@ -75,34 +77,29 @@ var<workgroup> tileB: array<vec4<f32>, ${(DEPTH * columns) / 4}>;`,
   });
 }
 
-interface Operand {
-  readonly name: 'a' | 'b';
-  /** WGSL: where the matrix begins, elements from row to row in memory, size of the outer axis (m or n), first outer index of the tile. */
-  readonly base: string;
-  readonly row: string;
-  readonly outer: string;
-  readonly first: string;
-  /** Whether the inner axis (k) is the contiguous one. */
-  readonly alongInner: boolean;
-  readonly vectors: boolean;
+/** WGSL of the outer index of element `i` of a block; beyond the end, the last. `first`: WGSL of the first outer index of the tile. */
+function outerAt({ outer }: Operand, first: string, i: number): string {
+  return `min(${first} + quad * 4u + ${i}u, ${outer} - 1u)`;
 }
 
 /** WGSL that makes x0 .. x3: at inner step k0 + step4 * 4 + u, the four outer elements of the block. Zero beyond k; beyond the outer axis whatever is last. */
-function fetch4x4({ name, base, row, outer, first, alongInner, vectors }: Operand): string {
-  const at = (i: string) => `min(${first} + quad * 4u + ${i}, ${outer} - 1u)`;
+function fetchQuads(operand: Operand, first: string): string {
   const begin = 'let ks = k0 + step4 * 4u;';
-  if (!vectors) {
-    const element = (i: number, u: number) => {
-      const [o, k] = [at(`${i}u`), `min(ks + ${u}u, p.k - 1u)`];
-      return `${name}[${base} + ${alongInner ? `${o} * ${row} + ${k}` : `${k} * ${row} + ${o}`}]`;
-    };
-    return `${begin} ${unroll(4, (u) => `let x${u} = select(vec4<f32>(), vec4<f32>(${unroll(4, (i) => element(i, u), ', ')}), ks + ${u}u < p.k);`)}`;
+  if (!operand.alongInner) {
+    return `${begin} let o4 = min(${first} / 4u + quad, ${operand.outer} / 4u - 1u);
+      ${unroll(4, (u) => `let x${u} = select(vec4<f32>(), ${operand.quad(`min(ks + ${u}u, p.k - 1u)`, 'o4')}, ks + ${u}u < p.k);`)}`;
   }
-  if (!alongInner) {
-    return `${begin} let o4 = min(${first} / 4u + quad, ${outer} / 4u - 1u);
-      ${unroll(4, (u) => `let x${u} = select(vec4<f32>(), ${name}[(${base} + min(ks + ${u}u, p.k - 1u) * ${row}) / 4u + o4], ks + ${u}u < p.k);`)}`;
-  }
-  return `${begin} let inside = ks < p.k; let k4 = min(ks, p.k - 4u);
-      let turned = transpose(mat4x4<f32>(${unroll(4, (i) => `select(vec4<f32>(), ${name}[(${base} + ${at(`${i}u`)} * ${row} + k4) / 4u], inside)`, ', ')}));
+  return `${begin} let inside = ks < p.k; let k4 = min(ks / 4u, p.k / 4u - 1u);
+      let turned = transpose(mat4x4<f32>(${unroll(4, (i) => `select(vec4<f32>(), ${operand.quad(outerAt(operand, first, i), 'k4')}, inside)`, ', ')}));
       ${unroll(4, (u) => `let x${u} = turned[${u}];`, ' ')}`;
+}
+
+/** The same, number by number, for sizes that are no whole fours. */
+function fetchElements(o: Product, operand: Operand, first: string): string {
+  const [base, row] = operand.name === 'a' ? ['az', 'p.rowA'] : ['bz', o.transposeB ? 'p.k' : 'p.n'];
+  const element = (i: number, u: number) => {
+    const [at, k] = [outerAt(operand, first, i), `min(ks + ${u}u, p.k - 1u)`];
+    return `${operand.name}[${base} + ${operand.alongInner ? `${at} * ${row} + ${k}` : `${k} * ${row} + ${at}`}]`;
+  };
+  return `let ks = k0 + step4 * 4u; ${unroll(4, (u) => `let x${u} = select(vec4<f32>(), vec4<f32>(${unroll(4, (i) => element(i, u), ', ')}), ks + ${u}u < p.k);`)}`;
 }
