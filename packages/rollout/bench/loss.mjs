@@ -64,11 +64,12 @@ function quantile(values, p) {
   return below + (at % 1) * (sorted[Math.ceil(at)] - below);
 }
 
-// The loops take turns, so that a machine that slows down or speeds up does so for each, and a round has its own ratio.
-const runs = { full, plain: plainOne, plainTwoExponentials: plainTwo };
+// The loops take turns, so that a machine that slows down or speeds up does so for each, and a round has its own ratio;
+// every other round goes backwards, so that none of them always follows the same one.
+const runs = Object.entries({ full, plain: plainOne, plainTwoExponentials: plainTwo });
 const times = { full: [], plain: [], plainTwoExponentials: [] };
 for (let round = -WARM_UP; round < ROUNDS; round++) {
-  for (const [name, run] of Object.entries(runs)) {
+  for (const [name, run] of round % 2 === 0 ? runs : runs.toReversed()) {
     const taken = time(run);
     if (round >= 0) times[name].push(taken);
   }
