@@ -37,7 +37,7 @@ const sizes = Object.fromEntries(Object.entries(OPTIONS).map(([name, value]) => 
 class Words {
   #state = 0x9e3779b9;
 
-  fill(words: Uint32Array): Uint32Array {
+  random(words: Uint32Array): Uint32Array {
     let x = this.#state;
     for (let i = 0; i < words.length; i++) {
       x ^= x << 13;
@@ -50,7 +50,7 @@ class Words {
   }
 
   below(limit: number): number {
-    return this.fill(new Uint32Array(1))[0]! % limit;
+    return this.random(new Uint32Array(1))[0]! % limit;
   }
 }
 
@@ -87,7 +87,7 @@ function randomModel(engine: ListingEngine, config: ModelConfig, checkpointing: 
     for (const name of store.names) {
       const shape = store.shape(name);
       const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-      if (shape.length > 1) words.fill(new Uint32Array(data.buffer)).forEach((x, i) => (data[i] = (x / 2 ** 31 - 1) * 0.035));
+      if (shape.length > 1) words.random(new Uint32Array(data.buffer)).forEach((x, i) => (data[i] = (x / 2 ** 31 - 1) * 0.035));
       else if (!name.endsWith('.bias')) data.fill(1);
       store.write(name, data);
     }
@@ -101,7 +101,7 @@ const CHUNK = 2 ** 22;
 function fillStorage(storage: Storage): void {
   const step = 0.02 / (storage.name.startsWith('embed_tokens') ? 74 : 4.6);
   for (let at = 0; at < storage.length; at += CHUNK) {
-    const part = words.fill(new Uint32Array(Math.min(CHUNK, storage.length - at)));
+    const part = words.random(new Uint32Array(Math.min(CHUNK, storage.length - at)));
     storage.write(storage.dtype === 'u32' ? part : Float32Array.from(part, (x) => (x & 1 ? step : -step)), at);
   }
 }

@@ -6,7 +6,7 @@
  * Writes the folder .gpu/ (ignored by git). Copy the repository and .gpu/ to the machine; there, at the root: `. .gpu/setup.sh`
  * puts `node`, `vitest` and `trimpi` on the path and points to the driver. Needs tar, xz, apt-get and dpkg-deb here.
  */
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
@@ -91,7 +91,7 @@ async function peerFiles(peers) {
 async function archive(name, from, paths) {
   const folder = await mkdtemp(join(tmpdir(), 'gpu-pack-'));
   const list = join(folder, 'files');
-  await writeFile(list, paths.map((p) => relative(from, p)).sort((a, b) => order(a).localeCompare(order(b))).join('\0'));
+  await writeFile(list, paths.map((p) => relative(from, p)).toSorted((a, b) => order(a).localeCompare(order(b))).join('\0'));
   const tar = join(folder, 'archive.tar');
   await must('tar', ['--null', '--no-recursion', '--owner=0', '--group=0', '-C', from, '-T', list, '-cf', tar]);
   await compress(tar, join(OUT, name));
