@@ -101,7 +101,8 @@ async function platformGpu(experimental: boolean): Promise<GPU> {
   const created = import(/* @vite-ignore */ DAWN).then(
     (m: { create(flags: string[]): GPU; globals: object }) => {
       Object.assign(globalThis, m.globals);
-      return m.create(experimental ? ['enable-dawn-features=allow_unsafe_apis'] : []);
+      // Browsers round timestamps against attacks on their visitors; here they would only blur profiles and the tuner.
+      return m.create([...(experimental ? ['enable-dawn-features=allow_unsafe_apis'] : []), 'disable-dawn-features=timestamp_quantization']);
     },
     (cause: unknown) => {
       dawn.delete(experimental);

@@ -30,11 +30,11 @@ export function layout({ bits, blockSize, columns }: QuantisedAttributes) {
 }
 
 /**
- * WGSL of `quad(row, column4)`: the four values from column 4 * column4 on. Needs the uniforms of `packedUniforms`, and
+ * WGSL of `unpackFour(row, column4)`: the four values from column 4 * column4 on. Needs the uniforms of `packedUniforms`, and
  * columns in whole fours.
  */
 export function quadOf({ format, bits, blockSize, zeros }: QuantisedAttributes): string {
-  const head = 'fn quad(row: u32, column4: u32) -> vec4<f32> {';
+  const head = 'fn unpackFour(row: u32, column4: u32) -> vec4<f32> {';
   if (format === 'f16') return `${head} let at = row * p.words + column4 * 2u; return vec4<f32>(unpack2x16float(data[at]), unpack2x16float(data[at + 1u])); }`;
   const mask = 2 ** bits - 1;
   const word = bits === 4 ? 'data[row * p.words + column4 / 2u] >> ((column4 & 1u) * 16u)' : 'data[row * p.words + column4]';

@@ -143,7 +143,7 @@ export function operandsOf(o: Product): { readonly a: Operand; readonly b: Opera
   const rowB = o.transposeB ? 'p.k' : 'p.n';
   return {
     a: { name: 'a', quad: (row, column4) => `a[(az + ${row} * p.rowA) / 4u + ${column4}]`, outer: 'p.m', alongInner: !o.transposeA },
-    b: { name: 'b', quad: (row, column4) => (o.packed === undefined ? `b[(bz + ${row} * ${rowB}) / 4u + ${column4}]` : `quad(${row}, ${column4})`), outer: 'p.n', alongInner: o.transposeB },
+    b: { name: 'b', quad: (row, column4) => (o.packed === undefined ? `b[(bz + ${row} * ${rowB}) / 4u + ${column4}]` : `unpackFour(${row}, ${column4})`), outer: 'p.n', alongInner: o.transposeB },
   };
 }
 

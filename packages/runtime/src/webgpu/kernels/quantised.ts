@@ -146,7 +146,7 @@ function shared(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number
   ${place(team, 'p.n')}
   ${unroll(fours, (f) => `var s${f} = vec4<f32>();`, ' ')}
   for (var c = lane; c < p.k4; c += LANES) {
-    let w = quad(row, c);
+    let w = unpackFour(row, c);
     ${unroll(m, (r) => `s${r >> 2}[${r & 3}] += dot(w, x[${r}u * p.k4 + c]);`, ' ')}
   }
   ${unroll(fours, (f) => together(team, `s${f}`))}
