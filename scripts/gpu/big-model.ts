@@ -12,7 +12,8 @@ import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { estimate, generate, loraConfig, type ModelConfig, packBatch, parseConfig, type TokenSequence, VisionLanguageModel } from '../../packages/model/src/index.ts';
-import { KernelTuner, openDevice, type Storage, WebGpuEngine } from '../../packages/runtime/src/index.ts';
+import { type Graph, KernelTuner, openDevice, type Storage, WebGpuEngine } from '../../packages/runtime/src/index.ts';
+import type { GpuPlan } from '../../packages/runtime/src/webgpu/plan.ts';
 
 /** Names and defaults of the options that are numbers. */
 const OPTIONS = {
@@ -29,6 +30,10 @@ const { values } = parseArgs({
     checkpointing: { type: 'boolean', default: false },
     /** Measures variants of the matrix product on this device first. */
     tune: { type: 'boolean', default: false },
+    /** Multiplies half floats on the matrix units of the GPU. */
+    half: { type: 'boolean', default: false },
+    /** Tells where the time goes, kernel by kernel. */
+    profile: { type: 'boolean', default: false },
   },
 });
 const sizes = Object.fromEntries(Object.entries(OPTIONS).map(([name, value]) => [name, Number((values as Record<string, unknown>)[name] ?? value)])) as Sizes;
@@ -67,9 +72,29 @@ function configOf(s: Sizes): ModelConfig {
   });
 }
 
-/** An engine that knows its storages: a model keeps those of its quantised matrices to itself, and their names tell them apart. */
+/**
+ * An engine that knows its storages (a model keeps those of its quantised matrices to itself, and their names tell them
+ * apart), and that profiles every run of a plan while `kernels` is set.
+ */
 class ListingEngine extends WebGpuEngine {
   readonly storages: Storage[] = [];
+  kernels: Map<string, { count: number; microseconds: number }> | undefined;
+
+  override async compile(graph: Graph): Promise<GpuPlan> {
+    const plan = await super.compile(graph);
+    const run = plan.run.bind(plan);
+    plan.run = async (inputs, ...rest) => {
+      if (this.kernels !== undefined) {
+        for (const { kernel, shapes, microseconds } of (await plan.profile(inputs)).events) {
+          const key = `${kernel}  ${shapes.replaceAll('f32', '').slice(0, 110)}`;
+          const sum = this.kernels.get(key) ?? { count: 0, microseconds: 0 };
+          this.kernels.set(key, { count: sum.count + 1, microseconds: sum.microseconds + microseconds });
+        }
+      }
+      return run(inputs, ...rest);
+    };
+    return plan;
+  }
 
   override createStorage(...args: Parameters<WebGpuEngine['createStorage']>): Storage {
     const storage = super.createStorage(...args);
@@ -141,6 +166,7 @@ async function train(model: VisionLanguageModel, config: ModelConfig) {
   const first = await once();
   const times: number[] = [];
   for (let i = 0; i < sizes.steps; i++) times.push(await once());
+  await profiled('a training step', once);
   return { tokens: sizes.tokens, targets: batch.targets.length, firstSeconds: first, stepSeconds: median(times), times, tokensPerSecond: sizes.tokens / median(times), losses };
 }
 
@@ -158,13 +184,25 @@ async function sample(model: VisionLanguageModel, prompts: readonly TokenSequenc
   });
   const first = await once();
   const time = await once();
+  await profiled(`generation of ${prompts.length}`, once);
   const count = prompts.length * sizes['new-tokens'];
   return { prompts: prompts.length, promptTokens: sizes['prompt-tokens'], newTokens: sizes['new-tokens'], firstSeconds: first, seconds: time, prefillSubmittedSeconds: prefilled, tokensPerSecond: count / time };
 }
 
+/** What a run takes by kernel and shapes, the most expensive first. */
+async function profiled(name: string, work: () => Promise<unknown>): Promise<void> {
+  if (values.profile !== true) return;
+  engine.kernels = new Map();
+  await work();
+  const rows = [...engine.kernels].toSorted((a, b) => b[1].microseconds - a[1].microseconds);
+  engine.kernels = undefined;
+  console.log(`${name}: ${(rows.reduce((s, [, k]) => s + k.microseconds, 0) / 1000).toFixed(1)} ms of kernels`);
+  for (const [kernel, { count, microseconds }] of rows.slice(0, 30)) console.log(`  ${(microseconds / 1000).toFixed(2).padStart(9)} ms ${String(count).padStart(6)} x ${kernel}`);
+}
+
 const config = configOf(sizes);
-const device = await openDevice();
-const engine = new ListingEngine(device, values.tune === true ? { tuner: new KernelTuner() } : {});
+const device = await openDevice({ experimental: values.half === true });
+const engine = new ListingEngine(device, { ...(values.tune === true ? { tuner: new KernelTuner() } : {}), ...(values.half === true ? { matmulPrecision: 'f16' as const } : {}) });
 const { adapter } = device;
 console.log(`adapter: ${adapter.description || adapter.vendor}, ${adapter.features.join(' ')}, largest binding ${adapter.maxStorageBufferBindingSize}, buffer ${adapter.maxBufferSize}, subgroups ${adapter.subgroupMinSize} to ${adapter.subgroupMaxSize}`);
 
@@ -193,7 +231,7 @@ for (const count of [1, 8]) {
   console.log('generation:', JSON.stringify(generation.at(-1)));
 }
 const { peakBytes, dispatches, compileMs } = engine.counters;
-const result = { sizes, checkpointing: values.checkpointing, tuned: values.tune, adapter, node: process.version, estimate: predicted, loadSeconds, heldBytes, training, trainingPeakBytes, generation, peakBytes, dispatches, compileMs };
+const result = { sizes, checkpointing: values.checkpointing, tuned: values.tune, half: values.half, adapter, node: process.version, estimate: predicted, loadSeconds, heldBytes, training, trainingPeakBytes, generation, peakBytes, dispatches, compileMs };
 console.log(`peak ${peakBytes} bytes`);
 if (typeof values.out === 'string') await writeFile(values.out, `${JSON.stringify(result, undefined, 1)}\n`);
 model.dispose();

@@ -5,7 +5,7 @@ export interface DeviceOptions {
   /** An entry point other than the platform's (`navigator.gpu`, or Dawn through the optional package `webgpu` in Node). */
   readonly gpu?: GPU;
   readonly powerPreference?: GPUPowerPreference;
-  /** In Node: also what Dawn holds back as unsafe, such as subgroup matrices (Chrome has a flag for it, --enable-unsafe-webgpu). */
+  /** In Node: also what Dawn holds back, such as subgroup matrices and half floats on NVIDIA (Chrome has a flag for the former, --enable-unsafe-webgpu). */
   readonly experimental?: boolean;
 }
 
@@ -102,7 +102,7 @@ async function platformGpu(experimental: boolean): Promise<GPU> {
     (m: { create(flags: string[]): GPU; globals: object }) => {
       Object.assign(globalThis, m.globals);
       // Browsers round timestamps against attacks on their visitors; here they would only blur profiles and the tuner.
-      return m.create([...(experimental ? ['enable-dawn-features=allow_unsafe_apis'] : []), 'disable-dawn-features=timestamp_quantization']);
+      return m.create([...(experimental ? ['enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia'] : []), 'disable-dawn-features=timestamp_quantization']);
     },
     (cause: unknown) => {
       dawn.delete(experimental);

@@ -57,7 +57,12 @@ export class WebGpuEngine implements Engine {
     this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.adapter.maxStorageBufferBindingSize);
     this.name = `webgpu (${device.adapter.description || device.adapter.vendor})`;
     const { features, subgroupMinSize, subgroupMaxSize } = device.adapter;
-    this.context = { subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8, cooperative: options.cooperative ?? !device.adapter.software, matrixUnits: options.matmulPrecision === 'f16' };
+    this.context = {
+      subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8,
+      cooperative: options.cooperative ?? !device.adapter.software,
+      software: device.adapter.software,
+      matrixUnits: options.matmulPrecision === 'f16',
+    };
     if (this.context.matrixUnits && !device.adapter.matrixUnits) {
       throw new RuntimeError('limit', 'WebGpuEngine', `matmulPrecision 'f16' needs matrix units, which ${this.name} does not offer.`, 'Open the device with experimental: true on a GPU that has them, or leave the precision at f32.');
     }

@@ -39,7 +39,8 @@ export const sampleKernel: Kernel<'sample'> = (node, context) => {
   // A threshold on p/pmax that keeps the wanted tokens, by bisection: rank and mass above it are monotone.
   var low = 0.0;
   ${bisection(team, each)}
-  let cut = max(low, own.w);
+  // A compiler may round the exponential of one loop otherwise than that of another: what is as probable as the last token kept is kept.
+  let cut = max(low * (1.0 - 1e-6), own.w);
   // A lane has the mass of a range of tokens; the first lane finds the range that is drawn, and the token in it.
   let range = (p.v + LANES - 1u) / LANES;
   var mass = s.x;

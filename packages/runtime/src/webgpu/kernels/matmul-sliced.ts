@@ -3,14 +3,15 @@
  * inner axis is divided among the threads of a workgroup, and what they have meets in workgroup memory in a fixed order.
  *
  * A [M, K] B [N, K]: 4 rows by 8 columns of the result a workgroup, each of its 64 threads has every 64th vec4 of the inner axis.
- * A [K, M] B [K, N]: 8 rows by 32 columns; a thread has four columns, and every 32nd step of the inner axis.
+ * B [K, N]: 8 rows by 32 columns; a thread has four columns, and every 16th step of the inner axis (or four of them, where A
+ * lies along it).
  */
 import { launch, type Launch, unroll } from '../launch.ts';
 import { operandsOf, PLACE, type Product, productGroups, productSpec, store } from './product.ts';
 
 /** Whether there is a variant for the transposition. Both operands must be readable in vec4s. */
 export function slicable({ transposeA, transposeB }: Product): boolean {
-  return transposeA !== transposeB;
+  return !(transposeA && transposeB);
 }
 
 export function sliced(o: Product): Launch {
@@ -55,14 +56,18 @@ function alongColumns(o: Product): Launch {
     body: `${PLACE}
   let r0 = tile.y * ${rows}u;
   let c0 = tile.x * ${quads * 4}u;
-  let m4 = p.m / 4u - 1u;
   let column4 = min(c0 / 4u + lid.x, p.n / 4u - 1u);
   ${unroll(rows, (i) => `var s${i} = vec4<f32>();`, ' ')}
-  for (var k = lid.y; k < p.k; k += ${slices}u) {
+  ${a.alongInner
+    ? `for (var k4 = lid.y; k4 < p.k / 4u; k4 += ${slices}u) {
+    ${unroll(4, (e) => `let y${e} = ${b.quad(`(k4 * 4u + ${e}u)`, 'column4')};`)}
+    ${unroll(rows, (i) => `{ let x = ${a.quad(`min(r0 + ${i}u, p.m - 1u)`, 'k4')}; ${unroll(4, (e) => `s${i} = fma(vec4<f32>(x[${e}]), y${e}, s${i});`, ' ')} }`)}
+  }`
+    : `for (var k = lid.y; k < p.k; k += ${slices}u) {
     let y = ${b.quad('k', 'column4')};
-    ${unroll(rows / 4, (q) => `{ let x = ${a.quad('k', `min(r0 / 4u + ${q}u, m4)`)};
+    ${unroll(rows / 4, (q) => `{ let x = ${a.quad('k', `min(r0 / 4u + ${q}u, p.m / 4u - 1u)`)};
       ${unroll(4, (e) => `s${q * 4 + e} = fma(vec4<f32>(x[${e}]), y, s${q * 4 + e});`, ' ')} }`)}
-  }
+  }`}
   ${unroll(rows, (i) => `sums[(${i * quads}u + lid.x) * ${slices}u + lid.y] = s${i};`, ' ')}
   ${gather(o, rows, quads, slices, `lid.y * ${quads}u + lid.x`)}`,
   });

@@ -90,7 +90,7 @@ export function productLaunch(o: Product, context: KernelContext): Launch {
     case 'block32':
     case 'block64':
     case 'block128':
-      return block(o, variant);
+      return block(o, variant, context);
     case 'sliced':
       return sliced(o);
     case 'matrix64':
