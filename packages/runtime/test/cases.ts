@@ -301,6 +301,16 @@ export const CASES: [string, Case][] = [
     const dropped = drops ? { dropout: { p: 0.3, site: 2, key: ctx.integers('key', [2], [9, 3000000000], 'u32') } } : {};
     withGradients(ctx, linear(x, w, { bias, residual, factors: { a, b, magnitude, rank, ends, scales, ...dropped } }), { x, residual });
   }]),
+  ...([[1, undefined], [7, undefined], [16, undefined], [3, { bits: 4 }], [8, { bits: 8, zeros: true }], [13, { bits: 4 }]] as const).map(([m, options]): [string, Case] => [`an adapter on ${m} rows of ${options === undefined ? 'f32' : JSON.stringify(options)}`, (ctx) => {
+    const [rank, ends, scales, k, n] = [3, [8, 20, 32], [2, 0.5, 0.25], 68, 32] as const;
+    const x = ctx.normal('x', [m, k]);
+    const residual = ctx.normal('residual', [m, n]);
+    const w = options === undefined ? ctx.normal('w', [n, k]) : quantised(ctx, 'w', n, k, options);
+    const factors = { a: ctx.normal('a', [rank * 3, k]), b: ctx.normal('b', [n, rank]), rank, ends, scales };
+    withGradients(ctx, linear(x, w, { bias: ctx.normal('bias', [n]), residual, factors }), { x, residual });
+    // Without a bias, so that fewer buffers are bound.
+    ctx.graph.output('plain', linear(x, w, { factors }));
+  }]),
   ['dropout', (ctx) => {
     const x = ctx.normal('x', [23, 11]);
     withGradients(ctx, dropout(x, { p: 0.3, site: 5, key: ctx.integers('key', [2], [77, 4000000000], 'u32') }), { x });

@@ -1,21 +1,12 @@
 /** @file The upper half of low-rank adapters, part by part (q, k, v or gate, up in one projection). */
-import type { LoraAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
 import { columnSums } from './reduce.ts';
 import type { Kernel } from './context.ts';
 import { layout, valueOf, weightInputs } from './packed.ts';
 import { sliceHeader, slicePlace, slicesFor, sliceSum } from './slices.ts';
+import { parts } from './lora-parts.ts';
 import { place, teamFor, teamGroups, teamHeader, together } from './team.ts';
-
-/** WGSL that finds the part of an output column and its factor. */
-function parts({ ends, scales }: LoraAttributes): string {
-  const n = ends.length;
-  return `
-const ENDS = array<u32, ${n}>(${ends.map((e) => `${e}u`).join(', ')});
-const SCALES = array<f32, ${n}>(${scales.map((s) => `f32(${s})`).join(', ')});
-fn partOf(column: u32) -> u32 { var part = 0u; for (var i = 0u; i < ${n - 1}u; i++) { if (column >= ENDS[i]) { part = i + 1u; } } return part; }`;
-}
 
 export const loraUpKernel: Kernel<'loraUp'> = (node) => {
   const [base, down, b] = node.inputs as [Tensor, Tensor, Tensor];

@@ -5,9 +5,10 @@
  */
 import type { Node } from '../../graph.ts';
 import { weightInputCount } from '../../ops/quantised.ts';
-import type { Activation, QuantisedAttributes } from '../../ops/types.ts';
+import type { Activation, LoraAttributes, QuantisedAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { type KernelSpec, unroll } from '../launch.ts';
+import { adaptedOf } from './lora-parts.ts';
 import { activationOf, MATH } from './math.ts';
 import { packedUniforms, quadOf, weightInputs } from './packed.ts';
 
@@ -36,6 +37,12 @@ export interface Product {
   readonly rowOut: number;
   /** B is a weight in few bits: its tensors, and how they are to be read. */
   readonly packed?: { readonly attributes: QuantisedAttributes; readonly inputs: KernelSpec['inputs'] };
+  /** Added at the end: what a low-rank adapter makes of `down`. */
+  readonly adapter?: { readonly attributes: LoraAttributes; readonly down: Tensor; readonly up: Tensor };
+}
+
+function adapterOf(inputs: readonly Tensor[], attributes: LoraAttributes | undefined): Pick<Product, 'adapter'> {
+  return attributes === undefined ? {} : { adapter: { attributes, down: inputs.at(-2)!, up: inputs.at(-1)! } };
 }
 
 export function productOf(node: Node<'matmul'>): Product {
@@ -55,6 +62,7 @@ export function productOf(node: Node<'matmul'>): Product {
     k: transposeA ? ar : ac,
     transposeA, transposeB, alpha, activation, accumulate,
     batch: 1, firstA: 0, rowA: ac, firstOut: 0, rowOut: n,
+    ...adapterOf(node.inputs, node.attributes.adapter),
   };
 }
 
@@ -77,6 +85,7 @@ export function packedProductOf({ inputs, outputs, attributes }: Node<'matmulQua
     transposeA: false, transposeB: !transposed, alpha: 1, activation: 'none', accumulate: false,
     batch: 1, firstA: 0, rowA: k, firstOut: outFirst, rowOut: outColumns,
     packed: { attributes, inputs: weightInputs(inputs, attributes) },
+    ...adapterOf(inputs, attributes.adapter),
   };
 }
 
@@ -116,6 +125,7 @@ export function productSpec(o: Product, variant: string, type: 'f32' | 'vec4<f32
       ...(packed?.inputs ?? { b: [o.b, type] as const }),
       ...(o.bias === undefined ? {} : { bias: [o.bias, 'f32'] as const }),
       ...(o.residual === undefined ? {} : { residual: [o.residual, 'f32'] as const }),
+      ...(o.adapter === undefined ? {} : { down: [o.adapter.down, 'f32'] as const, up: [o.adapter.up, 'f32'] as const }),
     },
     outputs: { out: [o.out, 'f32'] as const },
     uniforms: {
@@ -124,7 +134,7 @@ export function productSpec(o: Product, variant: string, type: 'f32' | 'vec4<f32
       firstA: ['u32', o.firstA], rowA: ['u32', o.rowA], firstOut: ['u32', o.firstOut], rowOut: ['u32', o.rowOut],
       ...(packed === undefined ? {} : packedUniforms(packed.attributes)),
     } as const,
-    header: `${o.activation === 'none' ? '' : MATH}${packed === undefined ? '' : quadOf(packed.attributes)}`,
+    header: `${o.activation === 'none' ? '' : MATH}${packed === undefined ? '' : quadOf(packed.attributes)}${o.adapter === undefined ? '' : adaptedOf(o.adapter.attributes)}`,
   };
 }
 
@@ -164,7 +174,7 @@ export const PLACE = /* wgsl */ `
 export function store(o: Product, r: string, c: string, value: string): string {
   const v = activationOf(o.activation, `p.alpha * ${value}${o.bias === undefined ? '' : ` + bias[p.firstOut + ${c}]`}`);
   const at = `oz + ${r} * p.rowOut + ${c}`;
-  return o.accumulate ? `out[${at}] += ${v};` : `out[${at}] = ${v}${o.residual === undefined ? '' : ` + residual[${at}]`};`;
+  return o.accumulate ? `out[${at}] += ${v};` : `out[${at}] = ${v}${o.residual === undefined ? '' : ` + residual[${at}]`}${o.adapter === undefined ? '' : ` + adapted(${r}, ${c})`};`;
 }
 
 /** Stores of the variants whose lanes own four neighbouring columns. */

@@ -9,22 +9,15 @@ import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch, type Launch, unroll } from '../launch.ts';
 import type { Kernel, KernelContext } from './context.ts';
 import { productLaunch } from './matmul.ts';
-import { layout, packedUniforms, quadOf, valueOf, weightInputs } from './packed.ts';
-import { packedProductOf, wholeVectors } from './product.ts';
+import { layout, valueOf, weightInputs } from './packed.ts';
+import { operandsOf, packedProductOf, PLACE, type Product, productSpec, store, wholeVectors } from './product.ts';
 import { place, teamFor, teamGroups, teamHeader, together } from './team.ts';
 
 export const matmulQuantisedKernel: Kernel<'matmulQuantised'> = (node, context) => {
   const { attributes } = node;
-  const x = node.inputs[0]!;
-  const out = node.outputs[0]!;
-  const m = rowsAndColumns(out)[0];
-  const first = 1 + weightInputCount(attributes);
-  const bias = attributes.bias ? node.inputs[first] : undefined;
-  const residual = attributes.residual ? node.inputs[first + (attributes.bias ? 1 : 0)] : undefined;
   const product = packedProductOf(node);
-  if (context.cooperative && wholeVectors(product)) {
-    return [m <= NARROW_ROWS && !attributes.transposed ? shared(node, x, out, m, context, bias, residual) : productLaunch(product, context)];
-  }
+  const { a: x, out, m, bias, residual } = product;
+  if (context.cooperative && wholeVectors(product)) return [m <= NARROW_ROWS && !attributes.transposed ? shared(product, context) : productLaunch(product, context)];
   if (attributes.transposed) return [back(node, x, out, m, residual)];
   return [m <= NARROW_ROWS ? narrow(node, x, out, m, bias, residual) : wide(node, x, out, m, bias, residual)];
 };
@@ -128,32 +121,29 @@ function narrow(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number
 }
 
 /** A team makes one column of all (at most eight) rows: its lanes read a row of the weight side by side. */
-function shared(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number, context: KernelContext, bias: Tensor | undefined, residual: Tensor | undefined): Launch {
-  const { attributes } = node;
-  const { rows, columns, outColumns, outFirst } = attributes;
+function shared(o: Product, context: KernelContext): Launch {
+  const { m } = o;
   // Four rows meet at a time.
   const fours = Math.ceil(m / 4);
-  const team = teamFor(context, Math.min(columns / 4, 128));
+  const team = teamFor(context, Math.min(o.k / 4, 128));
+  const spec = productSpec(o, `shared${m}`, 'vec4<f32>', team.rows);
+  const { a, b } = operandsOf(o);
   return launch({
-    label: `matmulQuantised.shared${m}`,
-    inputs: { x: [x, 'vec4<f32>'], ...weightInputs(node.inputs, attributes), ...(bias === undefined ? {} : { bias: [bias, 'f32'] as const }), ...(residual === undefined ? {} : { residual: [residual, 'f32'] as const }) },
-    outputs: { out: [out, 'f32'] },
-    uniforms: { n: ['u32', rows], k4: ['u32', columns / 4], ...packedUniforms(attributes) },
-    header: `${quadOf(attributes)}\n${teamHeader(team, 'vec4<f32>')}`,
+    ...spec,
+    header: `${spec.header}\n${teamHeader(team, 'vec4<f32>')}`,
     workgroupSize: [team.size],
-    workgroups: [teamGroups(team, rows)],
-    body: `
+    workgroups: [teamGroups(team, o.n)],
+    body: `${PLACE}
   ${place(team, 'p.n')}
   ${unroll(fours, (f) => `var s${f} = vec4<f32>();`, ' ')}
-  for (var c = lane; c < p.k4; c += LANES) {
-    let w = unpackFour(row, c);
-    ${unroll(m, (r) => `s${r >> 2}[${r & 3}] += dot(w, x[${r}u * p.k4 + c]);`, ' ')}
+  for (var c = lane; c < p.k / 4u; c += LANES) {
+    let w = ${b.quad('row', 'c')};
+    ${unroll(m, (r) => `s${r >> 2}[${r & 3}] += dot(w, ${a.quad(`${r}u`, 'c')});`, ' ')}
   }
   ${unroll(fours, (f) => together(team, `s${f}`))}
   if (!inside || lane >= ${m}u) { return; }
-  let at = lane * ${outColumns}u + ${outFirst}u + row;
   let s = ${fours === 1 ? 's0[lane]' : 'select(s0[lane & 3u], s1[lane & 3u], lane >= 4u)'};
-  out[at] = s${bias === undefined ? '' : ' + bias[row]'}${residual === undefined ? '' : ' + residual[at]'};`,
+  ${store(o, 'lane', 'row', 's')}`,
   });
 }
 
