@@ -7,13 +7,14 @@ import argparse
 import json
 import statistics
 import time
+import traceback
 
 import peft
 import torch
 import transformers
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
 
-TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+TARGETS = r".*\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 
 
 def options():
@@ -47,15 +48,28 @@ def config_of(o):
     raise failed
 
 
+def text_config_of(o):
+    """The text tower alone, for versions that refuse the config above."""
+    return Qwen2Config(vocab_size=o.vocab, hidden_size=o.hidden, intermediate_size=o.intermediate, num_hidden_layers=o.layers, num_attention_heads=o.heads, num_key_value_heads=o.kv_heads, max_position_embeddings=128000, rms_norm_eps=1e-6, tie_word_embeddings=True, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+
+
 def random_model(o, dtype):
+    """The model, or its text tower where that cannot be made."""
+    try:
+        return made(o, dtype, Qwen2_5_VLForConditionalGeneration, config_of(o))
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        return made(o, dtype, Qwen2ForCausalLM, text_config_of(o))
+
+
+def made(o, dtype, kind, config):
     """Weights are drawn on the device; norms are ones, as they are made."""
-    config = config_of(o)
     config._attn_implementation = o.attention
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         with torch.device(o.device):
-            model = Qwen2_5_VLForConditionalGeneration(config)
+            model = kind(config)
     finally:
         torch.set_default_dtype(before)
     generator = torch.Generator(device=o.device).manual_seed(1)
@@ -64,7 +78,7 @@ def random_model(o, dtype):
             if parameter.dim() > 1:
                 parameter.normal_(0, 0.02, generator=generator)
     model.tie_weights()
-    return peft.get_peft_model(model.to(dtype), peft.LoraConfig(r=o.rank, lora_alpha=o.rank, lora_dropout=0.0, target_modules=TARGETS))
+    return peft.get_peft_model(model, peft.LoraConfig(r=o.rank, lora_alpha=o.rank, lora_dropout=0.0, target_modules=TARGETS))
 
 
 def synchronise(o):
@@ -98,10 +112,11 @@ def train(o, model):
     model.train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.0)
     ids = random_ids(o, 1, o.tokens)
+    positions = torch.arange(o.tokens, device=o.device).expand(3 if hasattr(model.config, "vision_config") else 1, 1, -1)
     losses = []
 
     def step():
-        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, use_cache=False).loss
+        loss = model(input_ids=ids, position_ids=positions if positions.shape[0] == 3 else positions[0], labels=ids, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         optimiser.step()
@@ -137,6 +152,7 @@ def attempt(what, work):
     try:
         result = work()
     except Exception as error:  # noqa: BLE001
+        traceback.print_exc()
         result = {"failed": f"{type(error).__name__}: {error}"[:500]}
     print(what, json.dumps(result), flush=True)
     return result
@@ -151,7 +167,7 @@ def main():
     start = time.perf_counter()
     model = random_model(o, dtype)
     synchronise(o)
-    result = {"sizes": vars(o), "device": name, "dtype": str(dtype), **versions, "loadSeconds": time.perf_counter() - start, "parameters": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), "heldBytes": torch.cuda.memory_allocated() if o.device == "cuda" else None}
+    result = {"sizes": vars(o), "device": name, "dtype": str(dtype), **versions, "model": type(model.get_base_model()).__name__, "loadSeconds": time.perf_counter() - start, "parameters": sum(p.numel() for p in model.parameters()), "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad), "heldBytes": torch.cuda.memory_allocated() if o.device == "cuda" else None}
     print(json.dumps(result), flush=True)
     result["training"] = attempt("training:", lambda: train(o, model))
     result["generation"] = [attempt("generation:", lambda: sample(o, model, prompts)) for prompts in (1, 8)]
