@@ -25,7 +25,7 @@ const EXCLUDED = [
   /^(playwright(-core)?|onnxruntime-web|turbo|typescript|oxlint|vitepress|tsup|typedoc.*|mocha|openai|publint|sharp|lightningcss|prettier)$/,
 ];
 /** Files that no program loads. */
-const USELESS = /(\.map|\.d\.[cm]?ts|\.md|\.markdown|\.flow|\.tsbuildinfo|\.ts\.snap|\.html|\.ps1|\.cmd)$|(^|\/)(LICENSE|CHANGELOG|README)[^/]*$|\/(docs?|__tests__|benchmarks?|examples?)\//i;
+const USELESS = /(\.map|\.d\.[cm]?ts|\.md|\.markdown|\.flow|\.tsbuildinfo|\.ts\.snap|\.html|\.ps1|\.cmd)$|(^|\/)(LICENSE|CHANGELOG|README)[^/]*$|\/__tests__\//i;
 /** Folders of packages that are never loaded here: bundles beside modules, other platforms. */
 const UNUSED = [/\/webgpu\/dist\/(?!linux-x64\/)[^/]+\//, /\/(echarts|zrender)\/(dist|build|i18n|theme|types|src|ssr|extension|licenses)\//, /\/@tensorflow\/[^/]+\/(?!package\.json$|dist\/[^/]+\.node\.js$)/];
 /** The Vulkan loader, and what NVIDIA's driver is linked with; only what the machine lacks is used. */

@@ -16,7 +16,7 @@ const TRIALS = 3;
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 
 /** out [m, n] = a [m, k] b [k, n]; every size a multiple of the design's. */
-function shader({ m, k, n }, { tile, depth, own }) {
+function shader({ k, n }, { tile, depth, own }) {
   const quads = own / 4;
   const loads = (tile * depth) / 4 / THREADS;
   // Of the rows and columns of a thread four lie together, and the next four half a tile further: no bank conflicts.
