@@ -1,18 +1,31 @@
 /**
  * @file Attention over key ranges, forward and backward, one (row, head) a thread, online softmax, four keys at a time.
  * No score matrix: the backward pass recomputes P from the log-sum-exp. Which keys a query sees is data, not code:
- * causal, windowed, packed and prefix-sharing layouts use the same three shaders.
+ * causal, windowed, packed and prefix-sharing layouts use the same three shaders. GPUs proper work in tiles
+ * (`attention-block.ts`) or, where few queries look at many keys, at one query a workgroup (`attention-rows.ts`).
  */
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch, unroll } from '../launch.ts';
+import { attentionBackwardBlock, attentionBlock } from './attention-block.ts';
 import { dot, quads, strides } from './attention-parts.ts';
+import { attentionRows } from './attention-rows.ts';
 import { attentionBackwardSubgroup, attentionSubgroup, SUBGROUP_HEAD_LIMIT } from './attention-subgroup.ts';
 import type { Kernel } from './context.ts';
+
+/**
+ * So many times more keys than queries are a cache that rows in flight decode from, each at places of its own: nothing to
+ * share among them. A batch that attends to itself has as many keys as queries.
+ */
+const FEW_QUERIES = 4;
 
 export const attentionKernel: Kernel<'attention'> = (node, context) => {
   const [q, k, v, ranges] = node.inputs as [Tensor, Tensor, Tensor, Tensor];
   const [o, lse] = node.outputs as readonly [Tensor, Tensor];
   const a = node.attributes;
+  if (context.cooperative) {
+    const few = rowsAndColumns(k)[0] >= FEW_QUERIES * rowsAndColumns(q)[0];
+    return [few ? attentionRows(a, [q, k, v, ranges], [o, lse]) : attentionBlock(a, [q, k, v, ranges], [o, lse])];
+  }
   if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT) return [attentionSubgroup(a, [q, k, v, ranges], [o, lse])];
   const d = a.headDim / 4;
   const score = (j: number) => `let s${j} = ${dot('q', (i) => `k[kb + ${j}u * p.ks + ${i}u]`, d)};`;
@@ -71,6 +84,7 @@ export const attentionBackwardKernel: Kernel<'attentionBackward'> = (node, conte
   const [qkv, o, lse, dO, queryRanges, keyRanges] = node.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
   const [dqkv, delta] = node.outputs as readonly [Tensor, Tensor];
   const a = node.attributes;
+  if (context.cooperative) return attentionBackwardBlock(a, [qkv, o, lse, dO, queryRanges, keyRanges], [dqkv, delta]);
   if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT) return attentionBackwardSubgroup(a, [qkv, o, lse, dO, queryRanges, keyRanges], [dqkv, delta]);
   const d = a.headDim / 4;
   const group = a.heads / a.kvHeads;
