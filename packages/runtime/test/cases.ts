@@ -69,7 +69,7 @@ const batchedCases: [string, Case][] = batchedSizes.flatMap(([batch, m, k, n]) =
   ]),
 );
 
-const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]], [2, 2, 40, [3, 17]], [6, 3, 16, [70]], [2, 1, 128, [11]]] as const).map(([heads, kvHeads, d, lengths]): [string, Case] => [
+const attentionCases: [string, Case][] = ([[1, 1, 4, [5]], [4, 2, 8, [9, 1, 23]], [6, 2, 12, [41, 1, 59]], [6, 3, 16, [70]], [2, 2, 32, [2, 97]], [2, 2, 40, [3, 17]], [2, 1, 64, [67]], [3, 1, 80, [33, 31]], [2, 1, 128, [11, 37]]] as const).map(([heads, kvHeads, d, lengths]): [string, Case] => [
   `attention ${heads}/${kvHeads} heads of ${d}, segments ${lengths.join('+')}`,
   (ctx) => {
     const t = lengths.reduce((a: number, b) => a + b, 0);
@@ -119,6 +119,54 @@ const sharedPrefix: Case = (ctx) => {
   const options = { heads: 2, kvHeads: 1, headDim: 8, queryRanges: ctx.integers('qr', [15, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [15, 2], keys, 'u32'), columns: [0, 16, 24] as const };
   withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
 };
+
+/** Three ranges for a query: a prefix of all, prompts behind it, and completions of each prompt that do not see one another. */
+const groups: Case = (ctx) => {
+  const prefix = 5;
+  const prompts: readonly (readonly [number, ...number[]])[] = [[31, 11, 20, 40], [7, 3, 13]];
+  const t = prefix + prompts.flat().reduce((a, b) => a + b, 0);
+  const queries: number[] = [];
+  const keys: number[] = [];
+  for (let i = 0; i < prefix; i++) {
+    queries.push(0, i + 1, 0, 0, 0, 0);
+    keys.push(i, t);
+  }
+  let start = prefix;
+  for (const [prompt, ...completions] of prompts) {
+    const end = start + prompt + completions.reduce((a, b) => a + b, 0);
+    for (let i = start; i < start + prompt; i++) {
+      queries.push(0, prefix, start, i + 1, 0, 0);
+      keys.push(i, end);
+    }
+    let at = start + prompt;
+    for (const n of completions) {
+      for (let i = at; i < at + n; i++) {
+        queries.push(0, prefix, start, start + prompt, at, i + 1);
+        keys.push(i, at + n);
+      }
+      at += n;
+    }
+    start = end;
+  }
+  const qkv = ctx.normal('qkv', [t, 6 * 8]);
+  const options = { heads: 4, kvHeads: 1, headDim: 8, queryRanges: ctx.integers('qr', [t, 6], queries, 'u32'), keyRanges: ctx.integers('kr', [t, 2], keys, 'u32'), columns: [0, 32, 40] as const };
+  withGradients(ctx, attention(qkv, qkv, qkv, options), { qkv });
+};
+
+/** Any ranges: disjoint and in any order, some empty, some rows without any key; large scores; q, k and v anywhere in tensors of different width. */
+const anyRanges: [string, Case][] = ([[1, 1, 2, 1, 4], [67, 53, 4, 2, 32], [131, 11, 3, 3, 20], [9, 211, 7, 1, 12], [5, 97, 10, 2, 128], [3, 300, 2, 1, 80], [2, 40, 1, 1, 4]] as const).map(([tq, tk, heads, kvHeads, d]): [string, Case] => [
+  `attention of ${tq} to any of ${tk}, ${heads}/${kvHeads} heads of ${d}`,
+  (ctx) => {
+    const ranges = Array.from({ length: tq }, (_, row) => {
+      if (row % 7 === 5) return [0, 0, tk, tk, 0, 0];
+      const cuts = Array.from({ length: 6 }, () => ctx.random.integer(tk + 1)).toSorted((a, b) => a - b);
+      const turn = 2 * ctx.random.integer(3);
+      return [...cuts.slice(turn), ...cuts.slice(0, turn)];
+    }).flat();
+    const [q, k, v] = [ctx.normal('q', [tq, heads * d + 12], 8), ctx.normal('k', [tk, kvHeads * d + 4]), ctx.normal('v', [tk, kvHeads * d + 8])];
+    ctx.graph.output('o', attention(q, k, v, { heads, kvHeads, headDim: d, queryRanges: ctx.integers('ranges', [tq, 6], ranges, 'u32'), columns: [8, 4, 8] }));
+  },
+]);
 
 /** Twelve rows that see a shared prefix, prompts of two, and what each has sampled itself, far from the others. */
 const decodingGroups: Case = (ctx) => {
@@ -220,6 +268,8 @@ export const CASES: [string, Case][] = [
   }],
   ['attention with a shared prefix and padding', sharedPrefix],
   ['attention windowed', windowed],
+  ['attention with prefix, prompts and completions', groups],
+  ...anyRanges,
   ['decoding: cache, state, sampling', decoding],
   ['decoding: a prefix, prompts and rows of their own', decodingGroups],
   ...([[1, 4], [33, 160], [7, 5]] as const).map(([m, n]): [string, Case] => [

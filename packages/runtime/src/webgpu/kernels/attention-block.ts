@@ -13,13 +13,12 @@ import { strides } from './attention-parts.ts';
 import { accumulate, acrossRows, eachRow, eachSum, ofRows, overSeen, scores, setWeights, TILE, TILE_HEADER, TILE_PLACE, TILE_THREADS, tileUniforms, type Sight, type TileRows } from './attention-tile.ts';
 
 /** Rows of q, k, v and dO of one head, with queries and keys from the given rows on. */
-function operands(a: AttentionAttributes, [q, k, v]: readonly [string, string, string], queries: string, keys: string): Record<'q' | 'k' | 'v' | 'dO', TileRows> {
-  const d = a.headDim / 4;
+function operands([q, k, v]: readonly [string, string, string], queries: string, keys: string): Record<'q' | 'k' | 'v' | 'dO', TileRows> {
   return {
-    q: { buffer: q, first: queries, count: 'p.tq', stride: 'p.qs', base: `p.qc + head * ${d}u` },
+    q: { buffer: q, first: queries, count: 'p.tq', stride: 'p.qs', base: 'p.qc + head * p.depth' },
     k: { buffer: k, first: keys, count: 'p.tk', stride: 'p.ks', base: 'p.kc + kv' },
     v: { buffer: v, first: keys, count: 'p.tk', stride: 'p.vs', base: 'p.vc + kv' },
-    dO: { buffer: 'dO', first: queries, count: 'p.tq', stride: `${a.heads * d}u`, base: `head * ${d}u` },
+    dO: { buffer: 'dO', first: queries, count: 'p.tq', stride: 'p.heads * p.depth', base: 'head * p.depth' },
   };
 }
 
@@ -32,10 +31,8 @@ function overKeys(body: string): string {
   }`;
 }
 
-/** The head of a workgroup whose rows are queries, and where its keys begin in a row. */
-function queryHead(a: AttentionAttributes): string {
-  return `let head = wid.y; let kv = head / ${a.heads / a.kvHeads}u * ${a.headDim / 4}u;`;
-}
+/** The head of a workgroup whose rows are queries, and where its key-value head begins in a row. */
+const QUERY_HEAD = 'let head = wid.y; let kv = head / p.group * p.depth;';
 
 /** Declares the sums of all rows. */
 function noSums(name: string, d: number): string {
@@ -44,13 +41,12 @@ function noSums(name: string, d: number): string {
 
 /** Writes what `value` makes of each sum of each row below `count`. */
 function writeSums(d: number, count: string, to: (row: string) => string, value: (i: number, c: number) => string): string {
-  return eachRow((i) => `if (rows[${i}] < ${count}) { ${eachSum(d, (c, quad) => `if (${quad} < ${d}u) { ${to(`rows[${i}]`)} + ${quad}] = ${value(i, c)}; }`)} }`);
+  return eachRow((i) => `if (rows[${i}] < ${count}) { ${eachSum(d, (c, quad) => `if (${quad} < p.depth) { ${to(`rows[${i}]`)} + ${quad}] = ${value(i, c)}; }`)} }`);
 }
 
 export function attentionBlock(a: AttentionAttributes, [q, k, v, ranges]: readonly [Tensor, Tensor, Tensor, Tensor], [o, lse]: readonly [Tensor, Tensor]): Launch {
   const d = a.headDim / 4;
-  const rows = operands(a, ['query', 'k', 'v'], 'first', 'at');
-  const largest = (i: number) => `max(max(s${i}.x, s${i}.y), max(s${i}.z, s${i}.w))`;
+  const rows = operands(['query', 'k', 'v'], 'first', 'at');
   return launch({
     label: `attention.block.${a.headDim}`,
     inputs: { query: [q, 'vec4<f32>'], k: [k, 'vec4<f32>'], v: [v, 'vec4<f32>'], ranges: [ranges, 'u32'] },
@@ -60,13 +56,13 @@ export function attentionBlock(a: AttentionAttributes, [q, k, v, ranges]: readon
     workgroupSize: TILE_THREADS,
     workgroups: [Math.ceil(rowsAndColumns(q)[0] / TILE), a.heads],
     body: `${TILE_PLACE}
-  ${queryHead(a)}
+  ${QUERY_HEAD}
   var m = vec4<f32>(-1e30);
   var l = vec4<f32>();
   ${noSums('o', d)}
   ${overKeys(`${scores('s', rows.q, rows.k)}
       ${eachRow((i) => `s${i} = select(vec4<f32>(-1e30), p.scale * s${i}, see${i});`)}
-      ${acrossRows('top', ofRows(largest), (x, y) => `max(${x}, ${y})`)}
+      ${acrossRows('top', ofRows((i) => `max(max(s${i}.x, s${i}.y), max(s${i}.z, s${i}.w))`), (x, y) => `max(${x}, ${y})`)}
       top = max(top, m);
       let c = exp(m - top);
       m = top;
@@ -77,8 +73,8 @@ export function attentionBlock(a: AttentionAttributes, [q, k, v, ranges]: readon
   let some = sum > vec4<f32>();
   let f = select(vec4<f32>(), 1.0 / sum, some);
   let z = select(vec4<f32>(), m + log(sum), some);
-  ${writeSums(d, 'p.tq', (row) => `result[(${row} * ${a.heads}u + head) * ${d}u`, (i, c) => `o${i}_${c} * f[${i}]`)}
-  ${eachRow((i) => `if (tx == ${i}u && rows[${i}] < p.tq) { lse[rows[${i}] * ${a.heads}u + head] = z[${i}]; }`)}`,
+  ${writeSums(d, 'p.tq', (row) => `result[(${row} * p.heads + head) * p.depth`, (i, c) => `o${i}_${c} * f[${i}]`)}
+  ${eachRow((i) => `if (tx == ${i}u && rows[${i}] < p.tq) { lse[rows[${i}] * p.heads + head] = z[${i}]; }`)}`,
   });
 }
 
@@ -88,11 +84,10 @@ export function attentionBackwardBlock(
   [dqkv, delta]: readonly [Tensor, Tensor],
 ): Launch[] {
   const d = a.headDim / 4;
-  const group = a.heads / a.kvHeads;
   const uniforms = { ...strides(a, qkv, qkv, qkv), ...tileUniforms(a) };
   const tiles = Math.ceil(rowsAndColumns(qkv)[0] / TILE);
-  const byQuery = operands(a, ['x', 'x', 'x'], 'first', 'at');
-  const byKey = operands(a, ['x', 'x', 'x'], 'at', 'first');
+  const byQuery = operands(['x', 'x', 'x'], 'first', 'at');
+  const byKey = operands(['x', 'x', 'x'], 'at', 'first');
   return [
     launch({
       label: `attentionBackward.q.block.${a.headDim}`,
@@ -103,8 +98,8 @@ export function attentionBackwardBlock(
       workgroupSize: TILE_THREADS,
       workgroups: [tiles, a.heads],
       body: `${TILE_PLACE}
-  ${queryHead(a)}
-  let index = min(rows, vec4<u32>(p.tq - 1u)) * ${a.heads}u + head;
+  ${QUERY_HEAD}
+  let index = min(rows, vec4<u32>(p.tq - 1u)) * p.heads + head;
   var part = vec4<f32>();
   for (var e = tx; e < p.depth; e += p.side) { part += ${ofRows((i) => `dot(dO[index[${i}] * p.depth + e], o[index[${i}] * p.depth + e])`)}; }
   ${acrossRows('own', 'part', (x, y) => `${x} + ${y}`)}
@@ -115,7 +110,7 @@ export function attentionBackwardBlock(
       ${scores('t', byQuery.dO, byQuery.v)}
       ${eachRow((i) => setWeights(i, `select(vec4<f32>(), exp(p.scale * s${i} - z[${i}]) * (t${i} - own[${i}]), see${i})`))}
       ${accumulate('r', d, byQuery.k)}`)}
-  ${writeSums(d, 'p.tq', (row) => `dx[${row} * p.qs + p.qc + head * ${d}u`, (i, c) => `p.scale * r${i}_${c}`)}`,
+  ${writeSums(d, 'p.tq', (row) => `dx[${row} * p.qs + p.qc + head * p.depth`, (i, c) => `p.scale * r${i}_${c}`)}`,
     }),
     launch({
       label: `attentionBackward.kv.block.${a.headDim}`,
@@ -126,12 +121,12 @@ export function attentionBackwardBlock(
       workgroupSize: TILE_THREADS,
       workgroups: [tiles, a.kvHeads, 2],
       body: `${TILE_PLACE}
-  let kv = wid.y * ${d}u;
+  let kv = wid.y * p.depth;
   let ofKeys = wid.z == 0u;
   ${noSums('r', d)}
-  for (var head = wid.y * ${group}u; head < (wid.y + 1u) * ${group}u; head++) {
+  for (var head = wid.y * p.group; head < (wid.y + 1u) * p.group; head++) {
     ${overSeen(QUERIES_SEEN, `
-      let index = min(columns, vec4<u32>(p.tq - 1u)) * ${a.heads}u + head;
+      let index = min(columns, vec4<u32>(p.tq - 1u)) * p.heads + head;
       ${scores('s', byKey.k, byKey.q)}
       let z = ${ofRows((j) => `lse[index[${j}]]`)};
       ${eachRow((i) => `s${i} = select(vec4<f32>(), exp(p.scale * s${i} - z), see${i});`)}

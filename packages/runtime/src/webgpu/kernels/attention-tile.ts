@@ -7,7 +7,8 @@
  * pass through workgroup memory eight or sixteen vec4s at a time: below 15 KiB.
  *
  * Loops run up to uniforms and are not unrolled here where memory is read a lot: every place in the code that reads or writes
- * workgroup memory costs lavapipe a tenth of a second when the shader is compiled.
+ * workgroup memory costs lavapipe a tenth of a second when the shader is compiled. For the same reason heads and their sizes
+ * are uniforms too: one shader serves all heads of up to 32 elements, of up to 64, 96 and 128.
  */
 import type { AttentionAttributes } from '../../ops/types.ts';
 import { unroll } from '../launch.ts';
@@ -48,9 +49,9 @@ export function eachSum(d: number, f: (c: number, quad: string) => string): stri
   return unroll(Math.ceil(d / SIDE), (c) => f(c, `(tx + ${SIDE * c}u)`), ' ');
 }
 
-/** Uniforms of every kernel in tiles: vec4s of a head, and threads along a side. */
+/** Uniforms of every kernel in tiles: vec4s of a head, heads, how many share a key-value head, and threads along a side. */
 export function tileUniforms(a: AttentionAttributes) {
-  return { depth: ['u32', a.headDim / 4], side: ['u32', SIDE] } as const;
+  return { depth: ['u32', a.headDim / 4], heads: ['u32', a.heads], group: ['u32', a.heads / a.kvHeads], side: ['u32', SIDE] } as const;
 }
 
 export const TILE_HEADER = `
@@ -146,7 +147,7 @@ export function accumulate(name: string, d: number, b: TileRows, otherwise?: { r
     const width = count * SIDE;
     const fetched = (rows: TileRows) => fetch('b', rows, width, 'quad', '');
     return `{
-        let quad = min(${part * wide}u + thread % ${width}u, ${d - 1}u);
+        let quad = min(${part * wide}u + thread % ${width}u, p.depth - 1u);
         ${unroll(PER * count, (n) => `var b${n}: vec4<f32>;`, ' ')}
         ${otherwise === undefined ? fetched(b) : `if (${otherwise.condition}) {\n${fetched(otherwise.b)}\n} else {\n${fetched(b)}\n}`}
         ${unroll(PER * count, (n) => `staged[thread + ${SIDE * SIDE * n}u] = b${n};`, ' ')}
