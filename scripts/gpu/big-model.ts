@@ -8,6 +8,7 @@
  * Every size is an option, so that it can be tried on a machine without a GPU (see OPTIONS).
  */
 import { strict as assert } from 'node:assert';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
@@ -32,6 +33,8 @@ const { values } = parseArgs({
     tune: { type: 'boolean', default: false },
     /** Multiplies half floats on the matrix units of the GPU. */
     half: { type: 'boolean', default: false },
+    /** Measures nothing before this file is there: another program has the GPU until then. */
+    after: { type: 'string' },
     /** Tells where the time goes, kernel by kernel. */
     profile: { type: 'boolean', default: false },
   },
@@ -124,10 +127,12 @@ const CHUNK = 2 ** 22;
 
 /** Random words; or scales of either sign, so that the weights have no mean, for words of 4 bits (8 in the embedding table). */
 function fillStorage(storage: Storage): void {
-  const step = 0.02 / (storage.name.startsWith('embed_tokens') ? 74 : 4.6);
+  // A scale has the bits of the step, and a random sign.
+  const step = new Uint32Array(Float32Array.of(0.02 / (storage.name.startsWith('embed_tokens') ? 74 : 4.6)).buffer)[0]!;
   for (let at = 0; at < storage.length; at += CHUNK) {
     const part = words.random(new Uint32Array(Math.min(CHUNK, storage.length - at)));
-    storage.write(storage.dtype === 'u32' ? part : Float32Array.from(part, (x) => (x & 1 ? step : -step)), at);
+    if (storage.dtype === 'f32') for (let i = 0; i < part.length; i++) part[i] = (part[i]! & 0x80000000) | step;
+    storage.write(storage.dtype === 'f32' ? new Float32Array(part.buffer) : part, at);
   }
 }
 
@@ -222,6 +227,7 @@ const loadSeconds = await seconds(async () => {
 });
 const heldBytes = engine.counters.bytes;
 console.log(`model made in ${loadSeconds.toFixed(1)} s, ${heldBytes} bytes`);
+while (values.after !== undefined && !existsSync(values.after as string)) await new Promise((r) => setTimeout(r, 50));
 const training = await train(model, config);
 const trainingPeakBytes = engine.counters.peakBytes;
 console.log('training:', JSON.stringify(training), `peak ${trainingPeakBytes}`);
