@@ -99,10 +99,11 @@ const CHUNK = 2 ** 22;
 
 /** Random words; or scales of either sign, so that the weights have no mean, for words of 4 bits (8 in the embedding table). */
 function fillStorage(storage: Storage): void {
-  const step = 0.02 / (storage.name.startsWith('embed_tokens') ? 74 : 4.6);
+  const step = new Uint32Array(Float32Array.of(0.02 / (storage.name.startsWith('embed_tokens') ? 74 : 4.6)).buffer)[0]!;
   for (let at = 0; at < storage.length; at += CHUNK) {
     const part = words.random(new Uint32Array(Math.min(CHUNK, storage.length - at)));
-    storage.write(storage.dtype === 'u32' ? part : Float32Array.from(part, (x) => (x & 1 ? step : -step)), at);
+    if (storage.dtype === 'f32') for (let i = 0; i < part.length; i++) part[i] = (part[i]! & 0x80000000) | step;
+    storage.write(storage.dtype === 'f32' ? new Float32Array(part.buffer) : part, at);
   }
 }
 
