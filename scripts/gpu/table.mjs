@@ -61,7 +61,7 @@ async function runJob({ n, seed, rows }, index, deadline, start) {
   await mkdir(folder, { recursive: true });
   const log = createWriteStream(join(resolve(options.dir), `job-${index}.log`));
   const write = (line) => log.write(`${((Date.now() - start) / 1000).toFixed(1)} ${line}\n`);
-  const args = ['reproduce', '--n', n, '--seeds', seed, '--rows', rows.join(','), '--scale', options.scale, '--out', folder, '--minutes', Math.max(1, Math.floor(left / 60_000)), '--json'].map(String);
+  const args = ['reproduce', '--n', n, '--seeds', seed, '--rows', rows.join(','), '--scale', options.scale, '--out', folder, '--minutes', Math.ceil(left / 60_000), '--json'].map(String);
   const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', join(ROOT, 'apps', 'cli', 'src', 'main.ts'), ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
   const signals = [setTimeout(() => child.kill('SIGINT'), left), setTimeout(() => child.kill('SIGKILL'), left + GRACE_MS)];
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', write);

@@ -65,6 +65,8 @@ async function main() {
     for (const c of casesFor(report.adapter.software)) {
       report.cases.push(await measure(c, rounds, c.gpu ? names.filter((name) => !CPU.includes(name)) : names, contestants));
       console.log(summary(report.cases.at(-1)));
+      // What is measured is kept, should a later case not end.
+      if (options.json !== undefined) await write(resolve(options.json), figures(report), true);
     }
   } finally {
     await contestants.close();
@@ -73,7 +75,7 @@ async function main() {
   const whole = !options.quick && options.only === undefined && options.contestants === undefined;
   const json = output(options.json, whole, 'results', 'benchmark.json');
   const document = output(options.markdown, whole && options.json === undefined, 'benchmarks.md');
-  if (json !== undefined) await write(json, `${JSON.stringify(report, undefined, 1)}\n`);
+  if (json !== undefined) await write(json, figures(report));
   if (document !== undefined) await write(document, markdown(report, json === undefined ? undefined : relative(dirname(document), json)));
 }
 
@@ -83,10 +85,14 @@ function output(named, whole, ...place) {
   return whole ? join(ROOT, 'docs', ...place) : undefined;
 }
 
-async function write(file, text) {
+async function write(file, text, quiet = false) {
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, text);
-  console.log(`Written: ${file}`);
+  if (!quiet) console.log(`Written: ${file}`);
+}
+
+function figures(report) {
+  return `${JSON.stringify(report, undefined, 1)}\n`;
 }
 
 function contestantNames() {
