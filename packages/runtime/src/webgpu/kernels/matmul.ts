@@ -58,8 +58,8 @@ function gpuVariant(o: Product, fitting: readonly MatmulVariant[]): MatmulVarian
   const has = (v: MatmulVariant) => fitting.includes(v);
   if (has('matrix64') && o.m > 16 && o.n > 16 && o.k >= 32) return groups(128, 128) >= BUSY ? 'matrix128' : 'matrix64';
   if (has('sliced') && (o.k >= 64 || o.m <= NARROW_ROWS) && groups(32, 32) <= BUSY) return 'sliced';
-  if (has('block128') && groups(128, 128) >= BUSY) return 'block128';
-  return groups(64, 64) >= BUSY ? 'block64' : 'block32';
+  if (has('block128') && groups(128, 128) >= 2 * BUSY) return 'block128';
+  return groups(64, 64) >= 4 * BUSY ? 'block64' : 'block32';
 }
 
 /**
