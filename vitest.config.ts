@@ -1,10 +1,7 @@
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { findChromium } from './scripts/lib/system.mjs';
-
-/** Tests run on the sources of the workspace (the `@trimpi/source` condition), so no build has to come first. */
-const resolve = { conditions: ['@trimpi/source', 'module', 'import', 'default'] };
-const ssr = { resolve: { conditions: ['@trimpi/source', 'module', 'import', 'node', 'default'] } };
+import { nodeProject, resolve } from './scripts/lib/vitest-node.mjs';
 
 const chromium = findChromium();
 
@@ -23,18 +20,7 @@ const chromiumArgs = [
 export default defineConfig({
   test: {
     projects: [
-      {
-        resolve,
-        ssr,
-        test: {
-          name: 'node',
-          environment: 'node',
-          include: ['packages/*/{src,test}/**/*.test.ts', 'apps/*/{src,test}/**/*.test.ts', 'scripts/**/*.test.mjs'],
-          exclude: ['**/*.browser.test.ts', '**/node_modules/**', '**/dist/**'],
-          testTimeout: 600_000,
-          hookTimeout: 600_000,
-        },
-      },
+      nodeProject,
       {
         resolve,
         // Dependencies are served as the ES modules they are: bundling them when they turn up reloads a running test.

@@ -100,7 +100,7 @@ describe('the table', () => {
       accuracy: measured(right), policyInContext: measured(10), override: { all: { ...measured(5), stubborn: 0 }, part: { ...measured(5), stubborn: 0 } }, branchingError: 1, branchingErrorRate: 0, referral: 5,
       forgetting: { existence: measured(15), otherPolicies: measured(12) }, unseenCells: seed === 1 ? { accuracy: 0.5, low: 0, high: 1, n: 2 } : null, promptTokens: 38, promptTokensWithPolicy: 60, prefillMs: 1, prefillMsWithPolicy: 2,
     };
-    return { row, n, seed, suite, trainSeconds: 60, evaluationSeconds: 10 };
+    return { row, n, seed, adapter: 'x', suite, trainSeconds: 60, evaluationSeconds: 10 };
   };
   const some = [result('in-context', 1, 0), result('cot-sft', 1, 2), result('cot-sft', 2, 4), result('cot-sft+grpo', 1, 2), result('cot-sft+grpo', 2, 5), result('cot-sft+dapo', 1, 12), result('cot-sft+dapo', 2, 14)];
 
@@ -130,7 +130,7 @@ describe('the table', () => {
   });
 
   it('is Markdown and a page, with the paper beside', () => {
-    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapter: 'x', baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} }));
+    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: { x: 2 }, baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} }));
     expect(text).toMatch(/\| CoT SFT \+ GRPO \| 17\.5 \| 0\.0 to [\d.]+ \| 2 \|.*\| 98\.25 \| 47\.05 \|/);
     expect(text).toContain('Not there yet: cot-sft (N=2, seed 9).');
     expect(renderTables({ title: 'a <b>', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('a &#60;b&#62;');

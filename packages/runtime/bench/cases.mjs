@@ -1,9 +1,13 @@
 /** @file What is measured, and the numbers that go in: the same for every contestant. */
 
+/** The reference GPT, and one of a size for GPUs. */
 export const GPT = { vocabulary: 512, width: 128, layers: 4, heads: 4, hidden: 512, batch: 8, length: 128 };
+export const LARGE_GPT = { vocabulary: 8192, width: 768, layers: 12, heads: 12, hidden: 2048, batch: 8, length: 512 };
 
 const matmul = (name, m, k, n) => ({ name: `matmul ${name} ${m} x ${k} x ${n}`, kind: 'matmul', m, k, n, flops: 2 * m * k * n });
+const step = (name, sizes) => ({ name, kind: 'step', ...sizes, tokens: sizes.batch * sizes.length });
 
+/** `gpu`: too large for an adapter that is a CPU. */
 export const CASES = [
   matmul('square', 768, 768, 768),
   matmul('tall', 8192, 128, 256),
@@ -18,7 +22,9 @@ export const CASES = [
   { name: 'attention and gradients 2 x 512, 4 heads of 64', kind: 'attentionBackward', b: 2, t: 512, h: 4, d: 64, flops: 7 * 2 * 4 * 512 * 512 * 64 },
   { name: 'cross-entropy and gradient 1024 x 4096', kind: 'crossEntropy', r: 1024, v: 4096 },
   { name: 'AdamW 1M', kind: 'adamw', n: 1 << 20 },
-  { name: 'training step of the GPT', kind: 'step', ...GPT, tokens: GPT.batch * GPT.length },
+  step('training step of the GPT', GPT),
+  { ...matmul('large', 4096, 4096, 4096), gpu: true },
+  { ...step('training step of a GPT of width 768', LARGE_GPT), gpu: true },
 ];
 
 /** Uniform numbers in [-1, 1), a function of the seed (a linear congruence; quality does not matter here). */

@@ -1,4 +1,4 @@
-/** @file A contestant of the benchmark, as the parent sees it. */
+/** @file The contestants of the benchmark, as the parent sees them. */
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from '../../../scripts/lib/run.mjs';
@@ -7,7 +7,7 @@ import { ROOT } from '../../../scripts/lib/run.mjs';
 const TIMEOUT_MS = 240_000;
 
 /** One contestant: a child process that answers calls. */
-export class Contestant {
+class Contestant {
   #child;
   #waiting = new Map();
   #next = 0;
@@ -53,5 +53,44 @@ export class Contestant {
     await this.call('close').catch(() => this.kill());
     await ended;
     clearTimeout(timer);
+  }
+}
+
+/** The processes, each begun when it is first needed and again when it has been ended. */
+export class Contestants {
+  /** What each says of its adapter. */
+  adapters = {};
+  /** What our own says of it in full. */
+  facts;
+  #peers;
+  #execPath;
+  #sources;
+  #running = new Map();
+
+  /** @param sources Those that are run from the sources of the workspace. */
+  constructor(peers, execPath, sources) {
+    this.#peers = peers;
+    this.#execPath = execPath;
+    this.#sources = sources;
+  }
+
+  async get(name) {
+    const known = this.#running.get(name);
+    if (known !== undefined) return known;
+    const worker = new Contestant(name, this.#peers, this.#execPath, this.#sources.includes(name));
+    this.#running.set(name, worker);
+    const { adapter, facts } = await worker.call('open');
+    this.adapters[name] = adapter;
+    this.facts ??= facts;
+    return worker;
+  }
+
+  kill(name) {
+    this.#running.get(name)?.kill();
+    this.#running.delete(name);
+  }
+
+  async close() {
+    for (const worker of this.#running.values()) await worker.close();
   }
 }

@@ -32,14 +32,17 @@ export function initialise(specs: readonly ParameterSpec[], seed: number): Map<s
   return new Map(specs.map(({ name, shape }) => [name, Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => (shape.length === 1 ? 1 : random.normal() * 0.02))]));
 }
 
+/** Values of parameters by name. */
+export type Weights = Iterable<readonly [name: string, values: Float32Array]>;
+
 /** A training step as a graph: outputs `logp` [tokens] and `norm2` [1]. */
-export function gptStep(engine: Engine, sizes: GptSizes, seed = 1): { readonly graph: Graph; readonly store: ParameterStore } {
+export function gptStep(engine: Engine, sizes: GptSizes, seed = 1, weights: Weights = initialise(gptParameters(sizes), seed)): { readonly graph: Graph; readonly store: ParameterStore } {
   const { width, layers, heads, batch, length } = sizes;
   const headDim = width / heads;
   const tokens = batch * length;
   const specs = gptParameters(sizes);
   const store = new ParameterStore(engine, 'gpt', specs);
-  for (const [name, values] of initialise(specs, seed)) store.write(name, values);
+  for (const [name, values] of weights) store.write(name, values);
   store.setTrainable(true);
   const g = new Graph();
   const p = (name: string) => store.tensor(g, name);

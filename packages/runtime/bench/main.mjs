@@ -3,28 +3,44 @@
  * @file `npm run bench`: this package beside jax-js, TensorFlow.js and ONNX Runtime, on one adapter, in one go.
  *
  * Each contestant is a process; all compute a case, their results are compared, and then their repetitions take turns,
- * so that whatever else the machine does hits all alike. Writes docs/benchmarks.md and docs/results/benchmark.json.
- * Options: --json FILE (where the figures go), --quick (fewer repetitions, the documents left alone), --only TEXT.
+ * so that whatever else the machine does hits all alike. Writes docs/benchmarks.md and docs/results/benchmark.json, unless
+ * other files are named or only a part is measured. TRIMPI_BENCH_PEERS_HOME: a folder whose node_modules hold what is
+ * compared with; nothing is fetched then, and what is missing there is reported as failed.
  */
 import { existsSync } from 'node:fs';
 import { cpus, loadavg, platform, arch } from 'node:os';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CACHE, npmCommand, ROOT, run, UserError } from '../../../scripts/lib/run.mjs';
 import { CASES } from './cases.mjs';
-import { Contestant } from './contestant.mjs';
+import { Contestants } from './contestant.mjs';
 import { markdown } from './report.mjs';
 
 const HERE = import.meta.dirname;
 const US = 'trimpi';
-const CONTESTANTS = [US, 'jax-js WebGPU', 'TensorFlow.js WebGPU', 'ONNX Runtime CPU', 'jax-js WebAssembly'];
+/** Contestants on the CPU: left out of what is too large for it. */
+const CPU = ['ONNX Runtime CPU', 'jax-js WebAssembly'];
+const CONTESTANTS = [US, 'jax-js WebGPU', 'TensorFlow.js WebGPU', 'public-design WGSL', ...CPU];
+/** Only when it is named. */
+const TUNED = 'trimpi tuned';
 /** About how long a contestant is measured before the next has its turn. */
 const TURN_MS = 200;
 
-const { values: options } = parseArgs({ options: { json: { type: 'string' }, quick: { type: 'boolean', default: false }, only: { type: 'string' }, help: { type: 'boolean', default: false } } });
+const { values: options } = parseArgs({
+  options: {
+    json: { type: 'string' }, markdown: { type: 'string' }, only: { type: 'string' }, contestants: { type: 'string' },
+    quick: { type: 'boolean', default: false }, large: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+  },
+});
 if (options.help) {
-  console.log('npm run bench -- [--json FILE] [--quick] [--only TEXT OF A CASE]');
+  console.log(`npm run bench -- [options]
+  --json FILE         where the figures go
+  --markdown FILE     where the document goes
+  --quick             fewer repetitions; the project's own documents are left alone
+  --only TEXT         the cases with this in their name
+  --contestants A,B   those that are measured beside ${US}: ${[...CONTESTANTS.slice(1), TUNED].join(', ')}
+  --large             the cases for GPUs on a CPU too`);
   process.exit(0);
 }
 
@@ -38,46 +54,72 @@ try {
 
 async function main() {
   const rounds = options.quick ? 3 : 5;
-  const peers = await installPeers();
+  const names = contestantNames();
+  const peers = await peersHome();
   const node = nodeForPeers(peers);
-  const cases = CASES.filter((c) => options.only === undefined || c.name.includes(options.only));
-  if (cases.length === 0) throw new UserError(`--only ${options.only}: no case is called so. Cases: ${CASES.map((c) => c.name).join('; ')}`);
-  const report = { started: new Date().toISOString(), machine: `${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}, ${platform()} ${arch()}`, node: node.version, quick: options.quick, rounds, load: { start: loadavg(), end: [] }, adapters: {}, cases: [] };
-  const contestants = new Map();
+  const report = { started: new Date().toISOString(), machine: `${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}, ${platform()} ${arch()}`, node: node.version, quick: options.quick, rounds, load: { start: loadavg(), end: [] }, cases: [] };
+  const contestants = new Contestants(peers, node.path, [US, TUNED]);
   try {
-    for (const c of cases) {
-      report.cases.push(await measure(c, rounds, contestants, peers, node.path, report.adapters));
+    await contestants.get(US);
+    Object.assign(report, { adapter: contestants.facts, adapters: contestants.adapters });
+    for (const c of casesFor(report.adapter.software)) {
+      report.cases.push(await measure(c, rounds, c.gpu ? names.filter((name) => !CPU.includes(name)) : names, contestants));
       console.log(summary(report.cases.at(-1)));
+      // What is measured is kept, should a later case not end.
+      if (options.json !== undefined) await write(resolve(options.json), figures(report), true);
     }
   } finally {
-    for (const w of contestants.values()) await w?.close();
+    await contestants.close();
   }
   report.load.end = loadavg();
-  const json = `${JSON.stringify(report, undefined, 1)}\n`;
-  const file = resolve(options.json ?? join(ROOT, 'docs', 'results', 'benchmark.json'));
-  if (options.json !== undefined || (!options.quick && options.only === undefined)) {
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, json);
-    console.log(`Figures: ${file}`);
-  }
-  if (!options.quick && options.only === undefined) await writeFile(join(ROOT, 'docs', 'benchmarks.md'), markdown(report));
+  const whole = !options.quick && options.only === undefined && options.contestants === undefined;
+  const json = output(options.json, whole, 'results', 'benchmark.json');
+  const document = output(options.markdown, whole && options.json === undefined, 'benchmarks.md');
+  if (json !== undefined) await write(json, figures(report));
+  if (document !== undefined) await write(document, markdown(report, json === undefined ? undefined : relative(dirname(document), json)));
+}
+
+/** Where a result goes: as named, or into the documents, or nowhere. */
+function output(named, whole, ...place) {
+  if (named !== undefined) return resolve(named);
+  return whole ? join(ROOT, 'docs', ...place) : undefined;
+}
+
+async function write(file, text, quiet = false) {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, text);
+  if (!quiet) console.log(`Written: ${file}`);
+}
+
+function figures(report) {
+  return `${JSON.stringify(report, undefined, 1)}\n`;
+}
+
+function contestantNames() {
+  if (options.contestants === undefined) return CONTESTANTS;
+  const known = [...CONTESTANTS, TUNED];
+  const asked = options.contestants.split(',').map((name) => name.trim());
+  const unknown = asked.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new UserError(`--contestants ${unknown}: there is none of this name. Known: ${known.join(', ')}`);
+  return [US, ...known.filter((name) => name !== US && asked.includes(name))];
+}
+
+function casesFor(software) {
+  const cases = CASES.filter((c) => (options.only === undefined || c.name.includes(options.only)) && (!c.gpu || !software || options.large));
+  if (cases.length === 0) throw new UserError(`--only ${options.only}: no case is called so. Cases: ${CASES.map((c) => c.name).join('; ')}`);
+  return cases;
 }
 
 /** One case over all contestants: prepare and compare, then take turns. */
-async function measure(c, rounds, contestants, peers, execPath, adapters) {
-  const result = { name: c.name, kind: c.kind, ...(c.flops === undefined ? {} : { flops: c.flops }), ...(c.tokens === undefined ? {} : { tokens: c.tokens }), entries: {} };
+async function measure(c, rounds, names, contestants) {
+  const result = { ...c, entries: {} };
   const steps = c.kind === 'step' ? 3 : 1;
   const running = [];
   let want;
-  for (const name of CONTESTANTS) {
+  for (const name of names) {
     const entry = (result.entries[name] = {});
     try {
-      let worker = contestants.get(name);
-      if (worker === undefined) {
-        worker = new Contestant(name, peers, execPath, name === US);
-        contestants.set(name, worker);
-        adapters[name] = (await worker.call('open')).adapter;
-      }
+      const worker = await contestants.get(name);
       const prepared = await worker.call('prepare', { c, steps });
       if (prepared.sample === undefined) {
         delete result.entries[name];
@@ -92,8 +134,7 @@ async function measure(c, rounds, contestants, peers, execPath, adapters) {
       running.push({ name, worker, runs: Math.max(1, Math.min(200, Math.round(TURN_MS / once))), times: [] });
     } catch (error) {
       entry.failed = String(error?.message ?? error);
-      contestants.get(name)?.kill();
-      contestants.delete(name);
+      contestants.kill(name);
     }
   }
   for (let round = 0; round < rounds; round++) {
@@ -129,14 +170,16 @@ function quartiles(times) {
   return { ms: at(0.5), q1: at(0.25), q3: at(0.75), runs: times.length };
 }
 
-function summary({ name, entries }) {
+function summary({ name, entries, flops }) {
   const ours = entries[US]?.ms;
-  const lines = Object.entries(entries).map(([who, e]) => `  ${who.padEnd(22)} ${e.failed ?? `${e.ms.toFixed(2)} ms (${e.q1.toFixed(2)} to ${e.q3.toFixed(2)})${who === US || ours === undefined ? '' : `, ${(e.ms / ours).toFixed(2)} x ours`}`}`);
+  const lines = Object.entries(entries).map(([who, e]) => `  ${who.padEnd(22)} ${e.failed ?? `${e.ms.toFixed(2)} ms (${e.q1.toFixed(2)} to ${e.q3.toFixed(2)})${flops === undefined ? '' : `, ${(flops / e.ms / 1e6).toFixed(0)} GFLOP/s`}${who === US || ours === undefined ? '' : `, ${(e.ms / ours).toFixed(2)} x ours`}`}`);
   return [name, ...lines].join('\n');
 }
 
-/** Installs what is compared with, exactly as the lockfile beside says, into .cache. */
-async function installPeers() {
+/** Where what is compared with is installed: as the environment says, or, exactly as the lockfile beside says, in .cache. */
+async function peersHome() {
+  const given = process.env.TRIMPI_BENCH_PEERS_HOME;
+  if (given !== undefined && given !== '') return resolve(given);
   const home = join(CACHE, 'bench-peers');
   const source = join(HERE, 'peers');
   await mkdir(home, { recursive: true });

@@ -4,6 +4,8 @@ import { performance } from 'node:perf_hooks';
 const [, , name] = process.argv;
 const modules = {
   trimpi: async () => (await import('./contestants/trimpi.ts')).open(),
+  'trimpi tuned': async () => (await import('./contestants/trimpi.ts')).open(true),
+  'public-design WGSL': async () => (await import('./contestants/public-wgsl.mjs')).open(),
   'jax-js WebGPU': async () => (await import('./contestants/jax.mjs')).open('webgpu'),
   'jax-js WebAssembly': async () => (await import('./contestants/jax.mjs')).open('wasm'),
   'TensorFlow.js WebGPU': async () => (await import('./contestants/tfjs.mjs')).open(),
@@ -17,7 +19,7 @@ let current;
 const handlers = {
   async open() {
     contestant = await modules[name]();
-    return { adapter: contestant.adapter };
+    return { adapter: contestant.adapter, facts: contestant.facts };
   },
   /** Prepares a case and runs it `steps` times; answers with a sample of the result, or nothing where it takes no part. */
   async prepare({ c, steps }) {

@@ -17,6 +17,7 @@ it.each([
   ['block32', 'NN', WHOLE], ['block32', 'TT', ODD],
   ['block64', 'NT', WHOLE], ['block64', 'TN', WHOLE], ['block64', 'NN', ODD],
   ['block128', 'NT', WHOLE],
+  ['sliced', 'NT', WHOLE], ['sliced', 'TN', WHOLE], ['sliced', 'NN', WHOLE],
 ] as const)('%s %s, at every edge', async (variant, flags, sizes) => {
   const engine = new VariantEngine(device, variant);
   const reference = new ReferenceEngine();

@@ -228,6 +228,7 @@ function halves(ctx: CaseContext): number {
 
 const quantisedCases: [string, Case][] = ([
   [1, 48, 64, {}], [8, 33, 100, { zeros: true }], [9, 20, 32, {}], [21, 36, 72, { bits: 8 }], [19, 17, 64, { format: 'nf4', blockSize: 64 }], [3, 17, 40, { bits: 8, zeros: true, blockSize: 16 }], [13, 18, 33, { format: 'f16' }], [2, 65, 24, { format: 'f16' }],
+  [12, 20, 40, { bits: 8, zeros: true, blockSize: 16 }], [11, 24, 36, { format: 'f16' }], [40, 68, 128, { format: 'nf4', blockSize: 64 }],
 ] as const).map(([m, n, k, options]): [string, Case] => [
   `matmulQuantised ${m}x${k}x${n} ${JSON.stringify(options)}`,
   (ctx) => {
@@ -359,6 +360,16 @@ export const CASES: [string, Case][] = [
     const w = options === undefined ? ctx.normal('w', [n, k]) : quantised(ctx, 'w', n, k, options);
     const dropped = drops ? { dropout: { p: 0.3, site: 2, key: ctx.integers('key', [2], [9, 3000000000], 'u32') } } : {};
     withGradients(ctx, linear(x, w, { bias, residual, factors: { a, b, magnitude, rank, ends, scales, ...dropped } }), { x, residual });
+  }]),
+  ...([[1, undefined], [7, undefined], [16, undefined], [3, { bits: 4 }], [8, { bits: 8, zeros: true }], [13, { bits: 4 }]] as const).map(([m, options]): [string, Case] => [`an adapter on ${m} rows of ${options === undefined ? 'f32' : JSON.stringify(options)}`, (ctx) => {
+    const [rank, ends, scales, k, n] = [3, [8, 20, 32], [2, 0.5, 0.25], 68, 32] as const;
+    const x = ctx.normal('x', [m, k]);
+    const residual = ctx.normal('residual', [m, n]);
+    const w = options === undefined ? ctx.normal('w', [n, k]) : quantised(ctx, 'w', n, k, options);
+    const factors = { a: ctx.normal('a', [rank * 3, k]), b: ctx.normal('b', [n, rank]), rank, ends, scales };
+    withGradients(ctx, linear(x, w, { bias: ctx.normal('bias', [n]), residual, factors }), { x, residual });
+    // Without a bias, so that fewer buffers are bound.
+    ctx.graph.output('plain', linear(x, w, { factors }));
   }]),
   ['dropout', (ctx) => {
     const x = ctx.normal('x', [23, 11]);

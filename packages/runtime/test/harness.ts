@@ -101,6 +101,6 @@ export class VariantEngine extends PoisonedEngine {
   }
 
   override compile(graph: Graph): Promise<GpuPlan> {
-    return compilePlan(this, graph, { subgroup8: false, cooperative: false, tuned: () => this.variant });
+    return compilePlan(this, graph, { ...this.context, cooperative: true, tuned: () => this.variant });
   }
 }

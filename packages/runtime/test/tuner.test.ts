@@ -26,7 +26,7 @@ describe('the tuner', () => {
   it('measures every variant once for a class of shapes, takes the fastest, keeps it, and leaves no memory behind', async () => {
     const store = memory();
     const tuner = new KernelTuner(store);
-    const engine = new WebGpuEngine(device, { tuner, portable: true });
+    const engine = new WebGpuEngine(device, { tuner, portable: true, cooperative: false });
     const first = await product(engine, 17);
     expect(engine.liveBuffers()).toEqual([]);
     expect([tuner.measured, store.saves]).toEqual([1, 1]);
@@ -43,7 +43,7 @@ describe('the tuner', () => {
 
     // Another process with what was saved measures nothing, and gives the same bits.
     const again = new KernelTuner(memory(store.text));
-    const second = await product(new WebGpuEngine(device, { tuner: again, portable: true }), 17);
+    const second = await product(new WebGpuEngine(device, { tuner: again, portable: true, cooperative: false }), 17);
     expect(again.measured).toBe(0);
     expect(second).toEqual(first);
   });

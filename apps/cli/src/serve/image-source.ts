@@ -5,7 +5,6 @@ import { request as httpsRequest } from 'node:https';
 import { BlockList, isIP } from 'node:net';
 import type { RawImage } from '@trimpi/model';
 import { decodeImage } from '@trimpi/model/node';
-import sharp from 'sharp';
 import { ApiError } from './api-error.ts';
 
 /** Larger pictures are refused before they are decoded: a few bytes can hold a great many pixels. */
@@ -36,6 +35,8 @@ const SIGNATURES = /^(?:89504e470d0a1a0a|ffd8ff|52494646.{8}57454250)/;
 async function headerSize(bytes: Uint8Array): Promise<{ width: number; height: number }> {
   const none = { width: 0, height: 0 };
   if (!SIGNATURES.test(Buffer.from(bytes.subarray(0, 12)).toString('hex'))) return none;
+  // Loaded with the first picture: all other commands do without it.
+  const { default: sharp } = await import('sharp');
   const { width, height } = await sharp(bytes, { limitInputPixels: false }).metadata().catch(() => none);
   return { width, height };
 }

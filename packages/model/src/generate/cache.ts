@@ -31,3 +31,8 @@ export class GenerationCache {
 export function cacheWidth({ numKeyValueHeads, headDim }: ModelConfig): number {
   return 2 * numKeyValueHeads * headDim;
 }
+
+/** Rows of the decoding plan for so many completions at once: a power of two, or whole eights, so that plans serve many calls. */
+export function decodeRows(completions: number): number {
+  return completions < 8 ? 2 ** Math.ceil(Math.log2(Math.max(1, completions))) : Math.ceil(completions / 8) * 8;
+}

@@ -4,7 +4,7 @@ import { ModelError } from '../errors.ts';
 import type { TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
 import { roundUp } from '../vl/plans.ts';
-import { GenerationCache } from './cache.ts';
+import { decodeRows, GenerationCache } from './cache.ts';
 import type { Completion, StopStrings } from './completion.ts';
 import { layOutPrompts } from './prompts.ts';
 import { checkSampling } from './request.ts';
@@ -44,7 +44,7 @@ export async function generate(model: VisionLanguageModel, prompts: readonly Tok
   const promptOf = options.promptOf ?? prompts.map((_, i) => i);
   check(prompts, promptOf, options);
   const layout = layOutPrompts(model.config, prompts, options.sharePrefix);
-  const rows = Math.ceil(Math.min(options.maxRows ?? promptOf.length, promptOf.length) / 8) * 8;
+  const rows = decodeRows(Math.min(options.maxRows ?? promptOf.length, promptOf.length));
   const kept = samplerFor(model, roundUp(layout.tokens, 32) + rows * maxNewTokens, rows, stopIds, adapter);
   return inTurn(kept, async (sampler) => {
     const sampled = (await sampler.add(layout, promptOf.map((prompt, i) => ({ ...options, prompt, seed, stream: options.streams?.[i] ?? i }))))!;

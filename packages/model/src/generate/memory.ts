@@ -2,7 +2,7 @@
 import { SETTINGS_WIDTH, STATE_WIDTH } from '@trimpi/runtime';
 import type { VisionLanguageModel } from '../vl/model.ts';
 import { roundUp } from '../vl/plans.ts';
-import { GenerationCache } from './cache.ts';
+import { decodeRows, GenerationCache } from './cache.ts';
 import { recordDecode, recordPrefill } from './plans.ts';
 
 export interface GenerationSizes {
@@ -18,7 +18,7 @@ export async function generationMemory(model: VisionLanguageModel, { tokens, row
   const before = storageBytes();
   const { engine } = model;
   const shape = { tokens: roundUp(tokens, 32), targets: 0, vision: 'none', patches: 0, cells: 0 } as const;
-  const width = Math.ceil(rows / 8) * 8;
+  const width = decodeRows(rows);
   const cache = new GenerationCache(model, shape.tokens + width * maxNewTokens);
   const state = { state: engine.createStorage('decode.state', width * STATE_WIDTH, 'i32'), settings: engine.createStorage('decode.settings', width * SETTINGS_WIDTH) };
   const prefill = await engine.compile(recordPrefill(model, cache, shape, adapter));

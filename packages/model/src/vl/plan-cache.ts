@@ -1,6 +1,7 @@
 /**
  * @file Plans of shapes seen before. Real rows and pictures come in many sizes, and each size has a plan with memory of its
- * own; they are kept while that stays within a bound, those not used for longest going first. The one used last stays.
+ * own; they are kept while that stays within a bound, those not used for longest going first. The one used last stays, and of
+ * those that exceed the bound by themselves one: the step of an optimiser must not cost a large model its training plan.
  */
 import type { Plan } from '@trimpi/runtime';
 
@@ -9,7 +10,7 @@ export class PlanCache<Ready extends { readonly plan: Plan }> {
   /** In the order of their last use. */
   readonly #entries = new Map<string, { readonly ready: Promise<Ready>; bytes: number }>();
 
-  /** @param bytes what all plans but the one used last may hold together. */
+  /** @param bytes what all plans may hold together, the one used last and one larger than this not counted. */
   constructor(bytes: number) {
     this.#bytes = bytes;
   }
@@ -40,11 +41,13 @@ export class PlanCache<Ready extends { readonly plan: Plan }> {
 
   #makeRoom(used: string): void {
     let held = 0;
+    // Larger than the bound, from the one used on.
+    let large = Number(this.#entries.get(used)!.bytes > this.#bytes);
     // From the one used last backwards: what no longer fits goes. Plans under way (0 bytes so far) are never in the way.
     for (const [key, { ready, bytes }] of [...this.#entries].toReversed()) {
       if (key === used) continue;
-      held += bytes;
-      if (held <= this.#bytes || bytes === 0) continue;
+      const exceeds = bytes > this.#bytes;
+      if (exceeds ? ++large === 1 : (held += bytes) <= this.#bytes || bytes === 0) continue;
       this.#entries.delete(key);
       dispose(ready);
     }

@@ -10,7 +10,7 @@ export function resultsPage(results: ReproduceResults): TablePage {
   return {
     title: `The paper's table at scale ${results.scale}`,
     paragraphs: [
-      `ClevrPolicy-T, ${results.adapter}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds.`,
+      `ClevrPolicy-T; rows made on ${Object.entries(results.adapters).map(([adapter, rows]) => `${adapter} (${rows})`).join(', ')}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds.`,
       ...(results.missing.length === 0 ? [] : [`Not there yet: ${results.missing.join(', ')}.`]),
     ],
     sections: [

@@ -142,7 +142,7 @@ class Reproduction {
         if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
       },
     }, place.data, place.suite, row === 'in-context');
-    const result: RowResult = { row, n, seed, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
+    const result: RowResult = { row, n, seed, adapter: this.#o.adapterName, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
     await this.#storage.write(rowFile(n, seed, row), JSON.stringify(result));
     this.#results.push(result);
     this.#emit({ type: 'result', n, seed, row, accuracy: (row === 'in-context' ? suite.policyInContext : suite.accuracy).accuracy });
@@ -244,7 +244,7 @@ class Reproduction {
   async #write(last: boolean): Promise<ReproduceResults> {
     const results: ReproduceResults = {
       scale: this.#o.scale,
-      adapter: this.#o.adapterName,
+      adapters: countBy(this.#results.map((r) => r.adapter)),
       baselines: this.#baselines,
       rows: summariseRows(this.#results),
       orderings: testOrderings(this.#results),
@@ -261,6 +261,12 @@ class Reproduction {
     }
     return results;
   }
+}
+
+function countBy(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
 }
 
 function folder(n: number, seed: number): string {

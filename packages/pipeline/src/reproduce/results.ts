@@ -9,6 +9,8 @@ export interface RowResult {
   readonly row: RowName;
   readonly n: number;
   readonly seed: number;
+  /** What it was made on; rows of different adapters may meet in one table. */
+  readonly adapter: string;
   readonly suite: SuiteReport;
   readonly rl?: RlReport;
   /** Seconds of this row's own training and evaluation. */
@@ -60,7 +62,8 @@ export interface Ordering {
 
 export interface ReproduceResults {
   readonly scale: string;
-  readonly adapter: string;
+  /** What the rows were made on, with how many rows. */
+  readonly adapters: Readonly<Record<string, number>>;
   readonly baselines: readonly Baselines[];
   readonly rows: readonly RowSummary[];
   readonly orderings: readonly Ordering[];

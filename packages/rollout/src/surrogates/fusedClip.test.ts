@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { clip, klPenalty, objective, tokenSum, groupNorm, type LossInput } from '../index.ts';
 import { readBatch } from '../batch/view.ts';
+import { RUNS } from '../../test/runs.ts';
 import { type FusedClip, type FusedK3, fusedClipRow } from './fusedClip.ts';
 import { REACH, clipAndK3Run, clipRun } from './fusedLoops.ts';
 import { makeScratch } from './surrogate.ts';
@@ -153,22 +155,69 @@ describe('the single pass of a row', () => {
     expect(row([1], NaN, plain, undefined, [1], [0])).toMatchObject({ dLogp: [0], low: 0, high: 0, capped: 0 });
   });
   it('its loops stop at the first token beyond their table, with the sums so far', () => {
-    const view = readBatch({ logps: [0.1, -0.2, REACH, 0.3], oldLogps: [0, 0, 0, 0], refLogps: [0.2, 0.1, REACH, 0.3], advantages: [1], mask: [1, 1, 1, 1], shape: [1, 4] });
+    const logps = [0.1, -0.2, REACH, 0.3];
+    const refs = [0.2, 0.1, REACH, 0.3];
+    const old = [0, 0, 0, 0];
     const limits = Float64Array.of(0.85, 1.2, -1, 0.5, REACH, -REACH, REACH);
-    for (const loop of [clipRun, clipAndK3Run]) {
-      const scratch = { ...makeScratch(4, false), old: view.oldLogps };
+    for (const withK3 of [false, true]) {
       const out = new Float64Array(4);
       const sums = new Float64Array(5).fill(10);
-      expect(loop(view, scratch, out, 0, 4, limits, sums)).toBe(2);
-      expect(loop(view, scratch, out, 3, 4, limits, sums)).toBe(4);
-      expect(loop(view, scratch, out, 1, 1, limits, sums)).toBe(1);
+      const loop = (from: number, to: number) => (withK3 ? clipAndK3Run(logps, old, refs, out, from, to, limits, sums) : clipRun(logps, old, out, from, to, limits, sums));
+      expect(loop(0, 4)).toBe(2);
+      expect(loop(3, 4)).toBe(4);
+      expect(loop(1, 1)).toBe(1);
       // 0.1 inside, −0.2 below, 0.3 above.
       near(sums[0] as number, 10 + Math.exp(0.1));
       expect([sums[1], sums[2]]).toEqual([11, 11]);
       near(sums[3] as number, 10.2);
-      near(sums[4] as number, loop === clipRun ? 10 : 10 + Math.exp(0.1) - 1.1 + Math.exp(0.3) - 1.3);
+      near(sums[4] as number, withK3 ? 10 + Math.exp(0.1) - 1.1 + Math.exp(0.3) - 1.3 : 10);
     }
-    const scratch = { ...makeScratch(4, false), old: view.oldLogps };
-    for (const [least, most] of [[0.1, REACH], [-REACH, 0.1]] as const) expect(clipAndK3Run(view, scratch, new Float64Array(4), 0, 4, Float64Array.of(0.85, 1.2, -1, 0.5, REACH, least, most), new Float64Array(5))).toBe(0);
+    for (const [least, most] of [[0.1, REACH], [-REACH, 0.1]] as const) expect(clipAndK3Run(logps, old, refs, new Float64Array(4), 0, 4, Float64Array.of(0.85, 1.2, -1, 0.5, REACH, least, most), new Float64Array(5))).toBe(0);
+  });
+});
+
+/** Two units in the last place of a double as large as y. */
+const twoUnits = (y: number): number => 2 * 2 ** (Math.floor(Math.log2(y)) - 52);
+
+describe('the exponential of the loops', () => {
+  const UNBOUNDED = Float64Array.of(-1, Infinity, 1, -1, REACH, -REACH, REACH);
+  /** e^x of each loop, and of the reference's side of the second: the gradient is r, and with r clipped away −1 + e^d. */
+  const exponentials = (x: number): number[] => {
+    const clipped = Float64Array.of(Infinity, Infinity, 1, -1, REACH, -REACH, REACH);
+    const out = new Float64Array(3);
+    expect(clipRun([x], [0], out, 0, 1, UNBOUNDED, new Float64Array(5))).toBe(1);
+    expect(clipAndK3Run([0, x], [0, 0], [0, x], out, 1, 2, UNBOUNDED, new Float64Array(5))).toBe(2);
+    expect(clipAndK3Run([0, 0, 0], [0, 0, 0], [0, 0, x], out, 2, 3, clipped, new Float64Array(5))).toBe(3);
+    return [out[0] as number, out[1] as number, (out[2] as number) + 1];
+  };
+  const check = (x: number): void => {
+    const exact = Math.exp(x);
+    const [r, rWithK3, q] = exponentials(x) as [number, number, number];
+    expect(Math.abs(r - exact), `e^${x}`).toBeLessThanOrEqual(twoUnits(exact));
+    expect(rWithK3).toBe(r);
+    // q − 1 is rounded on its way out, by half a unit of a number as large as 1 or q.
+    expect(Math.abs(q - exact), `e^${x} of the reference`).toBeLessThanOrEqual(twoUnits(Math.max(exact, 1)));
+  };
+
+  it('is within two units in the last place of Math.exp', () => {
+    fc.assert(fc.property(fc.double({ noNaN: true, min: -REACH, max: REACH, minExcluded: true, maxExcluded: true }), check), RUNS);
+  });
+  it('is so on the points of its table, midway between two, and beside both', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: -4095, max: 4095 }), fc.constantFrom(0, 2 ** -50, -(2 ** -50)), (half, off) => check((half / 1024) * (1 + off))),
+      RUNS,
+    );
+  });
+  it('is exactly 1 at 0, of either sign and next to it', () => {
+    for (const x of [0, -0, 5e-324, -5e-324, 1e-300]) expect(exponentials(x)).toEqual([1, 1, 1]);
+  });
+  it('is taken of no number beyond the table', () => {
+    for (const x of [REACH, -REACH, 4.5, 709, -745, 1e300, Infinity, -Infinity, NaN]) {
+      const out = Float64Array.of(7);
+      expect(clipRun([x], [0], out, 0, 1, UNBOUNDED, new Float64Array(5))).toBe(0);
+      expect(clipAndK3Run([x], [0], [x], out, 0, 1, UNBOUNDED, new Float64Array(5))).toBe(0);
+      expect(clipAndK3Run([0], [0], [x], out, 0, 1, UNBOUNDED, new Float64Array(5))).toBe(0);
+      expect(out[0]).toBe(7);
+    }
   });
 });

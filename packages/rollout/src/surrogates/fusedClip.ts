@@ -1,3 +1,4 @@
+import type { TokenArray } from '../batch/input.ts';
 import type { TokenView } from '../batch/view.ts';
 import { REACH, clipAndK3Run, clipRun } from './fusedLoops.ts';
 import type { RowScratch } from './surrogate.ts';
@@ -34,7 +35,7 @@ export interface FusedK3 {
  * path for this row, which finds out what.
  */
 export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dLogp: Float64Array, clip: FusedClip, k3: FusedK3 | undefined): number {
-  const { mask, offsets } = view;
+  const { logps, refLogps, mask, offsets } = view;
   const start = offsets[i] as number;
   const end = offsets[i + 1] as number;
   const a = view.advantages[i] as number;
@@ -42,7 +43,7 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
   const negative = a < 0;
   const below = negative ? clip.low : -1;
   const top = negative ? clip.cap : clip.ceiling;
-  const { limits, sums } = scratch;
+  const { old, limits, sums } = scratch;
   limits[0] = below;
   limits[1] = top;
   limits[2] = 0 - a * scratch.scale;
@@ -61,7 +62,7 @@ export function fusedClipRow(view: TokenView, i: number, scratch: RowScratch, dL
     else while (mask[to]) to++;
     left -= to - from;
     while (true) {
-      from = k3 === undefined ? clipRun(view, scratch, dLogp, from, to, limits, sums) : clipAndK3Run(view, scratch, dLogp, from, to, limits, sums);
+      from = k3 === undefined ? clipRun(logps, old, dLogp, from, to, limits, sums) : clipAndK3Run(logps, old, refLogps as TokenArray, dLogp, from, to, limits, sums);
       if (from === to) break;
       if (!edgeToken(view, scratch, dLogp, from, clip, k3)) return NaN;
       from++;
@@ -90,7 +91,7 @@ function edgeToken({ logps, refLogps }: TokenView, { old, limits, sums }: RowScr
   sums[3] = (sums[3] as number) + x;
   let gradient = 0;
   if (k3 !== undefined) {
-    const d = ((refLogps as ArrayLike<number>)[k] as number) - logp;
+    const d = ((refLogps as TokenArray)[k] as number) - logp;
     if (!(d >= k3.least && d <= k3.most)) return false;
     const q = Math.exp(d);
     sums[4] = (sums[4] as number) + (q - d - 1);

@@ -1,5 +1,5 @@
 /** @file The contestant of this package. */
-import { attention, backward, Graph, HYPER_LENGTH, logSoftmax, matmul, openDevice, packHyper, ParameterStore, type Plan, type PlanInputs, WebGpuEngine } from '../../src/index.ts';
+import { attention, backward, Graph, HYPER_LENGTH, KernelTuner, logSoftmax, matmul, openDevice, packHyper, ParameterStore, type Plan, type PlanInputs, WebGpuEngine } from '../../src/index.ts';
 import { ADAMW, gptParameters, gptTokens, integers, sideBySide, uniform } from '../cases.mjs';
 import { gptBatch, gptConstants, gptStep, type GptSizes } from '../gpt.ts';
 
@@ -10,8 +10,9 @@ export type Case =
   | { kind: 'adamw'; n: number }
   | ({ kind: 'step' } & GptSizes);
 
-export async function open() {
-  const engine = new WebGpuEngine(await openDevice());
+/** @param tuned Kernel variants are measured on the device, not taken by rule. */
+export async function open(tuned = false) {
+  const engine = new WebGpuEngine(await openDevice(), tuned ? { tuner: new KernelTuner() } : {});
   const sync = () => engine.device.gpu.queue.onSubmittedWorkDone();
   const replay = async (plan: Plan, inputs: PlanInputs, output: string) => {
     await plan.run(inputs);
@@ -30,6 +31,7 @@ export async function open() {
   };
   return {
     adapter: engine.device.adapter.description,
+    facts: engine.device.adapter,
     async prepare(c: Case) {
       const g = new Graph();
       if (c.kind === 'matmul') {
@@ -65,15 +67,15 @@ export async function open() {
         const hyper = packHyper({ ...ADAMW, maxNorm: 0, step: 1, gradScale: 1 });
         return { run: () => plan.run({ hyper }), sync, result: () => store.read('p'), dispatches: plan.dispatches, dispose: () => (plan.dispose(), store.dispose()) };
       }
-      const { graph, store } = gptStep(engine, c);
-      for (const [name, [, values]] of Object.entries(gptParameters(c) as Record<string, [number[], Float32Array]>)) store.write(name, values);
+      const weights = Object.entries(gptParameters(c) as Record<string, [number[], Float32Array]>).map(([name, [, values]]) => [name, values] as const);
+      const { graph, store } = gptStep(engine, c, 1, weights);
       const plan = await engine.compile(graph);
       const { ids, targets } = gptTokens(c);
       let step = 0;
       let logp: ArrayLike<number> = [];
       await plan.run(gptConstants(c));
       for (const of of ['m', 'v', 'gradients'] as const) store.storage(of).write(new Float32Array(store.length));
-      for (const [name, [, values]] of Object.entries(gptParameters(c) as Record<string, [number[], Float32Array]>)) store.write(name, values);
+      for (const [name, values] of weights) store.write(name, values);
       return {
         // The loss comes back with every step, as in training.
         run: async () => (logp = (await plan.run(gptBatch(ids, targets, ++step), ['logp']))['logp']!),

@@ -11,6 +11,8 @@ export interface OpAttributes {
     readonly transposeB: boolean;
     readonly alpha: number;
     readonly activation: Activation;
+    /** Set where an engine has drawn a `loraUp` in, whose inputs down and b then come last. */
+    readonly adapter?: LoraAttributes;
     readonly bias: boolean;
     readonly residual: boolean;
     readonly accumulate: boolean;
@@ -27,7 +29,7 @@ export interface OpAttributes {
    * y = x W^T (+ bias) (+ residual) with a quantised W [N, K], or x W with `transposed` (the way back). Inputs x, data u32,
    * scales [N, blocks] (not of f16), zeros [N, blocks]?, bias?, residual?; output y (see `ops/quantised.ts`).
    */
-  matmulQuantised: QuantisedAttributes & { readonly transposed: boolean; readonly bias: boolean; readonly residual: boolean; /** Where in rows of outColumns the result goes. */ readonly outFirst: number; readonly outColumns: number };
+  matmulQuantised: QuantisedAttributes & { readonly transposed: boolean; readonly bias: boolean; readonly residual: boolean; /** Where in rows of outColumns the result goes. */ readonly outFirst: number; readonly outColumns: number; /** As of `matmul`. */ readonly adapter?: LoraAttributes };
   /** Rows of a quantised table. Inputs ids i32 [T], data, scales?, zeros?, before [T, K]?; ids outside [first, first + N) take `before`, or 0. */
   embedQuantised: QuantisedAttributes & { readonly first: number; readonly before: boolean };
   /** Running softmax statistics over chunks of the vocabulary. Inputs logits [R, C], targets i32 [R], before [R, 4]?; output [R, 4]: maximum, sum of exp, sum of exp * z, target's z. */

@@ -15,6 +15,12 @@ export interface WebGpuEngineOptions {
   readonly portable?: boolean;
   /** Kernels whose workgroups share the work of a row. Default: on GPUs, not on CPUs that play one (`AdapterFacts.software`). */
   readonly cooperative?: boolean;
+  /**
+   * `f16`: large products round their operands to half floats and run on the matrix units of the GPU (sums stay in f32);
+   * numbers beyond 65,504 become infinite, and results differ in the fourth digit. Needs a device opened with
+   * `experimental` that has `chromium-experimental-subgroup-matrix`; `limit` without. Default `f32`.
+   */
+  readonly matmulPrecision?: 'f32' | 'f16';
   /** Measures kernel variants on this device when a plan is compiled; without, a fixed one is taken. */
   readonly tuner?: KernelTuner;
   /** Bytes that one binding may have, if fewer than the device allows: larger tables are then worked on in shards, as on a device with that limit. */
@@ -51,7 +57,15 @@ export class WebGpuEngine implements Engine {
     this.maxBinding = Math.min(options.maxBinding ?? Infinity, device.adapter.maxStorageBufferBindingSize);
     this.name = `webgpu (${device.adapter.description || device.adapter.vendor})`;
     const { features, subgroupMinSize, subgroupMaxSize } = device.adapter;
-    this.context = { subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8, cooperative: options.cooperative ?? !device.adapter.software };
+    this.context = {
+      subgroup8: options.portable !== true && features.includes('subgroups') && subgroupMinSize === 8 && subgroupMaxSize === 8,
+      cooperative: options.cooperative ?? !device.adapter.software,
+      software: device.adapter.software,
+      matrixUnits: options.matmulPrecision === 'f16',
+    };
+    if (this.context.matrixUnits && !device.adapter.matrixUnits) {
+      throw new RuntimeError('limit', 'WebGpuEngine', `matmulPrecision 'f16' needs matrix units, which ${this.name} does not offer.`, 'Open the device with experimental: true on a GPU that has them, or leave the precision at f32.');
+    }
     device.gpu.addEventListener('uncapturederror', this.#onRefused);
     void device.lost.then(({ reason, message }) => {
       this.#lost = new RuntimeError(reason === 'destroyed' ? 'disposed' : 'device-lost', 'device', `the WebGPU device is gone (${message || reason}).`, 'Open a new device, load the last checkpoint and carry on.');

@@ -4,6 +4,7 @@ import type { Graph, Node } from '../graph.ts';
 import { liveNodes, storageBytes } from '../live.ts';
 import type { OpName } from '../ops/types.ts';
 import { describe } from '../tensor.ts';
+import { fuseAdapters } from './kernels/adapter-fused.ts';
 import type { Kernel, KernelContext } from './kernels/context.ts';
 import { fuse } from './kernels/norm-fused.ts';
 import { shardedLaunches } from './kernels/shards.ts';
@@ -28,12 +29,12 @@ export interface PlanLayout {
 
 /** Chooses kernels and places memory. Throws `limit` for a tensor that no kernel of the device may bind. */
 export function layOut(graph: Graph, context: KernelContext, maxBinding: number): PlanLayout {
-  const nodes = liveNodes(graph);
+  const nodes = fuseAdapters(liveNodes(graph), graph.outputs.values(), context, maxBinding);
   const launches: Launch[] = [];
   const origins: (readonly Node[])[] = [];
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[i]!;
-    const both = fuse(node, nodes[i + 1]);
+    const both = fuse(node, nodes[i + 1], context);
     const own = both === undefined ? launchesOf(node, context, maxBinding) : [both];
     const origin = both === undefined ? [node] : [node, nodes[++i]!];
     launches.push(...own);

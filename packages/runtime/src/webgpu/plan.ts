@@ -110,6 +110,9 @@ function largest(nodes: readonly Node[]): { readonly op: OpName; readonly t: Ten
   return nodes.flatMap((n) => n.outputs.map((t) => ({ op: n.op, t }))).reduce((a, b) => (bytesOf(b.t) > bytesOf(a.t) ? b : a));
 }
 
+/** Dispatches of a submission: a device works on one of a long plan while the next is recorded. */
+const MOST_DISPATCHES = 512;
+
 export class GpuPlan implements Plan {
   readonly dispatches: number;
   readonly steps: readonly Step[];
@@ -145,18 +148,23 @@ export class GpuPlan implements Plan {
   async run(inputs: PlanInputs, read: readonly string[] = [], into: Readonly<Record<string, readonly StorageRange[]>> = {}): Promise<PlanOutputs> {
     const engine = this.#engine;
     this.#check();
-    const encoder = engine.device.gpu.createCommandEncoder();
+    let encoder = engine.device.gpu.createCommandEncoder();
     this.#write(inputs, encoder);
-    if (this.steps.length > 0) {
+    for (let first = 0; first < this.steps.length; first += MOST_DISPATCHES) {
+      if (first > 0) {
+        engine.submit(encoder.finish());
+        encoder = engine.device.gpu.createCommandEncoder();
+      }
+      const steps = this.steps.slice(first, first + MOST_DISPATCHES);
       const pass = encoder.beginComputePass();
-      for (const step of this.steps) {
+      for (const step of steps) {
         pass.setPipeline(step.pipeline);
         pass.setBindGroup(0, step.bindGroup);
         pass.dispatchWorkgroups(...step.workgroups);
       }
       pass.end();
       engine.counters.passes++;
-      engine.counters.dispatches += this.steps.length;
+      engine.counters.dispatches += steps.length;
     }
     for (const [name, ranges] of Object.entries(into)) {
       const t = this.#output(name);

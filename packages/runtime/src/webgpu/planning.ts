@@ -30,7 +30,7 @@ export class PlanningEngine implements Engine {
   }
 
   async compile(graph: Graph): Promise<Plan> {
-    const { launches, memory } = layOut(graph, { subgroup8: false, cooperative: false }, this.#maxBinding);
+    const { launches, memory } = layOut(graph, { subgroup8: false, cooperative: false, software: false, matrixUnits: false }, this.#maxBinding);
     return { run: nothing, assertFinite: nothing, memory: (): PlanMemory => memory, dispatches: launches.length, dispose: () => undefined, [Symbol.dispose]: () => undefined };
   }
 

@@ -11,6 +11,10 @@ export interface KernelContext {
    * workgroup. False for a CPU that plays a GPU, where barriers cost more than they bring and one thread a row is faster.
    */
   readonly cooperative: boolean;
+  /** A CPU plays the GPU: its compiler takes seconds for a long shader, so that loops should stay loops. */
+  readonly software: boolean;
+  /** Subgroup matrices may be used for products, at the price of half operands (`WebGpuEngineOptions.matmulPrecision`). */
+  readonly matrixUnits: boolean;
   /** The variant that a tuner has chosen for a class of shapes (see `shapeClass`), where it has. */
   readonly tuned?: (shapeClass: string) => string | undefined;
 }

@@ -4,71 +4,107 @@ import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
 import { PHILOX } from './philox.ts';
 import type { Kernel } from './context.ts';
+import { place, type Team, teamFor, teamGroups, teamHeader, together } from './team.ts';
 
-export const sampleKernel: Kernel<'sample'> = (node) => {
+export const sampleKernel: Kernel<'sample'> = (node, context) => {
   const [logits, draws, settings] = node.inputs as [Tensor, Tensor, Tensor];
   const [token, logp, entropy] = node.outputs as readonly [Tensor, Tensor, Tensor];
   const [r, v] = rowsAndColumns(logits);
+  const team = teamFor(context, v);
+  const each = (body: string) => `for (var i = lane; i < p.v; i += LANES) { ${body} }`;
   return [
     launch({
       label: 'sample',
       inputs: { logits: [logits, 'f32'], draws: [draws, 'vec4<u32>'], settings: [settings, 'vec4<f32>'] },
       outputs: { token: [token, 'i32'], logp: [logp, 'f32'], entropy: [entropy, 'f32'] },
       uniforms: { r: ['u32', r], v: ['u32', v] },
-      header: PHILOX,
-      workgroupSize: [8],
-      workgroups: [Math.ceil(r / 8)],
+      header: `${PHILOX}\n${teamHeader(team, 'vec2<f32>')}${team.lanes === 1 ? '' : '\nvar<workgroup> bounded: u32;'}`,
+      workgroupSize: [team.size],
+      workgroups: [teamGroups(team, r)],
       body: `
-  if (gid.x >= p.r) { return; }
-  let own = settings[gid.x];
+  ${place(team, 'p.r')}
+  let own = settings[row];
   let greedy = own.x == 0.0;
   let inverse = select(own.x, 1.0, greedy);
   let topK = u32(own.y);
-  let at = gid.x * p.v;
-  var m = -3.4e38;
-  var best = 0u;
-  for (var i = 0u; i < p.v; i++) { let z = logits[at + i]; if (z > m) { m = z; best = i; } }
-  m = m * inverse;
-  var s = 0.0;
-  var w = 0.0;
-  for (var i = 0u; i < p.v; i++) { let z = logits[at + i] * inverse - m; let e = exp(z); s += e; w = fma(e, z, w); }
+  let at = row * p.v;
+  // The largest logit, and the first place where it stands.
+  var top = vec2<f32>(-3.4e38, 0.0);
+  ${each('let z = logits[at + i]; if (z > top.x) { top = vec2<f32>(z, f32(i)); }')}${together(team, 'top', (a, b) => `select(${a}, ${b}, ${b}.x > ${a}.x || (${b}.x == ${a}.x && ${b}.y < ${a}.y))`)}
+  let best = u32(top.y);
+  let m = top.x * inverse;
+  // The sum of the exponentials, and of their products with the shifted logits.
+  var s = vec2<f32>();
+  ${each('let z = logits[at + i] * inverse - m; let e = exp(z); s = vec2<f32>(s.x + e, fma(e, z, s.y));')}${together(team, 's')}
+  // A threshold on p/pmax that keeps the wanted tokens, by bisection: rank and mass above it are monotone.
+  var low = 0.0;
+  ${bisection(team, each)}
+  // A compiler may round the exponential of one loop otherwise than that of another: what is as probable as the last token kept is kept.
+  let cut = max(low * (1.0 - 1e-6), own.w);
+  // A lane has the mass of a range of tokens; the first lane finds the range that is drawn, and the token in it.
+  let range = (p.v + LANES - 1u) / LANES;
+  var mass = s.x;
+  ${team.lanes === 1 ? 'if (cut > 0.0)' : ''} {
+    mass = 0.0;
+    for (var i = lane * range; i < min((lane + 1u) * range, p.v); i++) { let e = exp(logits[at + i] * inverse - m); if (e > cut || i == best) { mass += e; } }
+  }
+  ${team.lanes === 1 ? '' : 'meeting[thread] = vec2<f32>(mass, 0.0);\n  workgroupBarrier();'}
+  if (!inside || lane != 0u) { return; }
   var chosen = best;
   if (!greedy) {
-    // A threshold on p/pmax that keeps the wanted tokens, by bisection: rank and mass above it are monotone.
-    var low = 0.0;
-    if (topK > 0u || own.z < 1.0) {
-      var high = 1.0;
-      for (var step = 0; step < 30; step++) {
-        let mid = 0.5 * (low + high);
-        var count = 0u;
-        var mass = 0.0;
-        for (var i = 0u; i < p.v; i++) { let e = exp(logits[at + i] * inverse - m); if (e > mid) { count++; mass += e; } }
-        if ((topK == 0u || count >= topK) && (own.z >= 1.0 || mass >= own.z * s)) { low = mid; } else { high = mid; }
-      }
-    }
-    let cut = max(low, own.w);
-    var total = s;
-    if (cut > 0.0) {
-      total = 0.0;
-      for (var i = 0u; i < p.v; i++) { let e = exp(logits[at + i] * inverse - m); if (e > cut || i == best) { total += e; } }
-    }
-    let d = draws[gid.x];
+    let d = draws[row];
     let bits = philox(d.x, d.y, d.z, d.w);
-    let u = (f32(bits >> 8u) + 0.5) / 16777216.0 * total;
-    var sum = 0.0;
-    for (var i = 0u; i < p.v; i++) {
+    let u = (f32(bits >> 8u) + 0.5) / 16777216.0;
+    ${team.lanes === 1 ? 'let bound = u * mass;\n    var sum = 0.0;\n    let first = 0u;' : rangeOf}
+    for (var i = first; i < min(first + range, p.v); i++) {
       let e = exp(logits[at + i] * inverse - m);
       if (e > cut || i == best) { sum += e; chosen = i; }
-      if (sum > u) { break; }
+      if (sum > bound) { break; }
     }
   }
-  let ls = log(s);
-  token[gid.x] = i32(chosen);
-  logp[gid.x] = logits[at + chosen] * inverse - m - ls;
-  entropy[gid.x] = ls - w / s;`,
+  let ls = log(s.x);
+  token[row] = i32(chosen);
+  logp[row] = logits[at + chosen] * inverse - m - ls;
+  entropy[row] = ls - s.y / s.x;`,
     }),
   ];
 };
+
+/** WGSL that narrows `low` for the rows that want it. Those of a team go through it together, all of a workgroup or none. */
+function bisection(team: Team, each: (body: string) => string): string {
+  const step = `
+      let mid = 0.5 * (low + high);
+      // How many tokens lie above, and their mass.
+      var above = vec2<f32>();
+      ${each('let e = exp(logits[at + i] * inverse - m); if (e > mid) { above += vec2<f32>(1.0, e); }')}${together(team, 'above')}
+      if ((topK == 0u || u32(above.x) >= topK) && (own.z >= 1.0 || above.y >= own.z * s.x)) { low = mid; } else { high = mid; }`;
+  const wanted = (own: string) => `${own}.x != 0.0 && (${own}.y > 0.0 || ${own}.z < 1.0)`;
+  const loop = `var high = 1.0;\n    for (var step = 0; step < 30; step++) {${step}\n    }`;
+  if (team.lanes === 1) return `if (${wanted('own')}) {\n    ${loop}\n  }`;
+  return `if (lid.x == 0u) {
+    for (var i = wid.x * ${team.rows}u; i < min((wid.x + 1u) * ${team.rows}u, p.r); i++) { let other = settings[i]; if (${wanted('other')}) { bounded = 1u; } }
+  }
+  if (workgroupUniformLoad(&bounded) != 0u) {
+    ${loop}
+    if (!(${wanted('own')})) { low = 0.0; }
+  }`;
+}
+
+/** WGSL of a team's first lane: the range in which the drawn token lies, and the mass before it. */
+const rangeOf = `var total = 0.0;
+    for (var j = 0u; j < LANES; j++) { total += meeting[thread + j].x; }
+    let bound = u * total;
+    var sum = 0.0;
+    var first = 0u;
+    var next = 0.0;
+    for (var j = 0u; j < LANES; j++) {
+      let its = meeting[thread + j].x;
+      if (its <= 0.0) { continue; }
+      first = j * range;
+      sum = next;
+      next += its;
+      if (next > bound) { break; }
+    }`;
 
 export const decodeAdvanceKernel: Kernel<'decodeAdvance'> = (node) => {
   const [token, logp, entropy] = node.inputs as [Tensor, Tensor, Tensor];

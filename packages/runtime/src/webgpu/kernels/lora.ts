@@ -1,19 +1,12 @@
 /** @file The upper half of low-rank adapters, part by part (q, k, v or gate, up in one projection). */
-import type { LoraAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
 import { columnSums } from './reduce.ts';
 import type { Kernel } from './context.ts';
-import { layout, valueOf, weightInputs } from './quantised.ts';
-
-/** WGSL that finds the part of an output column and its factor. */
-function parts({ ends, scales }: LoraAttributes): string {
-  const n = ends.length;
-  return `
-const ENDS = array<u32, ${n}>(${ends.map((e) => `${e}u`).join(', ')});
-const SCALES = array<f32, ${n}>(${scales.map((s) => `f32(${s})`).join(', ')});
-fn partOf(column: u32) -> u32 { var part = 0u; for (var i = 0u; i < ${n - 1}u; i++) { if (column >= ENDS[i]) { part = i + 1u; } } return part; }`;
-}
+import { layout, valueOf, weightInputs } from './packed.ts';
+import { sliceHeader, slicePlace, slicesFor, sliceSum } from './slices.ts';
+import { parts } from './lora-parts.ts';
+import { place, teamFor, teamGroups, teamHeader, together } from './team.ts';
 
 export const loraUpKernel: Kernel<'loraUp'> = (node) => {
   const [base, down, b] = node.inputs as [Tensor, Tensor, Tensor];
@@ -39,86 +32,89 @@ export const loraUpKernel: Kernel<'loraUp'> = (node) => {
   ];
 };
 
-export const loraUpGradDownKernel: Kernel<'loraUpGradDown'> = (node) => {
+export const loraUpGradDownKernel: Kernel<'loraUpGradDown'> = (node, context) => {
   const [dy, b] = node.inputs as [Tensor, Tensor];
   const [m, n] = rowsAndColumns(dy);
   const { rank, ends } = node.attributes;
   const width = rank * ends.length;
+  const team = teamFor(context, n / ends.length);
   return [
     launch({
       label: 'loraUpGradDown',
       inputs: { dy: [dy, 'f32'], b: [b, 'f32'] },
       outputs: { out: [node.outputs[0]!, 'f32'] },
       uniforms: { m: ['u32', m], n: ['u32', n] },
-      header: parts(node.attributes),
-      workgroupSize: [8],
-      workgroups: [Math.ceil((m * width) / 8)],
+      header: `${parts(node.attributes)}\n${teamHeader(team)}`,
+      workgroupSize: [team.size],
+      workgroups: [teamGroups(team, m * width)],
       body: `
-  if (gid.x >= p.m * ${width}u) { return; }
-  let row = gid.x / ${width}u;
-  let part = gid.x % ${width}u / ${rank}u;
-  let r = gid.x % ${rank}u;
+  ${place(team, `(p.m * ${width}u)`)}
+  let token = row / ${width}u;
+  let part = row % ${width}u / ${rank}u;
+  let r = row % ${rank}u;
   var first = 0u;
   if (part > 0u) { first = ENDS[part - 1u]; }
   var s = 0.0;
-  for (var c = first; c < ENDS[part]; c++) { s = fma(dy[row * p.n + c], b[c * ${rank}u + r], s); }
-  out[gid.x] = SCALES[part] * s;`,
+  for (var c = first + lane; c < ENDS[part]; c += LANES) { s = fma(dy[token * p.n + c], b[c * ${rank}u + r], s); }${together(team, 's')}
+  if (inside && lane == 0u) { out[row] = SCALES[part] * s; }`,
     }),
   ];
 };
 
-export const loraUpGradBKernel: Kernel<'loraUpGradB'> = (node) => {
+export const loraUpGradBKernel: Kernel<'loraUpGradB'> = (node, context) => {
   const [dy, down] = node.inputs as [Tensor, Tensor];
   const [m, n] = rowsAndColumns(dy);
   const { rank, ends } = node.attributes;
+  const slices = slicesFor(context, m);
   return [
     launch({
       label: 'loraUpGradB',
       inputs: { dy: [dy, 'f32'], down: [down, 'f32'] },
       outputs: { out: [node.outputs[0]!, 'f32'] },
       uniforms: { m: ['u32', m], n: ['u32', n] },
-      header: parts(node.attributes),
-      workgroupSize: [8],
-      workgroups: [Math.ceil((n * rank) / 8)],
+      header: `${parts(node.attributes)}\n${sliceHeader(slices)}`,
+      workgroupSize: [slices.columns, slices.count],
+      workgroups: [Math.ceil((n * rank) / slices.columns)],
       body: `
-  if (gid.x >= p.n * ${rank}u) { return; }
-  let column = gid.x / ${rank}u;
+  ${slicePlace(slices, `(p.n * ${rank}u)`)}
+  let column = c / ${rank}u;
   let part = partOf(column);
-  let at = part * ${rank}u + gid.x % ${rank}u;
+  let at = part * ${rank}u + c % ${rank}u;
   var s = 0.0;
-  for (var row = 0u; row < p.m; row++) { s = fma(dy[row * p.n + column], down[row * ${rank * ends.length}u + at], s); }
-  out[gid.x] += SCALES[part] * s;`,
+  for (var row = slice; row < p.m; row += SLICES) { s = fma(dy[row * p.n + column], down[row * ${rank * ends.length}u + at], s); }${sliceSum(slices, 's')}
+  if (inside && slice == 0u) { out[c] += SCALES[part] * s; }`,
     }),
   ];
 };
 
-export const doraNormKernel: Kernel<'doraNorm'> = (node) => {
+export const doraNormKernel: Kernel<'doraNorm'> = (node, context) => {
   const [a, w] = node.inputs as [Tensor, Tensor];
   const { rank, weight } = node.attributes;
   const k = rowsAndColumns(a)[1];
   const n = sizeOf(node.outputs[0]!.shape);
   const { perWord, words, blocks } = weight === null ? { perWord: 1, words: k, blocks: 0 } : layout(weight);
-  const at = weight === null ? 'w[gid.x * p.k + i]' : `value(data[gid.x * ${words}u + i / ${perWord}u], i % ${perWord}u, gid.x * ${blocks}u + i / ${weight.blockSize}u)`;
+  const at = weight === null ? 'w[row * p.k + i]' : `value(data[row * ${words}u + i / ${perWord}u], i % ${perWord}u, row * ${blocks}u + i / ${weight.blockSize}u)`;
+  const team = teamFor(context, k);
   return [
     launch({
       label: 'doraNorm',
       inputs: { ...(weight === null ? { w: [w, 'f32'] as const } : weightInputs(node.inputs, weight)), a: [a, 'f32'], b: [node.inputs.at(-1)!, 'f32'] },
       outputs: { norm: [node.outputs[0]!, 'f32'] },
       uniforms: { n: ['u32', n], k: ['u32', k] },
-      header: `${parts(node.attributes)}${weight === null ? '' : valueOf(weight)}`,
-      workgroupSize: [8],
-      workgroups: [Math.ceil(n / 8)],
+      header: `${parts(node.attributes)}${weight === null ? '' : valueOf(weight)}\n${teamHeader(team)}`,
+      workgroupSize: [team.size],
+      workgroups: [teamGroups(team, n)],
       body: `
-  if (gid.x >= p.n) { return; }
-  let part = partOf(gid.x);
+  ${place(team, 'p.n')}
+  let part = partOf(row);
   var sum = 0.0;
-  for (var i = 0u; i < p.k; i++) {
+  for (var i = lane; i < p.k; i += LANES) {
     var v = 0.0;
-    for (var r = 0u; r < ${rank}u; r++) { v = fma(b[gid.x * ${rank}u + r], a[(part * ${rank}u + r) * p.k + i], v); }
+    for (var r = 0u; r < ${rank}u; r++) { v = fma(b[row * ${rank}u + r], a[(part * ${rank}u + r) * p.k + i], v); }
     let whole = fma(SCALES[part], v, ${at});
     sum = fma(whole, whole, sum);
-  }
-  norm[gid.x] = sqrt(sum);`,
+  }${together(team, 'sum')}
+  if (inside && lane == 0u) { norm[row] = sqrt(sum); }`,
     }),
   ];
 };

@@ -4,10 +4,13 @@
  * in uniforms, so they are one shader.
  */
 import type { Node } from '../../graph.ts';
-import type { Activation } from '../../ops/types.ts';
+import { weightInputCount } from '../../ops/quantised.ts';
+import type { Activation, LoraAttributes, QuantisedAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
-import { unroll } from '../launch.ts';
+import { type KernelSpec, unroll } from '../launch.ts';
+import { adaptedOf } from './lora-parts.ts';
 import { activationOf, MATH } from './math.ts';
+import { packedUniforms, quadOf, weightInputs } from './packed.ts';
 
 /** out = act(alpha op(A) op(B) + bias) + residual, or out += alpha op(A) op(B), `batch` times. */
 export interface Product {
@@ -32,6 +35,14 @@ export interface Product {
   /** The same of the result (and of the residual). */
   readonly firstOut: number;
   readonly rowOut: number;
+  /** B is a weight in few bits: its tensors, and how they are to be read. */
+  readonly packed?: { readonly attributes: QuantisedAttributes; readonly inputs: KernelSpec['inputs'] };
+  /** Added at the end: what a low-rank adapter makes of `down`. */
+  readonly adapter?: { readonly attributes: LoraAttributes; readonly down: Tensor; readonly up: Tensor };
+}
+
+function adapterOf(inputs: readonly Tensor[], attributes: LoraAttributes | undefined): Pick<Product, 'adapter'> {
+  return attributes === undefined ? {} : { adapter: { attributes, down: inputs.at(-2)!, up: inputs.at(-1)! } };
 }
 
 export function productOf(node: Node<'matmul'>): Product {
@@ -51,6 +62,30 @@ export function productOf(node: Node<'matmul'>): Product {
     k: transposeA ? ar : ac,
     transposeA, transposeB, alpha, activation, accumulate,
     batch: 1, firstA: 0, rowA: ac, firstOut: 0, rowOut: n,
+    ...adapterOf(node.inputs, node.attributes.adapter),
+  };
+}
+
+/** x W^T, or the way back x W, for a weight in few bits. */
+export function packedProductOf({ inputs, outputs, attributes }: Node<'matmulQuantised'>): Product {
+  const [a, b] = inputs as [Tensor, Tensor];
+  const out = outputs[0]!;
+  const { bias, residual, transposed, outFirst, outColumns, rows, columns } = attributes;
+  const first = 1 + weightInputCount(attributes);
+  const k = transposed ? rows : columns;
+  return {
+    a,
+    b,
+    bias: bias ? inputs[first] : undefined,
+    residual: residual ? inputs[first + (bias ? 1 : 0)] : undefined,
+    out,
+    m: rowsAndColumns(out)[0],
+    n: transposed ? columns : rows,
+    k,
+    transposeA: false, transposeB: !transposed, alpha: 1, activation: 'none', accumulate: false,
+    batch: 1, firstA: 0, rowA: k, firstOut: outFirst, rowOut: outColumns,
+    packed: { attributes, inputs: weightInputs(inputs, attributes) },
+    ...adapterOf(inputs, attributes.adapter),
   };
 }
 
@@ -81,21 +116,44 @@ export function wholeVectors({ transposeA, transposeB, m, n, k, rowA, firstA }: 
 
 /** Uniforms, bindings and label of a variant; `columns` of the result are a workgroup's. */
 export function productSpec(o: Product, variant: string, type: 'f32' | 'vec4<f32>', columns: number) {
+  const { packed } = o;
+  const kind = packed !== undefined ? `matmul.${packed.attributes.format}.${packed.attributes.bits}` : o.batch > 1 ? 'bmm' : 'matmul';
   return {
-    label: `${o.batch > 1 ? 'bmm' : 'matmul'}.${variant}.${o.transposeA ? 'T' : 'N'}${o.transposeB ? 'T' : 'N'}`,
+    label: `${kind}.${variant}.${o.transposeA ? 'T' : 'N'}${o.transposeB ? 'T' : 'N'}`,
     inputs: {
       a: [o.a, type] as const,
-      b: [o.b, type] as const,
+      ...(packed?.inputs ?? { b: [o.b, type] as const }),
       ...(o.bias === undefined ? {} : { bias: [o.bias, 'f32'] as const }),
       ...(o.residual === undefined ? {} : { residual: [o.residual, 'f32'] as const }),
+      ...(o.adapter === undefined ? {} : { down: [o.adapter.down, 'f32'] as const, up: [o.adapter.up, 'f32'] as const }),
     },
     outputs: { out: [o.out, 'f32'] as const },
     uniforms: {
       m: ['u32', o.m], n: ['u32', o.n], k: ['u32', o.k], alpha: ['f32', o.alpha],
       tiles: ['u32', Math.ceil(o.n / columns)],
       firstA: ['u32', o.firstA], rowA: ['u32', o.rowA], firstOut: ['u32', o.firstOut], rowOut: ['u32', o.rowOut],
+      ...(packed === undefined ? {} : packedUniforms(packed.attributes)),
     } as const,
-    header: o.activation === 'none' ? '' : MATH,
+    header: `${o.activation === 'none' ? '' : MATH}${packed === undefined ? '' : quadOf(packed.attributes)}${o.adapter === undefined ? '' : adaptedOf(o.adapter.attributes)}`,
+  };
+}
+
+/** An operand as shaders read it: four neighbours in memory at a time. */
+export interface Operand {
+  readonly name: 'a' | 'b';
+  /** WGSL of the numbers from column 4 * column4 on, in a row as it lies in memory. */
+  readonly quad: (row: string, column4: string) => string;
+  /** WGSL of the size of the axis that is not summed over (m or n). */
+  readonly outer: string;
+  /** Whether rows in memory lie along the axis that is summed over (k). */
+  readonly alongInner: boolean;
+}
+
+export function operandsOf(o: Product): { readonly a: Operand; readonly b: Operand } {
+  const rowB = o.transposeB ? 'p.k' : 'p.n';
+  return {
+    a: { name: 'a', quad: (row, column4) => `a[(az + ${row} * p.rowA) / 4u + ${column4}]`, outer: 'p.m', alongInner: !o.transposeA },
+    b: { name: 'b', quad: (row, column4) => (o.packed === undefined ? `b[(bz + ${row} * ${rowB}) / 4u + ${column4}]` : `unpackFour(${row}, ${column4})`), outer: 'p.n', alongInner: o.transposeB },
   };
 }
 
@@ -116,7 +174,7 @@ export const PLACE = /* wgsl */ `
 export function store(o: Product, r: string, c: string, value: string): string {
   const v = activationOf(o.activation, `p.alpha * ${value}${o.bias === undefined ? '' : ` + bias[p.firstOut + ${c}]`}`);
   const at = `oz + ${r} * p.rowOut + ${c}`;
-  return o.accumulate ? `out[${at}] += ${v};` : `out[${at}] = ${v}${o.residual === undefined ? '' : ` + residual[${at}]`};`;
+  return o.accumulate ? `out[${at}] += ${v};` : `out[${at}] = ${v}${o.residual === undefined ? '' : ` + residual[${at}]`}${o.adapter === undefined ? '' : ` + adapted(${r}, ${c})`};`;
 }
 
 /** Stores of the variants whose lanes own four neighbouring columns. */

@@ -1,49 +1,23 @@
 /**
  * @file Products with weights in 4, 8 and 16 bits, which are unpacked word by word in registers and never lie in memory whole.
- * Few rows (decoding): one column a thread. Many rows (prefill, training): 4 x 4 tiles. The way back: a word of columns.
+ * Few rows (decoding): a column is one thread's or a team's. Many rows (prefill, training): 4 x 4 tiles; the way back: a word of
+ * columns. GPUs take the tiles of other products for both (`matmul-block.ts`), which unpack on the way into workgroup memory.
  */
 import type { Node } from '../../graph.ts';
-import { NF4 } from '../../ops/nf4.ts';
 import { weightInputCount } from '../../ops/quantised.ts';
-import type { QuantisedAttributes } from '../../ops/types.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
-import { type KernelSpec, launch, type Launch, unroll } from '../launch.ts';
-import type { Kernel } from './context.ts';
+import { launch, type Launch, unroll } from '../launch.ts';
+import type { Kernel, KernelContext } from './context.ts';
+import { productLaunch } from './matmul.ts';
+import { layout, valueOf, weightInputs } from './packed.ts';
+import { operandsOf, packedProductOf, PLACE, type Product, productSpec, store, wholeVectors } from './product.ts';
+import { place, teamFor, teamGroups, teamHeader, together } from './team.ts';
 
-/** WGSL of `value(word, i, block)`: the i-th value of a word of the given block. */
-export function valueOf({ format, bits, zeros }: QuantisedAttributes): string {
-  if (format === 'f16') return 'fn value(word: u32, i: u32, block: u32) -> f32 { return unpack2x16float(word)[i]; }';
-  const mask = 2 ** bits - 1;
-  const q = `(word >> (i * ${bits}u)) & ${mask}u`;
-  if (format === 'nf4') {
-    return `
-const NF4 = array<f32, 16>(${NF4.map((v) => `f32(${v})`).join(', ')});
-fn value(word: u32, i: u32, block: u32) -> f32 { return NF4[${q}] * scales[block]; }`;
-  }
-  return `
-fn value(word: u32, i: u32, block: u32) -> f32 { return (f32(${q}) - ${zeros ? 'zeros[block]' : `${2 ** (bits - 1)}.0`}) * scales[block]; }`;
-}
-
-/** Bindings of a weight, whose tensors follow the first input of an operation. */
-export function weightInputs(inputs: readonly Tensor[], { format, zeros: shifted }: QuantisedAttributes): KernelSpec['inputs'] {
-  const [, data, scales, zeros] = inputs as [Tensor, Tensor, Tensor, Tensor];
-  return { data: [data, 'u32'], ...(format === 'f16' ? {} : { scales: [scales, 'f32'] as const }), ...(shifted ? { zeros: [zeros, 'f32'] as const } : {}) };
-}
-
-/** Words and blocks of a row, for the shaders. */
-export function layout({ bits, blockSize, columns }: QuantisedAttributes) {
-  const blocks = Math.ceil(columns / blockSize);
-  return { perWord: 32 / bits, words: (blocks * blockSize * bits) / 32, blocks };
-}
-
-export const matmulQuantisedKernel: Kernel<'matmulQuantised'> = (node) => {
+export const matmulQuantisedKernel: Kernel<'matmulQuantised'> = (node, context) => {
   const { attributes } = node;
-  const x = node.inputs[0]!;
-  const out = node.outputs[0]!;
-  const m = rowsAndColumns(out)[0];
-  const first = 1 + weightInputCount(attributes);
-  const bias = attributes.bias ? node.inputs[first] : undefined;
-  const residual = attributes.residual ? node.inputs[first + (attributes.bias ? 1 : 0)] : undefined;
+  const product = packedProductOf(node);
+  const { a: x, out, m, bias, residual } = product;
+  if (context.cooperative && wholeVectors(product)) return [m <= NARROW_ROWS && !attributes.transposed ? shared(product, context) : productLaunch(product, context)];
   if (attributes.transposed) return [back(node, x, out, m, residual)];
   return [m <= NARROW_ROWS ? narrow(node, x, out, m, bias, residual) : wide(node, x, out, m, bias, residual)];
 };
@@ -143,6 +117,33 @@ function narrow(node: Node<'matmulQuantised'>, x: Tensor, out: Tensor, m: number
     }
   }
   ${each((r) => `out[${r * node.attributes.outColumns + node.attributes.outFirst}u + gid.x] = s${r}${bias === undefined ? '' : ' + bias[gid.x]'}${residual === undefined ? '' : ` + residual[${r}u * p.n + gid.x]`};`)}`,
+  });
+}
+
+/** A team makes one column of all (at most eight) rows: its lanes read a row of the weight side by side. */
+function shared(o: Product, context: KernelContext): Launch {
+  const { m } = o;
+  // Four rows meet at a time.
+  const fours = Math.ceil(m / 4);
+  const team = teamFor(context, Math.min(o.k / 4, 128));
+  const spec = productSpec(o, `shared${m}`, 'vec4<f32>', team.rows);
+  const { a, b } = operandsOf(o);
+  return launch({
+    ...spec,
+    header: `${spec.header}\n${teamHeader(team, 'vec4<f32>')}`,
+    workgroupSize: [team.size],
+    workgroups: [teamGroups(team, o.n)],
+    body: `${PLACE}
+  ${place(team, 'p.n')}
+  ${unroll(fours, (f) => `var s${f} = vec4<f32>();`, ' ')}
+  for (var c = lane; c < p.k / 4u; c += LANES) {
+    let w = ${b.quad('row', 'c')};
+    ${unroll(m, (r) => `s${r >> 2}[${r & 3}] += dot(w, ${a.quad(`${r}u`, 'c')});`, ' ')}
+  }
+  ${unroll(fours, (f) => together(team, `s${f}`))}
+  if (!inside || lane >= ${m}u) { return; }
+  let s = ${fours === 1 ? 's0[lane]' : 'select(s0[lane & 3u], s1[lane & 3u], lane >= 4u)'};
+  ${store(o, 'lane', 'row', 's')}`,
   });
 }
 

@@ -2,7 +2,8 @@
 import type { Node } from '../../graph.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import { type KernelSpec, launch, type Launch } from '../launch.ts';
-import type { Kernel } from './context.ts';
+import type { Kernel, KernelContext } from './context.ts';
+import { place, teamFor, teamGroups, teamHeader, together } from './team.ts';
 
 /** target[c] += sum of the parts of column c. */
 function addParts(target: Tensor, scratch: Tensor): Launch {
@@ -85,37 +86,43 @@ fn ofHeads(r: u32, c: u32) -> f32 {
   return columnSums('headNormWeightGrad', { dy: [dy, 'f32'], x: [x, 'f32'], rstd: [rstd, 'f32'] }, 'ofHeads(r, c)', target, scratch, t, rowsPerPart, header);
 };
 
-export const sumSquaresKernel: Kernel<'sumSquares'> = (node) => sumSquaresLaunches(node, [node.inputs[0]!]);
+export const sumSquaresKernel: Kernel<'sumSquares'> = (node, context) => sumSquaresLaunches(node, [node.inputs[0]!], context);
 
-/** The sum over the given pieces of the input, which share the partial sums among them. */
-export function sumSquaresLaunches(node: Node<'sumSquares'>, pieces: readonly Tensor[]): readonly Launch[] {
+/** The sum over the given pieces of the input, which share the partial sums among them. A part is as a row: one thread's, or a team's. */
+export function sumSquaresLaunches(node: Node<'sumSquares'>, pieces: readonly Tensor[], context: KernelContext): readonly Launch[] {
   const [out, scratch] = node.outputs as readonly [Tensor, Tensor];
   const parts = Math.floor(node.attributes.parts / pieces.length);
+  const longest = Math.max(...pieces.map((x) => sizeOf(x.shape)));
+  const team = teamFor(context, longest / parts);
+  const last = teamFor(context, parts * pieces.length, 1);
   return [
     ...pieces.map((x, i) => launch({
       label: 'sumSquares',
       inputs: { x: [x, 'f32'] },
       outputs: { scratch: [scratch, 'f32'] },
       uniforms: { n: ['u32', sizeOf(x.shape)], parts: ['u32', parts], first: ['u32', i * parts] },
-      workgroupSize: [8],
-      workgroups: [Math.ceil(parts / 8)],
+      header: teamHeader(team),
+      workgroupSize: [team.size],
+      workgroups: [teamGroups(team, parts)],
       body: `
-  if (gid.x >= p.parts) { return; }
+  ${place(team, 'p.parts')}
   var s = 0.0;
-  for (var i = gid.x; i < p.n; i += p.parts) { s = fma(x[i], x[i], s); }
-  scratch[p.first + gid.x] = s;`,
+  for (var i = row * LANES + lane; i < p.n; i += p.parts * LANES) { s = fma(x[i], x[i], s); }${together(team, 's')}
+  if (inside && lane == 0u) { scratch[p.first + row] = s; }`,
     })),
     launch({
       label: 'sumSquares.parts',
       inputs: { scratch: [scratch, 'f32'] },
       outputs: { out: [out, 'f32'] },
-      uniforms: { parts: ['u32', parts * pieces.length] },
-      workgroupSize: [1],
+      uniforms: { parts: ['u32', parts * pieces.length], one: ['u32', 1] },
+      header: teamHeader(last),
+      workgroupSize: [last.size],
       workgroups: [1],
       body: `
+  ${place(last, 'p.one')}
   var s = 0.0;
-  for (var i = 0u; i < p.parts; i++) { s += scratch[i]; }
-  out[0] = s;`,
+  for (var i = lane; i < p.parts; i += LANES) { s += scratch[i]; }${together(last, 's')}
+  if (inside && lane == 0u) { out[0] = s; }`,
     }),
   ];
 }

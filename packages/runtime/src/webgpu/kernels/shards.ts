@@ -43,7 +43,7 @@ export function shardedLaunches(node: Node, context: KernelContext, limit: numbe
   if (squares !== undefined) {
     const x = squares.inputs[0]!;
     const pieces = elementRanges(sizeOf(x.shape), limit, ALIGNMENT)?.map((r) => elementsOf(x, r));
-    return pieces === undefined || pieces.length > squares.attributes.parts ? undefined : sumSquaresLaunches(squares, pieces);
+    return pieces === undefined || pieces.length > squares.attributes.parts ? undefined : sumSquaresLaunches(squares, pieces, context);
   }
   const adamw = is('adamw');
   if (adamw !== undefined) return elementwise(adamw, limit, ALIGNMENT, [1, 1, 1, 1])?.flatMap((n) => adamwKernel(n, context));
