@@ -24,7 +24,7 @@ export function reproduceCommand(program: Command): void {
   program
     .command('reproduce')
     .description("the paper's table at a size for this machine: rows by seeds with intervals and paired tests; goes on where it was stopped")
-    .option('--n <list>', 'depths of the policies', integers(1, 6), [2])
+    .option('--n <list>', 'depths of the policies', integers(2, 4), [2])
     .option('--seeds <list>', 'seeds, with commas between them', integers(0, 2 ** 32 - 1), [1, 2, 3])
     .option('--rows <list>', `rows, with commas between them (default: all ${ROWS.length})`, (text) => text.split(',').map((name) => row(name.trim())))
     .option('--scale <scale>', 'tiny: two CPU cores, some minutes a row; small: a GPU', oneOf('tiny', 'small'), 'tiny')

@@ -87,7 +87,7 @@ class Reproduction {
       const bad = values.find((v) => !Number.isInteger(v) || v < low || v > high);
       if (values.length === 0 || bad !== undefined) throw new PipelineError('invalid-option', name, values.length === 0 ? 'is empty.' : `holds ${bad}.`, `Give whole numbers from ${low} to ${high}.`);
     };
-    check('n', this.#depths, 1, 4);
+    check('n', this.#depths, 2, 4);
     check('seeds', options.seeds, 0, 2 ** 32 - 1);
   }
 
