@@ -7,7 +7,7 @@
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch, unroll } from '../launch.ts';
 import { attentionBackwardBlock, attentionBlock } from './attention-block.ts';
-import { dot, quads, strides } from './attention-parts.ts';
+import { headVectors, strides } from './attention-parts.ts';
 import { attentionRows } from './attention-rows.ts';
 import { attentionBackwardSubgroup, attentionSubgroup, SUBGROUP_HEAD_LIMIT } from './attention-subgroup.ts';
 import type { Kernel } from './context.ts';
@@ -28,7 +28,8 @@ export const attentionKernel: Kernel<'attention'> = (node, context) => {
   }
   if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT) return [attentionSubgroup(a, [q, k, v, ranges], [o, lse])];
   const d = a.headDim / 4;
-  const score = (j: number) => `let s${j} = ${dot('q', (i) => `k[kb + ${j}u * p.ks + ${i}u]`, d)};`;
+  const h = headVectors(d);
+  const score = (j: number) => h.dot(`s${j}`, 'q', (i) => `k[kb + ${j}u * p.ks + ${i}]`);
   return [
     launch({
       label: `attention.${a.headDim}`,
@@ -42,10 +43,10 @@ export const attentionKernel: Kernel<'attention'> = (node, context) => {
   let head = wid.y;
   let kv = head / ${a.heads / a.kvHeads}u * ${d}u;
   let qb = gid.x * p.qs + p.qc + head * ${d}u;
-  ${quads('q', d, (i) => `p.scale * query[qb + ${i}u]`)}
+  ${h.declare('q', (i) => `p.scale * query[qb + ${i}]`)}
   var m = -1e30;
   var l = 0.0;
-  ${quads('o', d, () => 'vec4<f32>()', 'var')}
+  ${h.declare('o', () => 'vec4<f32>()')}
   for (var r = 0u; r < 6u; r += 2u) {
     let hi = min(ranges[gid.x * 6u + r + 1u], p.tk);
     var j = ranges[gid.x * 6u + r];
@@ -58,7 +59,7 @@ export const attentionKernel: Kernel<'attention'> = (node, context) => {
       ${unroll(4, (i) => `let e${i} = exp(s${i} - n);`, ' ')}
       l = l * c + (e0 + e1) + (e2 + e3);
       m = n;
-      ${unroll(d, (i) => `o${i} = o${i} * c + e0 * v[vb + ${i}u] + e1 * v[vb + p.vs + ${i}u] + e2 * v[vb + 2u * p.vs + ${i}u] + e3 * v[vb + 3u * p.vs + ${i}u];`)}
+      ${h.each((i) => `${h.at('o', i)} = ${h.at('o', i)} * c + e0 * v[vb + ${i}] + e1 * v[vb + p.vs + ${i}] + e2 * v[vb + 2u * p.vs + ${i}] + e3 * v[vb + 3u * p.vs + ${i}];`)}
     }
     for (; j < hi; j++) {
       let kb = j * p.ks + p.kc + kv;
@@ -69,12 +70,12 @@ export const attentionKernel: Kernel<'attention'> = (node, context) => {
       let e0 = exp(s0 - n);
       l = l * c + e0;
       m = n;
-      ${unroll(d, (i) => `o${i} = o${i} * c + e0 * v[vb + ${i}u];`)}
+      ${h.each((i) => `${h.at('o', i)} = ${h.at('o', i)} * c + e0 * v[vb + ${i}];`)}
     }
   }
   let f = select(0.0, 1.0 / l, l > 0.0);
   let ob = (gid.x * ${a.heads}u + head) * ${d}u;
-  ${unroll(d, (i) => `result[ob + ${i}u] = o${i} * f;`)}
+  ${h.each((i) => `result[ob + ${i}] = ${h.at('o', i)} * f;`)}
   lse[gid.x * ${a.heads}u + head] = select(0.0, m + log(l), l > 0.0);`,
     }),
   ];
@@ -87,6 +88,7 @@ export const attentionBackwardKernel: Kernel<'attentionBackward'> = (node, conte
   if (context.cooperative) return attentionBackwardBlock(a, [qkv, o, lse, dO, queryRanges, keyRanges], [dqkv, delta]);
   if (context.subgroup8 && a.headDim <= SUBGROUP_HEAD_LIMIT) return attentionBackwardSubgroup(a, [qkv, o, lse, dO, queryRanges, keyRanges], [dqkv, delta]);
   const d = a.headDim / 4;
+  const h = headVectors(d);
   const group = a.heads / a.kvHeads;
   const t = rowsAndColumns(qkv)[0];
   const uniforms = strides(a, qkv, qkv, qkv);
@@ -105,23 +107,24 @@ export const attentionBackwardKernel: Kernel<'attentionBackward'> = (node, conte
   let kv = head / ${group}u * ${d}u;
   let qb = gid.x * p.qs + p.qc + head * ${d}u;
   let ob = (gid.x * ${a.heads}u + head) * ${d}u;
-  ${quads('q', d, (i) => `p.scale * x[qb + ${i}u]`)}
-  ${quads('g', d, (i) => `dO[ob + ${i}u]`)}
-  let own = ${dot('g', (i) => `o[ob + ${i}u]`, d)};
+  ${h.declare('q', (i) => `p.scale * x[qb + ${i}]`)}
+  ${h.declare('g', (i) => `dO[ob + ${i}]`)}
+  ${h.dot('own', 'g', (i) => `o[ob + ${i}]`)}
   let z = lse[gid.x * ${a.heads}u + head];
   delta[gid.x * ${a.heads}u + head] = own;
-  ${quads('r', d, () => 'vec4<f32>()', 'var')}
+  ${h.declare('sum', () => 'vec4<f32>()')}
   for (var r = 0u; r < 6u; r += 2u) {
     for (var j = ranges[gid.x * 6u + r]; j < min(ranges[gid.x * 6u + r + 1u], p.tk); j++) {
       let kb = j * p.ks + p.kc + kv;
       let vb = j * p.vs + p.vc + kv;
-      ${quads('k', d, (i) => `x[kb + ${i}u]`)}
-      let e = exp(${dot('q', (i) => `k${i}`, d)} - z);
-      let ds = e * (${dot('g', (i) => `x[vb + ${i}u]`, d)} - own);
-      ${unroll(d, (i) => `r${i} += ds * k${i};`, ' ')}
+      ${h.declare('k', (i) => `x[kb + ${i}]`)}
+      ${h.dot('s', 'q', (i) => h.at('k', i))}
+      ${h.dot('t', 'g', (i) => `x[vb + ${i}]`)}
+      let ds = exp(s - z) * (t - own);
+      ${h.each((i) => `${h.at('sum', i)} += ds * ${h.at('k', i)};`)}
     }
   }
-  ${unroll(d, (i) => `dx[qb + ${i}u] = p.scale * r${i};`, ' ')}`,
+  ${h.each((i) => `dx[qb + ${i}] = p.scale * ${h.at('sum', i)};`)}`,
     }),
     launch({
       label: `attentionBackward.kv.${a.headDim}`,
@@ -134,22 +137,24 @@ export const attentionBackwardKernel: Kernel<'attentionBackward'> = (node, conte
   if (gid.x >= p.tk) { return; }
   let kb = gid.x * p.ks + p.kc + wid.y * ${d}u;
   let vb = gid.x * p.vs + p.vc + wid.y * ${d}u;
-  ${quads('k', d, (i) => `p.scale * x[kb + ${i}u]`)}
-  ${quads('v', d, (i) => `x[vb + ${i}u]`)}
-  ${quads('dk', d, () => 'vec4<f32>()', 'var')}
-  ${quads('dv', d, () => 'vec4<f32>()', 'var')}
+  ${h.declare('k', (i) => `p.scale * x[kb + ${i}]`)}
+  ${h.declare('v', (i) => `x[vb + ${i}]`)}
+  ${h.declare('dk', () => 'vec4<f32>()')}
+  ${h.declare('dv', () => 'vec4<f32>()')}
   for (var j = ranges[gid.x * 2u]; j < min(ranges[gid.x * 2u + 1u], p.tq); j++) {
-    for (var h = wid.y * ${group}u; h < (wid.y + 1u) * ${group}u; h++) {
-      let qb = j * p.qs + p.qc + h * ${d}u;
-      let ob = (j * ${a.heads}u + h) * ${d}u;
-      ${quads('q', d, (i) => `x[qb + ${i}u]`)}
-      ${quads('g', d, (i) => `dO[ob + ${i}u]`)}
-      let e = exp(${dot('k', (i) => `q${i}`, d)} - lse[j * ${a.heads}u + h]);
-      let ds = e * (${dot('v', (i) => `g${i}`, d)} - delta[j * ${a.heads}u + h]);
-      ${unroll(d, (i) => `dv${i} += e * g${i}; dk${i} += ds * q${i};`, ' ')}
+    for (var head = wid.y * ${group}u; head < (wid.y + 1u) * ${group}u; head++) {
+      let qb = j * p.qs + p.qc + head * ${d}u;
+      let ob = (j * ${a.heads}u + head) * ${d}u;
+      ${h.declare('q', (i) => `x[qb + ${i}]`)}
+      ${h.declare('g', (i) => `dO[ob + ${i}]`)}
+      ${h.dot('s', 'k', (i) => h.at('q', i))}
+      ${h.dot('t', 'v', (i) => h.at('g', i))}
+      let weight = exp(s - lse[j * ${a.heads}u + head]);
+      let ds = weight * (t - delta[j * ${a.heads}u + head]);
+      ${h.each((i) => `${h.at('dv', i)} += weight * ${h.at('g', i)}; ${h.at('dk', i)} += ds * ${h.at('q', i)};`)}
     }
   }
-  ${unroll(d, (i) => `dx[kb + ${i}u] = p.scale * dk${i}; dx[vb + ${i}u] = dv${i};`, ' ')}`,
+  ${h.each((i) => `dx[kb + ${i}] = p.scale * ${h.at('dk', i)}; dx[vb + ${i}] = ${h.at('dv', i)};`)}`,
     }),
   ];
 };
