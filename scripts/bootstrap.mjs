@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { nodeVersionProblem } from './lib/node-version.mjs';
 import { ensurePnpm, installPackages } from './lib/pnpm.mjs';
-import { ROOT, run, UserError } from './lib/run.mjs';
+import { program, ROOT, run, UserError } from './lib/run.mjs';
 import { ensureAdapter, ensureChromium } from './lib/system.mjs';
 
 const CLI = join(ROOT, 'apps', 'cli', 'dist', 'main.js');
@@ -23,13 +23,7 @@ const TASKS = {
   doctor: { command: (args) => [join(ROOT, 'scripts', 'doctor.mjs'), ...args] },
 };
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof UserError)) throw error;
-  console.error(`\n${error.message}`);
-  process.exitCode = 1;
-}
+await program(() => main(process.argv.slice(2)));
 
 async function main([name, ...args]) {
   const problem = nodeVersionProblem(process.version);

@@ -11,7 +11,7 @@ import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from '
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { CACHE, ROOT, run, UserError } from '../lib/run.mjs';
+import { CACHE, program, ROOT, run, UserError } from '../lib/run.mjs';
 
 const HELP = `node scripts/gpu/pack.mjs [--peers DIR] [--no-peers]
 
@@ -149,7 +149,7 @@ if (options.help) {
   console.log(HELP);
   process.exit(0);
 }
-try {
+await program(async () => {
   await mkdir(OUT, { recursive: true });
   await copyFile(join(import.meta.dirname, 'setup.sh'), join(OUT, 'setup.sh'));
   await chmod(join(OUT, 'setup.sh'), 0o755);
@@ -169,8 +169,4 @@ try {
     console.log(`${name.padEnd(16)} ${(file.size / 2 ** 20).toFixed(2)} MiB`);
   }
   console.log(`${'together'.padEnd(16)} ${(total / 2 ** 20).toFixed(2)} MiB`);
-} catch (error) {
-  if (!(error instanceof UserError)) throw error;
-  console.error(error.message);
-  process.exitCode = 1;
-}
+});

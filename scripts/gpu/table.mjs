@@ -10,7 +10,7 @@ import { cp, mkdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { ROOT, run, UserError } from '../lib/run.mjs';
+import { program, ROOT, run, UserError } from '../lib/run.mjs';
 
 const HELP = `node scripts/gpu/table.mjs [options]
   --n LIST           depths of the policies (default 2)
@@ -111,14 +111,5 @@ async function main() {
   console.log(`Packed: ${resolve(options.tar)}`);
 }
 
-if (options.help) {
-  console.log(HELP);
-} else {
-  try {
-    await main();
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.error(error.message);
-    process.exitCode = 1;
-  }
-}
+if (options.help) console.log(HELP);
+else await program(main);

@@ -12,6 +12,18 @@ export const CACHE = join(ROOT, '.cache', 'bootstrap');
 /** An error whose message is meant for the user: it says what is missing and what mends it. No stack is shown. */
 export class UserError extends Error {}
 
+/** Runs a program: a UserError ends it with its message and code 1, anything else with its stack. What `main` answers with, if a number, is the code. */
+export async function program(main) {
+  try {
+    const code = await main();
+    if (typeof code === 'number') process.exitCode = code;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    console.error(`\n${error.message}`);
+    process.exitCode = 1;
+  }
+}
+
 /**
  * Runs a command to its end.
  * @param {string} command

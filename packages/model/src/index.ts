@@ -40,7 +40,7 @@ export { type BatchImage, type BatchRow, featureLength, packBatch, type PackedBa
 export { type ModelOptions, type Scores, type ScoreOptions, type Trainable, VisionLanguageModel } from './vl/model.ts';
 export { sequenceOf } from './vl/sequence.ts';
 export { packVisionInputs, recordVisionTower } from './vl/plans.ts';
-export { GenerationCache } from './generate/cache.ts';
+export { decodeRows, GenerationCache } from './generate/cache.ts';
 export type { Completion, StopStrings } from './generate/completion.ts';
 export { generate, type GenerateOptions } from './generate/generate.ts';
 export { layOutPrompts, type PromptLayout } from './generate/prompts.ts';

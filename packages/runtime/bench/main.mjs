@@ -12,7 +12,7 @@ import { cpus, loadavg, platform, arch } from 'node:os';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { CACHE, npmCommand, ROOT, run, UserError } from '../../../scripts/lib/run.mjs';
+import { CACHE, npmCommand, program, ROOT, run, UserError } from '../../../scripts/lib/run.mjs';
 import { CASES } from './cases.mjs';
 import { Contestants } from './contestant.mjs';
 import { markdown } from './report.mjs';
@@ -44,13 +44,7 @@ if (options.help) {
   process.exit(0);
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof UserError)) throw error;
-  console.error(error.message);
-  process.exitCode = 1;
-}
+await program(main);
 
 async function main() {
   const rounds = options.quick ? 3 : 5;

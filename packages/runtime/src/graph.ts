@@ -11,6 +11,11 @@ export interface Node<K extends OpName = OpName> {
   readonly attributes: OpAttributes[K];
 }
 
+/** The node as one of an operation, or undefined when it is of another. */
+export function nodeOf<K extends OpName>(node: Node, op: K): Node<K> | undefined {
+  return node.op === op ? (node as unknown as Node<K>) : undefined;
+}
+
 export interface OutputSpec {
   readonly shape: Shape;
   readonly dtype?: DType;

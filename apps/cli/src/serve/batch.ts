@@ -1,6 +1,6 @@
 /** @file The running batch: jobs of a model and its adapters as rows of samplers that share one cache. */
 import { randomInt } from 'node:crypto';
-import { type CompletionRequest, GenerationCache, layOutPrompts, type Sampled, Sampler } from '@trimpi/model';
+import { type CompletionRequest, decodeRows, GenerationCache, layOutPrompts, type Sampled, Sampler } from '@trimpi/model';
 import type { OpenedModel } from '../model/load.ts';
 import type { ChatJob } from './backend.ts';
 import type { Runner } from './scheduler.ts';
@@ -89,7 +89,7 @@ export class Batch implements Runner<ChatJob> {
     if (sampler === undefined) {
       const { opened: { model, stopIds }, maxRows, batchTokens } = this.#o;
       this.#cache ??= new GenerationCache(model, batchTokens);
-      const rows = Math.ceil(maxRows / 8) * 8;
+      const rows = decodeRows(maxRows);
       const widths = [8, 16, 32, 64, 128, 256, 512].filter((width) => width < rows);
       sampler = new Sampler(model, this.#cache, { rows, widths: [...widths, rows], stopIds, ...(adapter === undefined ? {} : { adapter }) });
       this.#samplers.set(adapter, sampler);

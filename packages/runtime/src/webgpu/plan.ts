@@ -155,16 +155,17 @@ export class GpuPlan implements Plan {
         engine.submit(encoder.finish());
         encoder = engine.device.gpu.createCommandEncoder();
       }
-      const steps = this.steps.slice(first, first + MOST_DISPATCHES);
+      const end = Math.min(first + MOST_DISPATCHES, this.steps.length);
       const pass = encoder.beginComputePass();
-      for (const step of steps) {
+      for (let i = first; i < end; i++) {
+        const step = this.steps[i]!;
         pass.setPipeline(step.pipeline);
         pass.setBindGroup(0, step.bindGroup);
         pass.dispatchWorkgroups(...step.workgroups);
       }
       pass.end();
       engine.counters.passes++;
-      engine.counters.dispatches += steps.length;
+      engine.counters.dispatches += end - first;
     }
     for (const [name, ranges] of Object.entries(into)) {
       const t = this.#output(name);

@@ -5,7 +5,7 @@
  * choices can be saved: with the same choices a graph gives the same bits.
  */
 import { RuntimeError } from '../errors.ts';
-import { Graph, type Node } from '../graph.ts';
+import { Graph, type Node, nodeOf } from '../graph.ts';
 import { bmmInto } from '../ops/bmm.ts';
 import { matmulInto } from '../ops/matmul.ts';
 import { sizeOf } from '../tensor.ts';
@@ -67,7 +67,8 @@ export class KernelTuner {
     const known = (this.#choices[adapterKey(engine.device.adapter)] ??= {});
     const before = this.measured;
     for (const node of nodes) {
-      const product = node.op === 'matmul' ? productOf(node as Node<'matmul'>) : node.op === 'bmm' ? batchedProductOf(node as Node<'bmm'>) : undefined;
+      const [plain, batched] = [nodeOf(node, 'matmul'), nodeOf(node, 'bmm')];
+      const product = plain !== undefined ? productOf(plain) : batched !== undefined ? batchedProductOf(batched) : undefined;
       if (product === undefined) continue;
       const key = shapeClass(product);
       const variants = variantsOf(product, engine.context);

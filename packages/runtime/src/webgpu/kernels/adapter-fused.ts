@@ -2,8 +2,7 @@
  * @file A low-rank adapter at the end of the product that it adapts, where there are few rows (decoding): one dispatch less a
  * projection. With many rows it is a kernel of its own, which reads its factors once and not for every output.
  */
-import type { Node } from '../../graph.ts';
-import type { OpName } from '../../ops/types.ts';
+import { type Node, nodeOf } from '../../graph.ts';
 import type { Tensor } from '../../tensor.ts';
 import { bytesOf } from '../lifetimes.ts';
 import type { KernelContext } from './context.ts';
@@ -14,7 +13,7 @@ const MAX_ROWS = 16;
 /** Storage buffers that every device lets a shader have. */
 const MAX_BUFFERS = 8;
 
-/** The nodes with every \`product, down, loraUp\` drawn into \`down, product\` that may be. */
+/** The nodes with every `product, down, loraUp` drawn into `down, product` that may be. */
 export function fuseAdapters(nodes: readonly Node[], outputs: Iterable<Tensor>, context: KernelContext, maxBinding: number): readonly Node[] {
   if (!context.cooperative) return nodes;
   const uses = new Map<number, number>();
@@ -43,9 +42,9 @@ function fuse(base: Node, down: Node, up: Node, uses: ReadonlyMap<number, number
 }
 
 function productOfNode(node: Node): Product | undefined {
-  const is = <K extends OpName>(op: K): Node<K> | undefined => (node.op === op ? (node as unknown as Node<K>) : undefined);
-  const [plain, packed] = [is('matmul'), is('matmulQuantised')];
+  const packed = nodeOf(node, 'matmulQuantised');
   // A shard of a head is not all of the columns that an adapter has.
   if (packed !== undefined) return packed.attributes.transposed || packed.attributes.outColumns !== packed.attributes.rows ? undefined : packedProductOf(packed);
+  const plain = nodeOf(node, 'matmul');
   return plain === undefined ? undefined : productOf(plain);
 }

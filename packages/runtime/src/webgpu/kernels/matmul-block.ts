@@ -57,8 +57,8 @@ var<workgroup> tileB: array<vec4<f32>, ${DEPTH * quads}>;`,
   let step4 = select(${ofB[1]}, ${ofA[1]}, ofA);
   ${unroll(rowsPerThread, (i) => unroll(c4, (j) => `var s${i}_${j} = vec4<f32>();`, ' '), ' ')}
   ${unroll(4, (u) => `var x${u} = vec4<f32>();`, ' ')}
-  // Each round fetches a block, multiplies out those of the round before, and puts it in their place.
-  for (var k0 = 0u; k0 < p.k + ${DEPTH}u; k0 += ${DEPTH}u) {
+  // Each round fetches a block, multiplies out those of the round before, and puts it in their place; the last only multiplies.
+  for (var k0 = 0u; ; k0 += ${DEPTH}u) {
     let ks = k0 + step4 * 4u;
     if (k0 < p.k) { if (ofA) { ${fetch(a, `tile.y * ${side}u`)} } else { ${fetch(b, `tile.x * ${side}u`)} } }
     if (k0 > 0u) {
@@ -68,6 +68,7 @@ var<workgroup> tileB: array<vec4<f32>, ${DEPTH * quads}>;`,
         ${unroll(rowsPerThread, (i) => unroll(c4, (j) => `s${i}_${j} = fma(vec4<f32>(a${i >> 2}[${i & 3}]), b${j}, s${i}_${j});`, ' '))}
       }
     }
+    if (k0 >= p.k) { break; }
     workgroupBarrier();
     if (ofA) { ${keep(a, 'tileA')} } else { ${keep(b, 'tileB')} }
     workgroupBarrier();

@@ -3,8 +3,7 @@
  * the same kernels, launched once for each range of rows that a binding holds, each bound at its place in the one buffer.
  * Tables of embeddings and heads (forward, to the input, and the table's own gradient), the sum of squares, and the optimisers.
  */
-import type { Node } from '../../graph.ts';
-import type { OpName } from '../../ops/types.ts';
+import { type Node, nodeOf } from '../../graph.ts';
 import { rowsAndColumns, sizeOf, type Tensor } from '../../tensor.ts';
 import type { Launch } from '../launch.ts';
 import { bytesOf } from '../lifetimes.ts';
@@ -24,32 +23,31 @@ interface Range {
 export function shardedLaunches(node: Node, context: KernelContext, limit: number): readonly Launch[] | undefined {
   const large = [...node.inputs, ...node.outputs].filter((t) => bytesOf(t) > limit);
   if (large.some((t) => t.kind !== 'storage')) return undefined;
-  const is = <K extends OpName>(op: K): Node<K> | undefined => (node.op === op ? (node as unknown as Node<K>) : undefined);
   const only = (t: Tensor) => large.every((l) => l === t);
 
-  const embed = is('embed');
+  const embed = nodeOf(node, 'embed');
   if (embed !== undefined && only(embed.inputs[1]!)) {
     const table = embed.inputs[1]!;
     return rowRanges(table, limit)?.map((r) => embedLaunch(embed, rowsOf(table, r), r.first));
   }
-  const tableGrad = is('embedTableGrad');
+  const tableGrad = nodeOf(node, 'embedTableGrad');
   if (tableGrad !== undefined && only(tableGrad.outputs[0]!)) {
     const target = tableGrad.outputs[0]!;
     return rowRanges(target, limit)?.map((r) => embedTableGradLaunch(tableGrad, rowsOf(target, r), r.first));
   }
-  const product = is('matmul');
+  const product = nodeOf(node, 'matmul');
   if (product !== undefined) return shardedProduct(product, context, limit, only);
-  const squares = is('sumSquares');
+  const squares = nodeOf(node, 'sumSquares');
   if (squares !== undefined) {
     const x = squares.inputs[0]!;
     const pieces = elementRanges(sizeOf(x.shape), limit, ALIGNMENT)?.map((r) => elementsOf(x, r));
     return pieces === undefined || pieces.length > squares.attributes.parts ? undefined : sumSquaresLaunches(squares, pieces, context);
   }
-  const adamw = is('adamw');
+  const adamw = nodeOf(node, 'adamw');
   if (adamw !== undefined) return elementwise(adamw, limit, ALIGNMENT, [1, 1, 1, 1])?.flatMap((n) => adamwKernel(n, context));
-  const sgd = is('sgd');
+  const sgd = nodeOf(node, 'sgd');
   if (sgd !== undefined) return elementwise(sgd, limit, ALIGNMENT, [1, 1, 1])?.flatMap((n) => sgdKernel(n, context));
-  const adamw8bit = is('adamw8bit');
+  const adamw8bit = nodeOf(node, 'adamw8bit');
   // A word for four elements, two largest magnitudes for a block of 256: 8,192 elements are 256 bytes of the latter.
   if (adamw8bit !== undefined) return elementwise(adamw8bit, limit, 8192, [1, 1, 1 / 4, 1 / 4, 2 / 256])?.flatMap((n) => adamw8bitKernel(n, context));
   return undefined;
