@@ -1,34 +1,38 @@
 /** @file `trimpi pretrain`: the tiny base from nothing. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { pretrain, type PretrainEvent } from '@trimpi/pipeline';
-import { folderStorage } from '@trimpi/pipeline/node';
+import { pretrain, type PretrainEvent, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
+import { drawScenesInProcesses, folderStorage } from '@trimpi/pipeline/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { interruptible, InterruptedError } from './interrupt.ts';
-import { examples } from './options.ts';
+import { examples, oneOf } from './options.ts';
 
 interface PretrainCommandOptions {
   readonly out: string;
+  readonly recipe: keyof typeof RECIPES;
   readonly json?: boolean;
 }
+
+const RECIPES = { tiny: TINY_BASE_RECIPE, small: SMALL_BASE_RECIPE };
 
 export function pretrainCommand(program: Command): void {
   program
     .command('pretrain')
-    .description('train the tiny base from nothing on generated data: hours on CPU cores, minutes on a GPU; goes on where it was stopped')
+    .description('train a base from nothing on generated data: hours on CPU cores, minutes on a GPU; goes on where it was stopped')
+    .option('--recipe <name>', 'tiny: the base of the demo; small: policies up to six deep, with pictures', oneOf('tiny', 'small'), 'tiny')
     .option('--out <dir>', 'folder of checkpoint and base; the same command goes on', 'runs/pretrain')
     .option('--json', 'events as lines of JSON')
-    .addHelpText('after', `${examples('trimpi pretrain', 'trimpi pretrain --out runs/base --json > curves.jsonl')}\n\nCtrl-C saves. The finished folder is a base for trimpi train (base: DIR).`)
+    .addHelpText('after', `${examples('trimpi pretrain', 'trimpi pretrain --recipe small --out runs/base --json > curves.jsonl')}\n\nCtrl-C saves. The finished folder is a base for trimpi train (base: DIR).`)
     .action(run);
 }
 
-async function run({ out, json = false }: PretrainCommandOptions): Promise<void> {
+async function run({ out, recipe, json = false }: PretrainCommandOptions): Promise<void> {
   const storage = folderStorage(resolve(out));
   const device = await openDevice();
   const engine = new WebGpuEngine(device);
   try {
     const lines = new Lines();
-    const result = await interruptible((signal) => pretrain({ engine, storage, signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
+    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: RECIPES[recipe], draw: drawScenesInProcesses(), signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
     if (result === undefined) throw new InterruptedError();
     console.log(json ? JSON.stringify(result) : `Done. The base is in ${storage.name}.`);
   } finally {

@@ -30,6 +30,7 @@ export {
 } from './clevr/policy/types.ts';
 export {
   COMPACT_MAX_DEPTH, compactAnswer, compactPolicyText, compactQuery, compactQuestion, compactReasoning, compactResponse, compactVocabulary,
+  type CompactVocabularyOptions,
 } from './clevr/policy/compact.ts';
 export { paperPreset, TINY_SCENES, type ClevrPolicyConfig, type ResolvedClevrPolicyConfig } from './clevr/policy/config.ts';
 export type { ClevrPolicy } from './clevr/policy/policy.ts';
@@ -41,7 +42,7 @@ export {
   captionScene, existenceQuestions, lookupDrill, objectCells, pretrainScene, randomPolicyExample, rasterOrder, treeEntries,
   type ExistenceQuestion, type RandomPolicyExample, type RasterOptions,
 } from './clevr/policy/pretrain.ts';
-export { objectCrop } from './clevr/policy/demonstrate.ts';
+export { chooseShown, compactCrop, COMPACT_CROP_SIDE, objectCrop } from './clevr/policy/demonstrate.ts';
 export { paraphrasedQuery, paraphrasePolicy } from './clevr/policy/paraphrase.ts';
 export {
   clevrOverride, policyQuestions, scoreOverride, type ClevrOverrideDataset, type ClevrOverrideExample, type ClevrOverrideOptions, type PolicyQuestion,

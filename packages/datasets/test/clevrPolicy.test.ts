@@ -133,7 +133,7 @@ describe('clevrPolicy', () => {
   });
 
   it.each([
-    [{ n: 0 }, 'n is 0'], [{ seed: 0.5 }, 'seed or index is 0.5'], [{ n: [] }, 'n is empty'], [{ style: 'compact', n: 5 }, 'n is 5'], [{ variant: 'x' }, 'variant is "x"'],
+    [{ n: 0 }, 'n is 0'], [{ seed: 0.5 }, 'seed or index is 0.5'], [{ n: [] }, 'n is empty'], [{ style: 'compact', n: 7 }, 'n is 7'], [{ variant: 'x' }, 'variant is "x"'],
     [{ train: -1 }, 'train is -1'], [{ width: 3 }, 'width is 3'], [{ style: 'compact', tree: 'rich', n: 2 }, 'compact'],
   ])('refuses %j', (config, message) => {
     expect(() => clevrPolicy(config as ClevrPolicyConfig)).toThrow(message as string);

@@ -1,7 +1,8 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { parseConfig, SafetensorsFile, bytesSource } from '@trimpi/model';
 import { afterAll, describe, expect, it } from 'vitest';
-import { pretrain, type PretrainEvent, type PretrainRecipe, TINY_BASE_RECIPE } from '../src/base/pretrain.ts';
+import { pretrain, type PretrainEvent } from '../src/base/pretrain.ts';
+import { type PretrainRecipe, TINY_BASE_RECIPE } from '../src/base/recipes.ts';
 import { memoryStorage } from '../src/index.ts';
 
 const device = await openDevice();
@@ -11,7 +12,7 @@ afterAll(() => device.dispose());
 const RECIPE: PretrainRecipe = {
   seed: 3,
   vision: { scenes: 24, steps: 4, batch: 8, learningRate: 2e-3 },
-  text: { scenes: 24, learningRate: 2e-3, batchTokens: 400, repeatTokens: 800, drillTokens: 800, mix: [{ tokens: 1000, drill: 0.1, exist: 0.4, short: 0.5, caption: 0.1, depths: [0.5, 0.5] }] },
+  text: { scenes: 24, learningRate: 2e-3, batchTokens: 400, repeatTokens: 800, drillTokens: 800, drillDepth: 3, mix: [{ tokens: 1000, drill: 0.1, exist: 0.4, short: 0.5, caption: 0.1, depths: [0.5, 0.5] }] },
   measure: { scenes: 16, policies: 8, depths: [1] },
 };
 

@@ -13,6 +13,8 @@ export type Shape = (typeof SHAPES)[number];
 /** The attribute types, in the order in which the words of an object are said. */
 export const ATTRIBUTES = ['size', 'color', 'material', 'shape'] as const;
 export type Attribute = (typeof ATTRIBUTES)[number];
+/** What a crop of an object can show; its size is lost in the paper's crops. */
+export const SHOWABLE: readonly Attribute[] = ['color', 'material', 'shape'];
 export type AttributeValue = Size | Color | Material | Shape;
 
 export const ATTRIBUTE_VALUES: Readonly<Record<Attribute, readonly AttributeValue[]>> = {

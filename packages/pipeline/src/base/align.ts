@@ -5,7 +5,7 @@
  * The decoder can already match words by their embeddings (the binding warm-up), so from here it sees.
  */
 import type { BatchImage, VisionLanguageModel } from '@trimpi/model';
-import type { PretrainingScenes } from './text.ts';
+import type { PretrainingScenes } from './rows.ts';
 import type { WordCodec } from './words.ts';
 
 /** An empty cell becomes the embedding of this token, which no text holds. */

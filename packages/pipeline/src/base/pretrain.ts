@@ -8,27 +8,14 @@ import type { Engine, ParameterStore } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { alignMerger } from './align.ts';
-import { drawScenes, encodePool, type ScenePool } from './scenes.ts';
-import { measureBase, type MixPhase, type PretrainingScenes, TextPretrainer, type TextState, TINY_BASE_MIX } from './text.ts';
+import { measureBase } from './measure.ts';
+import { type PretrainRecipe, recipeSizes, recipeWords, TINY_BASE_RECIPE } from './recipes.ts';
+import type { PretrainingScenes } from './rows.ts';
+import { CropPool, drawScenes, encodePool, type SceneDrawer, ScenePool } from './scenes.ts';
+import { TextPretrainer, type TextState } from './text.ts';
 import { makeTiny } from './tiny.ts';
 import { VisionPretrainer, type VisionScore } from './vision.ts';
 import { WordCodec } from './words.ts';
-
-export interface PretrainRecipe {
-  readonly seed: number;
-  readonly vision: { readonly scenes: number; readonly steps: number; readonly batch: number; readonly learningRate: number };
-  readonly text: { readonly scenes: number; readonly learningRate: number; readonly batchTokens: number; readonly repeatTokens: number; readonly drillTokens: number; readonly mix: readonly MixPhase[] };
-  /** Scenes never trained on, and policies of each depth, by which the base is measured. */
-  readonly measure: { readonly scenes: number; readonly policies: number; readonly depths: readonly number[] };
-}
-
-/** About 3.5 hours on two CPU cores with lavapipe when nothing else runs. */
-export const TINY_BASE_RECIPE: PretrainRecipe = {
-  seed: 20261121,
-  vision: { scenes: 15_000, steps: 3_000, batch: 32, learningRate: 2e-3 },
-  text: { scenes: 6_000, learningRate: 2e-3, batchTokens: 3_000, repeatTokens: 700_000, drillTokens: 500_000, mix: TINY_BASE_MIX },
-  measure: { scenes: 320, policies: 192, depths: [1, 2, 3] },
-};
 
 export type PretrainEvent =
   | { readonly kind: 'drawn'; readonly scenes: number; readonly of: number }
@@ -42,6 +29,8 @@ export interface PretrainOptions {
   readonly engine: Engine;
   readonly storage: RunStorage;
   readonly recipe?: PretrainRecipe;
+  /** Draws the scenes. Default: in this thread. */
+  readonly draw?: SceneDrawer;
   /** Stops after the step that runs, with a checkpoint. */
   readonly signal?: AbortSignal;
   /** Steps between checkpoints. Default 100. */
@@ -74,9 +63,10 @@ interface Header {
  * Trains the base, going on from the checkpoint of the storage when there is one. Undefined when it was stopped.
  * @throws PipelineError `invalid-checkpoint` for one of another recipe, `storage`; RuntimeError of the device.
  */
-export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
+export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, draw: drawer = drawScenes, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
   const storage = checkedStorage(given);
-  const tiny = makeTiny();
+  const words = recipeWords(recipe);
+  const tiny = makeTiny(recipeSizes(recipe), words);
   const model = new VisionLanguageModel(engine, tiny.config);
   try {
     const d = tiny.config.hiddenSize;
@@ -87,12 +77,21 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     const saved = await readCheckpoint(storage, recipe);
     let header: Header = saved?.header ?? { format: 1, recipe, stage: 'vision', visionStep: 0, aligned: false };
     const save = async (stores: readonly ParameterStore[]) => storage.write(CHECKPOINT, await packCheckpoint(header, model, stores));
-    const draw = (first: number, count: number): Promise<ScenePool> => drawScenes(tiny.config, recipe.seed, first, count, (n) => n % 500 === 0 && onEvent?.({ kind: 'drawn', scenes: n, of: count }));
+    const draw = async (first: number, count: number) => {
+      const drawn = await drawer({ seed: recipe.seed, first, count }, (n) => (n % 500 === 0 || n === count) && onEvent?.({ kind: 'drawn', scenes: n, of: count }));
+      return new ScenePool(tiny.config, drawn);
+    };
     const held = await draw(1_000_000, recipe.measure.scenes);
+    // One drawing is enough for both stages: each takes the scenes from the first on.
+    const pool = await draw(0, Math.max(header.stage === 'vision' ? recipe.vision.scenes : 0, recipe.text.scenes));
+    const { cropPool = 0 } = recipe.vision;
+    const crops = cropPool > 0 ? new CropPool(recipe.seed, cropPool) : undefined;
+    // Measured with crops that were not trained on.
+    const heldCrops = cropPool > 0 ? new CropPool(recipe.seed + 1, Math.ceil(cropPool / 10)) : undefined;
     for (const store of [model.text, model.vision]) restore(saved?.tensors, store, 'values');
 
     if (header.stage === 'vision') {
-      const trainer = new VisionPretrainer(model, await draw(0, recipe.vision.scenes), { ...recipe.vision, seed: recipe.seed });
+      const trainer = new VisionPretrainer(model, pool.first(recipe.vision.scenes), { ...recipe.vision, seed: recipe.seed }, crops);
       try {
         trainer.step = header.visionStep;
         for (const store of trainer.stores) for (const part of ['values', 'm', 'v'] as const) restore(saved?.tensors, store, part);
@@ -113,20 +112,23 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     }
 
     const codec = new WordCodec(tiny.tokenizer);
-    const pool = await draw(0, recipe.text.scenes);
-    const dataOf = async (p: ScenePool): Promise<PretrainingScenes> => ({ scenes: p.scenes, cells: Array.from({ length: p.size }, (_, i) => p.get(i).cells), features: await encodePool(model, p) });
-    let data = await dataOf(pool);
+    const textPool = pool.first(recipe.text.scenes);
+    const dataOf = async (p: ScenePool, c: CropPool | undefined): Promise<PretrainingScenes> => ({
+      scenes: p.scenes, cells: p.cells, features: await encodePool(model, p),
+      ...(c === undefined ? {} : { crops: { types: c.types, features: await encodePool(model, c) } }),
+    });
+    let data = await dataOf(textPool, crops);
     const text = { ...recipe.text, seed: recipe.seed };
     const budget = { repeat: text.repeatTokens, drill: text.drillTokens, mix: text.mix.reduce((n, p) => n + p.tokens, 0) };
-    let trainer = new TextPretrainer(model, codec, data, text);
+    let trainer = new TextPretrainer(model, codec, data, text, words);
     for (const part of ['m', 'v'] as const) restore(header.text === undefined ? undefined : saved?.tensors, model.text, part);
     if (header.text !== undefined) trainer.restore(header.text);
     for (let phase = trainer.phase; phase !== 'done'; phase = trainer.phase) {
       if (phase === 'mix' && !header.aligned) {
         onEvent?.({ kind: 'aligned', explained: await alignMerger(model, codec, { scenes: data.scenes.slice(0, 1500), cells: data.cells.slice(0, 1500), features: data.features.slice(0, 1500) }) });
-        data = await dataOf(pool);
+        data = await dataOf(textPool, crops);
         const state = trainer.state();
-        trainer = new TextPretrainer(model, codec, data, text);
+        trainer = new TextPretrainer(model, codec, data, text, words);
         trainer.restore(state);
         header = { ...header, aligned: true };
       }
@@ -140,7 +142,7 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     await save([model.text]);
     model.setTrainable();
 
-    const scores = await measureBase(model, codec, await dataOf(held), { depths: recipe.measure.depths, perDepth: recipe.measure.policies, seed: recipe.seed });
+    const scores = await measureBase(model, codec, await dataOf(held, heldCrops), { ...recipe.measure, perDepth: recipe.measure.policies, seed: recipe.seed });
     onEvent?.({ kind: 'measured', scores });
     const result: PretrainResult = { vision: header.vision!, scores };
     for (const [name, content] of Object.entries(tiny.files)) await storage.write(name, `${content}\n`);

@@ -1,6 +1,8 @@
-/** @file The scenes on which the tiny base is trained: a pool drawn once, with what the vision tower makes of it. */
-import { type ClevrPolicyConfig, objectCells, pretrainScene, type Scene } from '@trimpi/datasets';
-import { type BatchImage, defaultPreprocessorConfig, type ModelConfig, patchify, type VisionLanguageModel } from '@trimpi/model';
+/** @file What a base sees while it is trained: scenes and crops of objects, drawn once, and what the vision tower makes of them. */
+import { type ClevrPolicyConfig, compactCrop, COMPACT_CROP_SIDE, OBJECT_TYPES, objectCells, type ObjectType, pretrainScene, type Scene } from '@trimpi/datasets';
+import type { BatchImage, ModelConfig, VisionLanguageModel } from '@trimpi/model';
+import { PhiloxStream } from '@trimpi/runtime';
+import { PixelPlacer } from './pixels.ts';
 
 /** 128 x 96 cut to 128 x 64 (4 x 8 cells of 16 pixels), three to five objects of at least 40 visible pixels. */
 export const TINY_BASE_SCENES = {
@@ -10,66 +12,119 @@ export const TINY_BASE_SCENES = {
   scene: { minObjects: 3, maxObjects: 5, minPixels: 40 },
 } as const satisfies ClevrPolicyConfig;
 
-export interface PoolScene {
-  readonly scene: Scene;
-  readonly image: { readonly gridThw: readonly [number, number, number]; readonly pixelValues: Float32Array };
-  /** For each cell in raster order, the index of the object whose centre lies in it, or -1. */
-  readonly cells: Int16Array;
+const { width: WIDTH, height: HEIGHT } = TINY_BASE_SCENES.crop;
+
+/** Scenes `first` .. `first + count - 1` of the stream `pretrain` of a seed. */
+export interface SceneRequest {
+  readonly seed: number;
+  readonly first: number;
+  readonly count: number;
 }
 
-export interface ScenePool {
-  readonly size: number;
-  /** Pixels are kept as bytes and cut into patches when asked for; `mirrored` flips left and right. */
-  get(index: number, mirrored?: boolean): PoolScene;
+export interface DrawnScenes {
   readonly scenes: readonly Scene[];
+  /** [count, 64, 128, 3]. */
+  readonly rgb: Uint8Array;
 }
 
-/** Draws scenes `first` .. `first + count - 1` of the stream `pretrain`. Yields to the event loop; `onProgress` counts. */
-export async function drawScenes(config: ModelConfig, seed: number, first: number, count: number, onProgress?: (done: number) => void): Promise<ScenePool> {
-  const { width, height } = TINY_BASE_SCENES.crop;
-  const cell = config.vision.patchSize * config.vision.spatialMergeSize;
+/** Draws scenes; `onProgress` counts those that are done. `drawScenesInProcesses` of `@trimpi/pipeline/node` uses every core. */
+export type SceneDrawer = (request: SceneRequest, onProgress?: (done: number) => void) => Promise<DrawnScenes>;
+
+/** Draws in this thread, yielding to the event loop. */
+export const drawScenes: SceneDrawer = async ({ seed, first, count }, onProgress) => {
   const scenes: Scene[] = [];
-  const pixels = new Uint8Array(count * width * height * 3);
+  const rgb = new Uint8Array(count * WIDTH * HEIGHT * 3);
   for (let i = 0; i < count; i++) {
     const { scene, image } = pretrainScene({ ...TINY_BASE_SCENES, style: 'compact', n: 2, seed }, first + i);
     scenes.push(scene);
-    pixels.set(image.rgb, i * width * height * 3);
+    rgb.set(image.rgb, i * WIDTH * HEIGHT * 3);
     if (i % 50 === 49) {
       onProgress?.(i + 1);
       await new Promise((r) => setTimeout(r, 0));
     }
   }
-  const preprocessor = defaultPreprocessorConfig(config);
-  return {
-    size: count,
-    scenes,
-    get(index, mirrored = false) {
-      const rgb = pixels.subarray(index * width * height * 3, (index + 1) * width * height * 3);
-      const { pixelValues, gridThw } = patchify(mirrored ? mirror(rgb, width, height) : rgb, width, height, preprocessor);
-      const scene = scenes[index]!;
-      const cells = objectCells(scene, { ...TINY_BASE_SCENES, cell });
-      if (mirrored) {
-        const columns = width / cell;
-        for (let r = 0; r < cells.length; r += columns) cells.subarray(r, r + columns).reverse();
-      }
-      return { scene, image: { gridThw: gridThw as [number, number, number], pixelValues }, cells };
-    },
-  };
+  return { scenes, rgb };
+};
+
+/** Images of one size, as bytes. */
+export interface PixelPool {
+  readonly size: number;
+  readonly width: number;
+  readonly height: number;
+  /** [height, width, 3]. */
+  rgb(index: number): Uint8Array;
 }
 
-function mirror(rgb: Uint8Array, width: number, height: number): Uint8Array {
-  const out = new Uint8Array(rgb.length);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) out.set(rgb.subarray((y * width + x) * 3, (y * width + x) * 3 + 3), (y * width + width - 1 - x) * 3);
+export class ScenePool implements PixelPool {
+  readonly width = WIDTH;
+  readonly height = HEIGHT;
+  readonly scenes: readonly Scene[];
+  readonly #config: ModelConfig;
+  readonly #rgb: Uint8Array;
+  /** For each scene in raster order of cells, the index of the object whose centre lies in it, or -1. */
+  readonly cells: readonly Int16Array[];
+
+  constructor(config: ModelConfig, { scenes, rgb }: DrawnScenes) {
+    this.#config = config;
+    this.scenes = scenes;
+    this.#rgb = rgb;
+    const cell = config.vision.patchSize * config.vision.spatialMergeSize;
+    this.cells = scenes.map((scene) => objectCells(scene, { ...TINY_BASE_SCENES, cell }));
   }
-  return out;
+
+  get size(): number {
+    return this.scenes.length;
+  }
+
+  /** The first `count` scenes, over the same pixels. */
+  first(count: number): ScenePool {
+    return count === this.size ? this : new ScenePool(this.#config, { scenes: this.scenes.slice(0, count), rgb: this.#rgb });
+  }
+
+  rgb(index: number): Uint8Array {
+    return part(this.#rgb, index, this);
+  }
 }
 
-/** Features of every scene through the tower as it is now. */
-export async function encodePool(model: VisionLanguageModel, pool: ScenePool, onProgress?: (done: number) => void): Promise<BatchImage[]> {
-  const out: BatchImage[] = [];
+/** Crops of single objects as policies show them; every kind of object equally often. */
+export class CropPool implements PixelPool {
+  readonly width = COMPACT_CROP_SIDE;
+  readonly height = COMPACT_CROP_SIDE;
+  readonly types: readonly ObjectType[];
+  readonly #rgb: Uint8Array;
+
+  constructor(seed: number, count: number) {
+    const random = new PhiloxStream(seed, 0xc409);
+    const shuffled = random.shuffle([...OBJECT_TYPES]);
+    this.types = Array.from({ length: count }, (_, i) => shuffled[i % shuffled.length]!);
+    this.#rgb = new Uint8Array(count * COMPACT_CROP_SIDE ** 2 * 3);
+    this.types.forEach((type, i) => this.#rgb.set(compactCrop(type, `pretrain ${seed} ${i}`, TINY_BASE_SCENES).rgb, i * COMPACT_CROP_SIDE ** 2 * 3));
+  }
+
+  get size(): number {
+    return this.types.length;
+  }
+
+  rgb(index: number): Uint8Array {
+    return part(this.#rgb, index, this);
+  }
+}
+
+function part(rgb: Uint8Array, index: number, { width, height }: PixelPool): Uint8Array {
+  return rgb.subarray(index * width * height * 3, (index + 1) * width * height * 3);
+}
+
+/** Features of every image through the tower as it is now. */
+export async function encodePool(model: VisionLanguageModel, pool: PixelPool, onProgress?: (done: number) => void): Promise<(BatchImage & { readonly features: Float32Array })[]> {
+  const placer = new PixelPlacer(model.config, pool.width, pool.height, 'cells');
+  const out: (BatchImage & { readonly features: Float32Array })[] = [];
   for (let i = 0; i < pool.size; i += 32) {
-    out.push(...(await model.encodeImages(Array.from({ length: Math.min(32, pool.size - i) }, (_, j) => pool.get(i + j).image))));
+    const images = Array.from({ length: Math.min(32, pool.size - i) }, (_, j) => {
+      const pixelValues = new Float32Array(placer.length);
+      placer.write(pool.rgb(i + j), pixelValues, 0);
+      return { gridThw: placer.gridThw, pixelValues };
+    });
+    out.push(...(await model.encodeImages(images)));
     onProgress?.(out.length);
   }
   return out;

@@ -3,12 +3,11 @@
  * Binding comes first (repeated sequences, then lookup drills): a model that starts with everything at once never
  * learns to look up what belongs to an id in its context (measured in an earlier prototype and here, docs/results).
  */
-import { captionScene, COMPACT_NAME_WORDS, compactAnswer, compactPolicyText, compactQuery, compactReasoning, compactResponse, compactVocabulary, evaluateTree, existenceQuestions, lookupDrill, sampleTree, type Scene } from '@trimpi/datasets';
-import { type BatchImage, type BatchRow, generate, packBatch, type VisionLanguageModel } from '@trimpi/model';
+import type { VisionLanguageModel } from '@trimpi/model';
 import { PhiloxStream } from '@trimpi/runtime';
+import { PretrainingRows, type PretrainingScenes, type RowKind, weightedBatch } from './rows.ts';
 import { scheduled } from './schedule.ts';
-import { TINY_BASE_SCENES } from './scenes.ts';
-import { RowBuilder, WordCodec } from './words.ts';
+import type { RowBuilder, WordCodec } from './words.ts';
 
 export interface TextTraining {
   readonly seed: number;
@@ -18,6 +17,8 @@ export interface TextTraining {
   /** Most tokens of repeated sequences (less when their loss falls below 1) and of lookup drills. */
   readonly repeatTokens: number;
   readonly drillTokens: number;
+  /** Deepest policies of drills. */
+  readonly drillDepth: number;
   readonly mix: readonly MixPhase[];
 }
 
@@ -31,6 +32,8 @@ export interface MixPhase {
   readonly caption: number;
   /** Weights of policies of depth 1, 2, ... */
   readonly depths: readonly number[];
+  /** Share of policies that show some of their values by pictures (variant M). Default 0. */
+  readonly shown?: number;
 }
 
 /**
@@ -52,139 +55,6 @@ export interface StepInfo {
   readonly losses: Readonly<Record<string, number>>;
 }
 
-export interface PretrainingScenes {
-  readonly scenes: readonly Scene[];
-  /** For each scene, the object in each cell, or -1. */
-  readonly cells: readonly Int16Array[];
-  readonly features: readonly BatchImage[];
-}
-
-type Kind = 'repeat' | 'drill' | 'exist' | 'caption' | 'policy';
-
-/** Makes rows of every kind; a function of the seed and of how many were made. */
-export class PretrainingRows {
-  readonly #random: PhiloxStream;
-  readonly #model: VisionLanguageModel;
-  readonly #codec: WordCodec;
-  readonly #data: PretrainingScenes;
-  readonly #vocabulary = compactVocabulary();
-  #made = 0;
-
-  constructor(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, seed: number) {
-    this.#model = model;
-    this.#codec = codec;
-    this.#data = data;
-    this.#random = new PhiloxStream(seed, 0x7e87);
-  }
-
-  /** Where its random numbers stand, and how many rows were made. */
-  get position(): [number, number] {
-    return [this.#random.position, this.#made];
-  }
-
-  set position([random, made]: readonly [number, number]) {
-    this.#random.position = random;
-    this.#made = made;
-  }
-
-  /** A row of a kind; `depth` of policies and drills, `short` as in MixPhase. */
-  row(kind: Kind, depth: number, short = 0.8): RowBuilder {
-    const b = new RowBuilder(this.#model.config, this.#codec);
-    const r = this.#random;
-    const index = this.#made++;
-    switch (kind) {
-      case 'repeat': {
-        const words = this.#codec.encode(Array.from({ length: 6 + r.integer(20) }, () => this.#vocabulary[r.integer(this.#vocabulary.length)]).join(' '));
-        return b.tokens(words).tokens(words.slice(0, 1)).tokens(words.slice(1), 1);
-      }
-      case 'drill': {
-        const { policyText, pairs } = lookupDrill({ depth, seed: `drill ${this.#random.word()}`, index });
-        b.text(policyText);
-        for (const { id, content } of pairs) b.text(id).text(content, 1).text(';');
-        return b;
-      }
-      case 'exist': {
-        const i = r.integer(this.#data.scenes.length);
-        this.#see(b, i);
-        for (const q of this.#questions(this.#data.scenes[i]!, short)) b.text(q.question).text(q.answer, 1);
-        return b;
-      }
-      case 'caption': {
-        const i = r.integer(this.#data.scenes.length);
-        return this.#see(b, i).text('caption').text(captionScene(this.#data.scenes[i]!, { ...TINY_BASE_SCENES, cell: 16 }).replace(/^caption /, ''), 0.3).end(0.3);
-      }
-      case 'policy': {
-        const e = this.policyExample(depth);
-        return this.#see(b.text(e.policyText, 0.1), e.scene).text(e.query).text(e.response, 1).end(1);
-      }
-      default:
-        return kind satisfies never;
-    }
-  }
-
-  /** Fourteen questions, as many yes as no. */
-  #questions(scene: Scene, short: number) {
-    const r = this.#random;
-    const most = r.next() < short ? 2 : 4;
-    const all = existenceQuestions(scene, { seed: `exist ${r.word()}`, count: 48 }).filter((q) => Object.keys(q.filter).length <= most);
-    return r.shuffle(['yes', 'no'].flatMap((answer) => all.filter((q) => q.answer === answer).slice(0, 7)));
-  }
-
-  /**
-   * Puts in an image and lets each cell with an object name one of its attributes: the straightest way from what the
-   * tower sees to the words of the questions. Without it the decoder answered by guessing for over a million tokens.
-   */
-  #see(b: RowBuilder, scene: number): RowBuilder {
-    b.image(this.#data.features[scene]!);
-    this.#data.cells[scene]!.forEach((object, cell) => {
-      if (object < 0) return;
-      const o = this.#data.scenes[scene]!.objects[object]!;
-      b.name(cell, [o.shape, o.shape, o.color, o.size, o.material][this.#random.integer(5)]!, 0.3);
-    });
-    return b;
-  }
-
-  /** A random policy under a random name, and a scene that leads to a leaf chosen first. */
-  policyExample(depth: number): { policyText: string; query: string; response: string; answer: string; image: BatchImage; scene: number } {
-    const r = this.#random;
-    for (;;) {
-      const tree = sampleTree({ depth, seed: `pretrain ${r.word()} ${r.word()}` });
-      const wanted = r.integer(tree.leaves.length);
-      const [first, second] = r.shuffle([...COMPACT_NAME_WORDS]);
-      const name = `${first} ${second}`;
-      for (let tries = 0; tries < 200; tries++) {
-        const i = r.integer(this.#data.scenes.length);
-        const { leaf, path } = evaluateTree(tree, this.#data.scenes[i]!);
-        if (leaf.index !== wanted) continue;
-        const answer = compactAnswer(leaf);
-        return { policyText: compactPolicyText(tree, name), query: compactQuery(name), response: compactResponse(compactReasoning(path, leaf), answer), answer, image: this.#data.features[i]!, scene: i };
-      }
-    }
-  }
-}
-
-/** Rows of a batch with the gradient of their weighted mean loss. */
-export function weightedBatch(model: VisionLanguageModel, rows: readonly RowBuilder[]) {
-  const packed = packBatch(model.config, rows.map((r): BatchRow => ({ sequence: r.sequence(), predict: r.weights.map((w) => (w > 0 ? 1 : 0)) })));
-  const weights = packed.places.map(({ row, index }) => rows[row]!.weights[index]!);
-  const predictors = Array.from(packed.predictors);
-  const targets = Array.from(packed.targets);
-  const kinds = packed.places.map(({ row }) => row);
-  let first = 0;
-  for (const row of rows) {
-    for (const { token, id, weight } of row.named) {
-      predictors.push(first + token);
-      targets.push(id);
-      weights.push(weight);
-      kinds.push(-1);
-    }
-    first += row.ids.length;
-  }
-  const total = weights.reduce((a, b) => a + b, 0);
-  const batch = { ...packed, predictors: Int32Array.from(predictors), targets: Int32Array.from(targets) };
-  return { batch, weights, dLogp: weights.map((w) => -w / total), rowOf: kinds };
-}
-
 /** Where a `TextPretrainer` is, as plain JSON; weights and moments are on the device. */
 export interface TextState {
   readonly phase: StepInfo['phase'];
@@ -198,6 +68,15 @@ export interface TextState {
   readonly streams: readonly [number, number, number];
 }
 
+/** A batch in the making, and where the streams stood before it. */
+interface Prepared {
+  readonly phase: StepInfo['phase'];
+  readonly done: number;
+  readonly before: TextState['streams'];
+  readonly kinds: readonly RowKind[];
+  readonly packed: ReturnType<typeof weightedBatch>;
+}
+
 /** Trains the text tower on features of a frozen vision tower: repeated sequences, lookup drills, then the mix. */
 export class TextPretrainer {
   readonly #model: VisionLanguageModel;
@@ -205,21 +84,33 @@ export class TextPretrainer {
   readonly #rows: PretrainingRows;
   readonly #random: PhiloxStream;
   #state: Omit<TextState, 'streams'> = { phase: 'repeat', step: 0, tokens: 0, phaseTokens: 0, average: 5 };
+  /** The next batch, made while the device computed the last one. */
+  #ahead: Prepared | undefined;
 
-  constructor(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: TextTraining) {
+  /** @param words those that repeated sequences are drawn from. */
+  constructor(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: TextTraining, words: readonly string[]) {
     this.#model = model;
     this.#options = options;
-    this.#rows = new PretrainingRows(model, codec, data, options.seed);
+    this.#rows = new PretrainingRows(model, codec, data, options.seed, words);
     this.#random = new PhiloxStream(options.seed, 0x3141);
     model.setTrainable('text');
   }
 
   state(): TextState {
-    return { ...this.#state, streams: [this.#random.position, ...this.#rows.position] };
+    return { ...this.#state, streams: this.#ahead?.before ?? this.#streams };
   }
 
-  restore({ streams: [random, ...rows], ...state }: TextState): void {
+  restore({ streams, ...state }: TextState): void {
     this.#state = state;
+    this.#streams = streams;
+    this.#ahead = undefined;
+  }
+
+  get #streams(): TextState['streams'] {
+    return [this.#random.position, ...this.#rows.position];
+  }
+
+  set #streams([random, ...rows]: TextState['streams']) {
     this.#random.position = random;
     this.#rows.position = rows;
   }
@@ -244,20 +135,17 @@ export class TextPretrainer {
     const mixSteps = Math.ceil(this.#mixTokens / batchTokens);
     const rate = warm * (phase === 'mix' ? scheduled(learningRate, Math.floor(done / batchTokens) + 100, mixSteps + 100, 1) : learningRate);
 
-    const chosen: { kind: Kind; row: RowBuilder }[] = [];
-    for (let n = 0; n < batchTokens; ) {
-      const [kind, depth, short] = this.#pick(phase, done);
-      const row = this.#rows.row(kind, depth, short);
-      chosen.push({ kind, row });
-      n += row.ids.length;
-    }
-    const { batch, weights, dLogp, rowOf } = weightedBatch(this.#model, chosen.map((c) => c.row));
-    const { logp } = await this.#model.accumulate(batch, dLogp);
+    const { kinds, packed: { batch, weights, dLogp, rowOf } } = this.#take(phase, done);
+    const running = this.#model.accumulate(batch, dLogp);
+    // The device has its work by the next turn of the event loop.
+    await new Promise((r) => setTimeout(r));
+    this.#prepareAhead(phase, done + batch.tokens);
+    const { logp } = await running;
     await this.#model.step({ learningRate: rate, beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
     const sums = new Map<string, [number, number]>();
     rowOf.forEach((row, i) => {
       if (weights[i]! < 0.2) return;
-      const kind = row < 0 ? 'name' : chosen[row]!.kind;
+      const kind = row < 0 ? 'name' : kinds[row]!;
       const s = sums.get(kind) ?? [0, 0];
       sums.set(kind, [s[0] - logp[i]!, s[1] + 1]);
     });
@@ -267,61 +155,52 @@ export class TextPretrainer {
     return { phase, step, tokens, losses };
   }
 
+  #take(phase: StepInfo['phase'], done: number): Prepared {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    if (ahead === undefined) return this.#prepare(phase, done);
+    if (ahead.phase === phase && ahead.done === done) return ahead;
+    // Another phase has begun: what was made for the last one is as if it had never been.
+    this.#streams = ahead.before;
+    return this.#prepare(phase, done);
+  }
+
+  #prepareAhead(phase: StepInfo['phase'], done: number): void {
+    if (phase === 'mix' && done >= this.#mixTokens) return;
+    this.#ahead = this.#prepare(phase, done);
+  }
+
+  #prepare(phase: StepInfo['phase'], done: number): Prepared {
+    const before = this.#streams;
+    const kinds: RowKind[] = [];
+    const rows: RowBuilder[] = [];
+    for (let n = 0; n < this.#options.batchTokens; ) {
+      const [kind, depth, short] = this.#pick(phase, done);
+      const row = this.#rows.row(kind, depth, short);
+      kinds.push(kind);
+      rows.push(row);
+      n += row.ids.length;
+    }
+    return { phase, done, before, kinds, packed: weightedBatch(this.#model, rows) };
+  }
+
   get #mixTokens(): number {
     return this.#options.mix.reduce((n, p) => n + p.tokens, 0);
   }
 
-  #pick(phase: StepInfo['phase'], done: number): readonly [Kind, number, number?] {
+  #pick(phase: StepInfo['phase'], done: number): readonly [RowKind, number, number?] {
     const random = this.#random;
+    const { mix, drillDepth } = this.#options;
     if (phase === 'repeat') return ['repeat', 1];
-    if (phase === 'drill') return random.next() < 0.15 ? ['repeat', 1] : ['drill', 1 + random.integer(3)];
-    const { mix } = this.#options;
+    if (phase === 'drill') return random.next() < 0.15 ? ['repeat', 1] : ['drill', 1 + random.integer(drillDepth)];
     let end = 0;
-    const { drill, exist, short, caption, depths } = mix.find((p) => done < (end += p.tokens)) ?? mix[mix.length - 1]!;
+    const { drill, exist, short, caption, depths, shown = 0 } = mix.find((p) => done < (end += p.tokens)) ?? mix[mix.length - 1]!;
     const u = random.next();
-    if (u < drill) return ['drill', 1 + random.integer(3)];
+    if (u < drill) return ['drill', 1 + random.integer(drillDepth)];
     if (u < drill + exist) return ['exist', 1, short];
     if (u < drill + exist + caption) return ['caption', 1];
     let v = random.next() * depths.reduce((a, w) => a + w, 0);
-    return ['policy', 1 + depths.findIndex((w, i) => (v -= w) < 0 || i === depths.length - 1)];
+    const depth = 1 + depths.findIndex((w, i) => (v -= w) < 0 || i === depths.length - 1);
+    return [shown > 0 && random.next() < shown ? 'shown' : 'policy', depth];
   }
-}
-
-/** How well a base reads: near-miss existence questions, and new policies in context by depth (greedy), on scenes given. */
-export async function measureBase(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, options: { readonly depths: readonly number[]; readonly perDepth: number; readonly seed: number }): Promise<Record<string, number>> {
-  const out: Record<string, number> = {};
-  const [yes, no] = ['yes', 'no'].map((w) => codec.encode(w)[0]!) as [number, number];
-  let right = 0;
-  let asked = 0;
-  for (let i = 0; i < data.scenes.length; i += 16) {
-    const rows: RowBuilder[] = [];
-    const answers: number[] = [];
-    for (let s = i; s < Math.min(i + 16, data.scenes.length); s++) {
-      for (const q of existenceQuestions(data.scenes[s]!, { seed: `measure ${options.seed} ${s}`, count: 4 })) {
-        for (const id of [yes, no]) rows.push(new RowBuilder(model.config, codec).image(data.features[s]!).text(q.question).tokens([id], 1));
-        answers.push(q.answer === 'yes' ? yes : no);
-      }
-    }
-    const { batch } = weightedBatch(model, rows);
-    const { logp } = await model.score(batch);
-    answers.forEach((a, k) => {
-      asked++;
-      if ((logp[2 * k]! > logp[2 * k + 1]!) === (a === yes)) right++;
-    });
-  }
-  out['exist'] = right / asked;
-  for (const depth of options.depths) {
-    const source = new PretrainingRows(model, codec, data, options.seed + depth);
-    let hits = 0;
-    for (let done = 0; done < options.perDepth; done += 64) {
-      const items = Array.from({ length: Math.min(64, options.perDepth - done) }, () => source.policyExample(depth));
-      const prompts = items.map((e) => new RowBuilder(model.config, codec).text(e.policyText).image(e.image).text(e.query).sequence());
-      const completions = await generate(model, prompts, { temperature: 0, maxNewTokens: 10 * depth + 16, stopIds: [model.config.eosTokenId!], seed: 0 });
-      completions.forEach((c, k) => {
-        if (codec.decode(c.tokens).endsWith(`\\boxed{ ${items[k]!.answer} }`)) hits++;
-      });
-    }
-    out[`inContext N=${depth}`] = hits / options.perDepth;
-  }
-  return out;
 }

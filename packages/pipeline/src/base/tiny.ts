@@ -1,18 +1,17 @@
-/** @file The tiny base: a Qwen2.5-VL of about a million parameters, and how text is written for it. */
+/** @file The bases: Qwen2.5-VLs of one to four million parameters, and how text is written for them. */
 import { compactVocabulary } from '@trimpi/datasets';
 import { parseConfig, type ModelConfig, qwenTokenizerConfig, Tokenizer, trainBpe, WORD_PATTERN } from '@trimpi/model';
 
-/** The tokenizer of the tiny base: byte-level BPE in which every compact word, with the space before it, is one token. */
-export function tinyTokenizerFiles(): { readonly tokenizer: ReturnType<typeof trainBpe>; readonly config: Record<string, unknown> } {
-  const words = compactVocabulary();
-  const tokenizer = trainBpe([words.map((w) => ` ${w}`).join('')], { vocabSize: 1024, pattern: WORD_PATTERN });
+/** The tokenizer of a base: byte-level BPE in which every word, with the space before it, is one token. */
+export function tinyTokenizerFiles(words: readonly string[] = compactVocabulary()): { readonly tokenizer: ReturnType<typeof trainBpe>; readonly config: Record<string, unknown> } {
+  const tokenizer = trainBpe([words.map((w) => ` ${w}`).join('')], { vocabSize: 4096, pattern: WORD_PATTERN });
   return { tokenizer, config: qwenTokenizerConfig(tokenizer, TINY_TEMPLATE) };
 }
 
 /** Text and images of all messages one behind the other; an answer ends with the end-of-turn token. */
 const TINY_TEMPLATE = `{% for message in messages %}{% if message.content is string %} {{ message.content }}{% else %}{% for part in message.content %}{% if part.type == 'image' or 'image' in part %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in part and part.text.strip() %} {{ part.text }}{% endif %}{% endfor %}{% endif %}{% if message.role == 'assistant' %}<|im_end|>{% endif %}{% endfor %}`;
 
-/** Sizes of the tiny base. */
+/** Sizes of a base. */
 export interface TinySizes {
   readonly hidden: number;
   readonly layers: number;
@@ -25,9 +24,12 @@ export interface TinySizes {
   readonly visionIntermediate: number;
 }
 
+/** 1.6 M parameters: the base of the demo. */
 export const TINY_SIZES: TinySizes = { hidden: 160, layers: 4, heads: 4, kvHeads: 2, intermediate: 320, visionHidden: 96, visionDepth: 4, visionHeads: 4, visionIntermediate: 192 };
+/** 3.6 M parameters: the base for a GPU. */
+export const SMALL_SIZES: TinySizes = { hidden: 192, layers: 6, heads: 6, kvHeads: 2, intermediate: 512, visionHidden: 128, visionDepth: 4, visionHeads: 4, visionIntermediate: 256 };
 
-/** The `config.json` of the tiny base. Patches of 8 pixels merged two by two: cells of 16 pixels (see docs/results/tiny-base.md). */
+/** The `config.json` of a base. Patches of 8 pixels merged two by two: cells of 16 pixels (see docs/results/tiny-base.md). */
 export function tinyConfigJson(tokenizer: Tokenizer, sizes: TinySizes = TINY_SIZES): Record<string, unknown> {
   const id = (token: string) => tokenizer.encode(token)[0]!;
   const half = sizes.hidden / sizes.heads / 2;
@@ -87,8 +89,8 @@ export interface TinyParts {
   readonly files: { readonly 'config.json': string; readonly 'tokenizer.json': string; readonly 'tokenizer_config.json': string };
 }
 
-export function makeTiny(sizes: TinySizes = TINY_SIZES): TinyParts {
-  const { tokenizer: json, config: tokenizerConfig } = tinyTokenizerFiles();
+export function makeTiny(sizes: TinySizes = TINY_SIZES, words: readonly string[] = compactVocabulary()): TinyParts {
+  const { tokenizer: json, config: tokenizerConfig } = tinyTokenizerFiles(words);
   const tokenizer = Tokenizer.parse(json, tokenizerConfig);
   const configJson = tinyConfigJson(tokenizer, sizes);
   return {

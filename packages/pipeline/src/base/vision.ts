@@ -2,10 +2,11 @@
  * @file First stage of the tiny base: the vision tower learns to see. Dense targets from the scene graph: for every
  * merged cell whether an object's centre lies in it, and that object's shape, colour, size and material.
  */
-import { COLORS, MATERIALS, SHAPES, SIZES } from '@trimpi/datasets';
+import { COLORS, MATERIALS, type ObjectType, SHAPES, SIZES } from '@trimpi/datasets';
 import { packVisionInputs, recordVisionTower, type VisionLanguageModel } from '@trimpi/model';
-import { backward, gatherRows, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Plan, type Tensor } from '@trimpi/runtime';
-import type { ScenePool } from './scenes.ts';
+import { backward, gatherRows, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, type Tensor } from '@trimpi/runtime';
+import { PixelPlacer } from './pixels.ts';
+import type { CropPool, PixelPool, ScenePool } from './scenes.ts';
 import { scheduled } from './schedule.ts';
 
 const HEADS = [
@@ -16,13 +17,12 @@ const HEADS = [
   ['material', MATERIALS.length],
 ] as const;
 
-/** Cells of an image of the tiny base (see `TINY_BASE_SCENES`): 4 x 8. */
-const CELLS = 32;
-
 export interface VisionTraining {
   readonly steps: number;
-  /** Images of a step. */
+  /** Scenes of a step. */
   readonly batch: number;
+  /** Crops of a step; none by default. */
+  readonly crops?: number;
   readonly learningRate: number;
   readonly seed: number;
 }
@@ -40,14 +40,17 @@ export class VisionPretrainer {
   readonly stores: readonly ParameterStore[];
   readonly #model: VisionLanguageModel;
   readonly #pool: ScenePool;
+  readonly #crops: CropPool | undefined;
   readonly #options: VisionTraining;
   readonly #heads: ParameterStore;
   readonly #plans = new Map<boolean, Promise<Plan>>();
+  readonly #layouts = new Map<boolean, BatchLayout>();
   #epoch: { readonly index: number; readonly order: readonly [number, boolean][] } | undefined;
 
-  constructor(model: VisionLanguageModel, pool: ScenePool, options: VisionTraining) {
+  constructor(model: VisionLanguageModel, pool: ScenePool, options: VisionTraining, crops?: CropPool) {
     this.#model = model;
     this.#pool = pool;
+    this.#crops = crops;
     this.#options = options;
     const width = model.config.vision.outHiddenSize;
     this.#heads = new ParameterStore(model.engine, 'vision-heads', HEADS.map(([name, n]) => ({ name, shape: [n, width] })));
@@ -64,11 +67,12 @@ export class VisionPretrainer {
 
   /** One update; the mean loss of each head. */
   async next(): Promise<Record<string, number>> {
-    const { batch, learningRate, steps } = this.#options;
+    const { batch, crops = 0, learningRate, steps } = this.#options;
     const step = this.step + 1;
-    const { data, weights, targets } = this.#inputsOf(this.#pool, Array.from({ length: batch }, (_, i) => this.#pick(this.step * batch + i)));
+    const plan = await this.#plan(true);
+    const { data, weights, targets } = this.#inputsOf(true, this.#pool, Array.from({ length: batch }, (_, i) => this.#pick(this.step * batch + i)), Array.from({ length: crops }, (_, i) => (this.step * crops + i) % this.#crops!.size));
     const hyper = packHyper({ learningRate: scheduled(learningRate, step, steps, 60), beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
-    const out = await (await this.#plan(true)).run({ ...data, ...weights, hyper }, HEADS.map(([name]) => `logp.${name}`));
+    const out = await plan.run({ ...data, ...weights, hyper }, HEADS.map(([name]) => `logp.${name}`));
     this.step = step;
     return Object.fromEntries(HEADS.map(([name]) => {
       const n = targets[`target.${name}`]!.reduce((a, x) => a + (x >= 0 ? 1 : 0), 0);
@@ -84,10 +88,11 @@ export class VisionPretrainer {
     let allFour = 0;
     let objects = 0;
     const plan = await this.#plan(false);
+    const { cells } = this.#layout(false);
     for (let i = 0; i + batch <= held.size; i += batch) {
-      const { data, targets } = this.#inputsOf(held, Array.from({ length: batch }, (_, j): [number, boolean] => [i + j, false]));
+      const { data, targets } = this.#inputsOf(false, held, Array.from({ length: batch }, (_, j): [number, boolean] => [i + j, false]), []);
       const out = await plan.run(data, HEADS.map(([name]) => `logits.${name}`));
-      for (let c = 0; c < batch * CELLS; c++) {
+      for (let c = 0; c < cells; c++) {
         let all = true;
         for (const [name, n] of HEADS) {
           const target = targets[`target.${name}`]![c]!;
@@ -131,7 +136,7 @@ export class VisionPretrainer {
 
   #record(train: boolean): Graph {
     const g = new Graph();
-    const cells = this.#options.batch * CELLS;
+    const { cells } = this.#layout(train);
     const features = recordVisionTower(this.#model, g, cells * this.#model.config.vision.spatialMergeSize ** 2);
     // Targets are given in raster order; the tower puts cells out in the order of its windows.
     const rows = gatherRows(features, g.input('rows', [cells], 'i32'), g.input('inverse', [cells], 'i32'));
@@ -151,30 +156,61 @@ export class VisionPretrainer {
     return g;
   }
 
-  #inputsOf(source: ScenePool, picks: readonly (readonly [number, boolean])[]) {
-    const items = picks.map(([i, flip]) => source.get(i, flip));
-    const { inputs, rowOfCell } = packVisionInputs(this.#model.config, items.map((s) => s.image));
-    const cells = items.length * CELLS;
+  /** What all batches of a kind have in common; crops are only trained on. */
+  #layout(train: boolean): BatchLayout {
+    let layout = this.#layouts.get(train);
+    if (layout === undefined) {
+      const { config } = this.#model;
+      const blocks = [{ pool: this.#pool as PixelPool, count: this.#options.batch }, ...(train && (this.#options.crops ?? 0) > 0 ? [{ pool: this.#crops! as PixelPool, count: this.#options.crops! }] : [])].map(({ pool, count }) => ({ count, placer: new PixelPlacer(config, pool.width, pool.height, 'window') }));
+      const { inputs, rowOfCell } = packVisionInputs(config, blocks.flatMap(({ count, placer }) => Array.from({ length: count }, () => ({ gridThw: placer.gridThw, pixelValues: new Float32Array(placer.length) }))));
+      const inverse = new Int32Array(rowOfCell.length);
+      rowOfCell.forEach((row, cell) => (inverse[row] = cell));
+      this.#layouts.set(train, (layout = { cells: rowOfCell.length, placers: blocks.map((b) => b.placer), inputs: { ...inputs, rows: rowOfCell, inverse } }));
+    }
+    return layout;
+  }
+
+  #inputsOf(train: boolean, source: ScenePool, picks: readonly (readonly [number, boolean])[], crops: readonly number[]) {
+    const { cells, placers, inputs } = this.#layout(train);
+    const [scenes, small] = placers;
+    const pixelValues = new Float32Array(picks.length * scenes!.length + crops.length * (small?.length ?? 0));
     const targets: Record<string, Int32Array> = Object.fromEntries(HEADS.map(([name]) => [`target.${name}`, new Int32Array(cells).fill(-1)]));
     let objects = 0;
-    items.forEach(({ scene, cells: own }, s) => {
-      own.forEach((object, c) => {
-        const at = s * CELLS + c;
-        targets['target.object']![at] = object < 0 ? 0 : 1;
-        if (object < 0) return;
+    let at = 0;
+    const set = (o: ObjectType | undefined) => {
+      targets['target.object']![at] = o === undefined ? 0 : 1;
+      if (o !== undefined) {
         objects++;
-        const o = scene.objects[object]!;
         targets['target.shape']![at] = SHAPES.indexOf(o.shape);
         targets['target.color']![at] = COLORS.indexOf(o.color);
         targets['target.size']![at] = SIZES.indexOf(o.size);
         targets['target.material']![at] = MATERIALS.indexOf(o.material);
-      });
+      }
+      at++;
+    };
+    const columns = source.width / (this.#model.config.vision.patchSize * this.#model.config.vision.spatialMergeSize);
+    picks.forEach(([i, flip], s) => {
+      scenes!.write(source.rgb(i), pixelValues, s * scenes!.length, flip);
+      const own = source.cells[i]!;
+      for (let c = 0; c < own.length; c++) {
+        const object = own[flip ? c - (c % columns) + (columns - 1 - (c % columns)) : c]!;
+        set(object < 0 ? undefined : source.scenes[i]!.objects[object]!);
+      }
+    });
+    crops.forEach((i, c) => {
+      small!.write(this.#crops!.rgb(i), pixelValues, picks.length * scenes!.length + c * small!.length);
+      for (let cell = 0; cell < 4; cell++) set(cell === 3 ? this.#crops!.types[i]! : undefined);
     });
     const weights: Record<string, Float32Array> = Object.fromEntries(
       HEADS.map(([name]) => [`weight.${name}`, Float32Array.from(targets[`target.${name}`]!, (t) => (t < 0 ? 0 : name === 'object' ? -4 / cells : -1 / objects))]),
     );
-    const inverse = new Int32Array(cells);
-    rowOfCell.forEach((row, cell) => (inverse[row] = cell));
-    return { data: { ...inputs, rows: rowOfCell, inverse, ...targets }, weights, targets };
+    return { data: { ...inputs, pixelValues, ...targets }, weights, targets };
   }
+}
+
+interface BatchLayout {
+  readonly cells: number;
+  /** Of scenes and, where there are, of crops. */
+  readonly placers: readonly PixelPlacer[];
+  readonly inputs: PlanInputs;
 }

@@ -35,6 +35,17 @@ export class RowBuilder {
     return this.tokens([this.#config.visionStartTokenId, ...Array.from({ length: cells }, () => this.#config.imageTokenId), this.#config.visionEndTokenId]);
   }
 
+  /** Text in which `<image>` stands for each of `images`. */
+  interleaved(text: string, images: readonly BatchImage[], weight = 0): this {
+    const parts = text.split('<image>');
+    if (parts.length - 1 !== images.length) throw new Error(`the text has ${parts.length - 1} places for ${images.length} images`);
+    parts.forEach((part, i) => {
+      if (i > 0) this.image(images[i - 1]!);
+      this.text(part, weight);
+    });
+    return this;
+  }
+
   /** Lets the image token of cell `cell` of the image put in last name a word. */
   name(cell: number, word: string, weight: number): this {
     const [t, h, w] = this.images[this.images.length - 1]!.gridThw;

@@ -80,8 +80,8 @@ export function resolveClevrPolicyConfig(config: ClevrPolicyConfig): ResolvedCle
   const depths = typeof given === 'number' ? [given] : [...given];
   if (depths.length === 0) throw new DatasetError('invalidArgument', 'n is empty; pass at least one depth.');
   for (const depth of depths) requireInteger('n', depth, 1, style === 'compact' ? COMPACT_MAX_DEPTH : 8);
-  if (style === 'compact' && (tree === 'rich' || variant === 'm')) {
-    throw new DatasetError('invalidArgument', `style "compact" writes existence conditions in words only; use tree "paper" or "reachable" and variant "t" (got ${tree}, ${variant}).`);
+  if (style === 'compact' && tree === 'rich') {
+    throw new DatasetError('invalidArgument', `style "compact" writes existence conditions only; use tree "paper" or "reachable" (got ${tree}).`);
   }
   const train = requireInteger('train', config.train ?? 20000, 0, 1e9);
   const minObjects = config.scene?.minObjects ?? 3;

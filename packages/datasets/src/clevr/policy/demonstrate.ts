@@ -6,17 +6,17 @@
 import { lazyImage } from '../../core/example.ts';
 import type { Crop, RgbImage } from '../../core/image.ts';
 import { randomStream, type Random, type StreamKey } from '../../core/random.ts';
-import { ATTRIBUTES, filterPhrase, filterWords, OBJECT_TYPES, matches, type Attribute, type Filter, type ObjectType } from '../attributes.ts';
+import { ATTRIBUTES, filterPhrase, filterWords, OBJECT_TYPES, matches, SHOWABLE, type Attribute, type Filter, type ObjectType } from '../attributes.ts';
 import { renderScene } from '../render/render.ts';
 import { placeScene, resolveSceneConfig } from '../scene/generate.ts';
 import { project, sceneCamera } from '../scene/camera.ts';
 import type { DecisionNode, PolicyTree, TreeNode } from './types.ts';
+import { compactPolicyText } from './compact.ts';
 import { policyText } from './text.ts';
 
 /** Side of a crop in pixels: a multiple of 28. */
 export const CROP_SIDE = 84;
 const SHARE = 0.5;
-const SHOWABLE: readonly Attribute[] = ['color', 'material', 'shape'];
 
 /** A picture of one object, cut around it. */
 export function objectCrop(type: ObjectType, seed: StreamKey, side = CROP_SIDE): RgbImage {
@@ -37,6 +37,47 @@ export function objectCrop(type: ObjectType, seed: StreamKey, side = CROP_SIDE):
     return renderScene(scene, { width, height, crop }).rgb;
   };
   return lazyImage(side, side, draw);
+}
+
+/** Side of a crop of compact style: two by two cells of 16 pixels. */
+export const COMPACT_CROP_SIDE = 32;
+/** Where the centre of the object is in it, from the left and the top: inside the last cell. */
+const COMPACT_CENTRE = 20;
+
+/** A picture of one object as large as it is in scenes of this size, its centre in the last of four cells. */
+export function compactCrop(type: ObjectType, seed: StreamKey, { width, height }: { readonly width: number; readonly height: number }): RgbImage {
+  const side = COMPACT_CROP_SIDE;
+  return lazyImage(side, side, () => {
+    const random = randomStream(seed, 'compactCrop');
+    // Objects near the edge have no room around them.
+    for (;;) {
+      const scene = placeScene([type], resolveSceneConfig({ minObjects: 1, maxObjects: 1, width, height, split: 'crop' }), random, 0);
+      const object = scene.objects[0] as (typeof scene.objects)[number];
+      const [column, row] = project(sceneCamera(scene, width, height), object['3d_coords']);
+      const crop: Crop = { x: Math.floor(column) - COMPACT_CENTRE, y: Math.floor(row) - COMPACT_CENTRE, width: side, height: side };
+      if (crop.x >= 0 && crop.y >= 0 && crop.x + side <= width && crop.y + side <= height) return renderScene(scene, { width, height, crop }).rgb;
+    }
+  });
+}
+
+/** The compact text of a variant M policy and its images: at least one value is shown, else each with one chance in two. */
+export function demonstrateCompact(tree: PolicyTree, name: string, seed: StreamKey, size: { readonly width: number; readonly height: number }): { text: string; images: RgbImage[] } {
+  const shown = chooseShown(tree, randomStream(seed, 'demonstrate'));
+  return {
+    text: compactPolicyText(tree, name, new Set(shown.map((item) => item.node.id))),
+    images: shown.map((item) => compactCrop(item.type, `${seed}/${item.node.id}`, size)),
+  };
+}
+
+/** The nodes that compact style shows by a picture, depth first, and the object in it. */
+export function chooseShown(tree: PolicyTree, random: Random): { readonly node: DecisionNode; readonly type: ObjectType }[] {
+  const possible = tree.nodes.flatMap((node) => {
+    const { asked } = node;
+    if (asked === undefined || !SHOWABLE.includes(asked.attribute)) return [];
+    return [{ node, type: random.pick(OBJECT_TYPES.filter((type) => type[asked.attribute] === asked.value)) }];
+  });
+  const must = possible.length > 0 ? random.int(possible.length) : -1;
+  return possible.filter((_, i) => i === must || random.chance(SHARE));
 }
 
 interface Shown {

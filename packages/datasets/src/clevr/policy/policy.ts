@@ -7,7 +7,7 @@ import { compactNames, policyNames } from './names.ts';
 import { compactPolicyText, compactQuery } from './compact.ts';
 import type { ResolvedClevrPolicyConfig } from './config.ts';
 import { leafDirectors, type LeafDirector } from './direct.ts';
-import { demonstrate } from './demonstrate.ts';
+import { demonstrate, demonstrateCompact } from './demonstrate.ts';
 import { policyQuery, policyText } from './text.ts';
 import { sampleTree } from './tree.ts';
 import { richReachable } from './directrich.ts';
@@ -38,7 +38,7 @@ export function makePolicy(id: string, name: string, depth: number, seed: Stream
 export function policyFromTree(id: string, name: string, tree: PolicyTree, seed: StreamKey, config: ResolvedClevrPolicyConfig): ClevrPolicy {
   const compact = config.style === 'compact';
   const { text, images } = compact
-    ? { text: compactPolicyText(tree, name), images: [] }
+    ? config.variant === 'm' ? demonstrateCompact(tree, name, seed, config) : { text: compactPolicyText(tree, name), images: [] }
     : config.variant === 'm'
       ? demonstrate(tree, name, seed)
       : { text: policyText(tree, name), images: [] };
