@@ -68,6 +68,12 @@ export {
   gtaOverride, gtaPolicyQuestions, permuteVersions, scoreGtaReferral, type GtaOverrideDataset, type GtaOverrideExample, type GtaOverrideOptions, type GtaReferralScore,
 } from './gta/update.ts';
 export { formatToolCall, otcFactor, parseToolCall, scoreGtaPolicy, toolRlReward, type GtaScore, type GtaScoreOptions } from './gta/score/score.ts';
+export { compactGtaVocabulary, COMPACT_GTA_TOOLS, type CompactGtaCallable, type CompactGtaTool } from './gta/compact/words.ts';
+export type { CompactGtaCase, CompactGtaCondition, CompactGtaNode, CompactGtaPolicy, CompactGtaRegion, CompactGtaRules } from './gta/compact/types.ts';
+export { compactGtaFromRules, compactPaperGta, COMPACT_MATH_VALUE, resolveCompactGta, sampleCompactGta, type SampleCompactGtaOptions } from './gta/compact/policy.ts';
+export { compactGtaQuestion, sceneValues, type CompactGtaQuestion, type CompactGtaQuestionOptions } from './gta/compact/question.ts';
+export { compactGtaCallText, parseCompactGtaCall, scoreCompactGta, type CompactGtaCall } from './gta/compact/call.ts';
+export { compactGta, COMPACT_GTA_SLICES, type CompactGtaConfig, type CompactGtaDataset, type CompactGtaExample, type CompactGtaSlice } from './gta/compact/dataset.ts';
 export { boxOverlap, parseBox, scoreArguments, scoreField, type TextSimilarity } from './gta/score/arguments.ts';
 export { evaluateExpression } from './gta/score/expression.ts';
 export { textSimilarity } from './gta/score/similarity.ts';
