@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { pretrain, type PretrainEvent, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
-import { drawScenesInProcesses, folderStorage } from '@trimpi/pipeline/node';
+import { folderStorage, pretrainProcesses } from '@trimpi/pipeline/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { interruptible, InterruptedError } from './interrupt.ts';
 import { examples, oneOf } from './options.ts';
@@ -30,12 +30,14 @@ async function run({ out, recipe, json = false }: PretrainCommandOptions): Promi
   const storage = folderStorage(resolve(out));
   const device = await openDevice();
   const engine = new WebGpuEngine(device);
+  const workers = pretrainProcesses();
   try {
     const lines = new Lines();
-    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: RECIPES[recipe], draw: drawScenesInProcesses(), signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
+    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: RECIPES[recipe], workers, signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
     if (result === undefined) throw new InterruptedError();
     console.log(json ? JSON.stringify(result) : `Done. The base is in ${storage.name}.`);
   } finally {
+    workers.dispose();
     engine.dispose();
   }
 }

@@ -1,6 +1,8 @@
-export { pretrain, type PretrainEvent, type PretrainOptions, type PretrainResult } from './base/pretrain.ts';
+export { pretrain, type PretrainEvent, type PretrainOptions, type PretrainResult, type PretrainWorkers } from './base/pretrain.ts';
 export { type PretrainRecipe, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from './base/recipes.ts';
 export { type DrawnScenes, type SceneDrawer, type SceneRequest } from './base/scenes.ts';
+export { type TextBatch, type TextBatchSource, type TextPhase } from './base/batches.ts';
+export { type KnownImages } from './base/rows.ts';
 export { WordCodec } from './base/words.ts';
 export { type Algorithm, ALGORITHMS, type DataConfig, DEMO_CONFIG, resolveConfig, type RlConfig, type RunConfig, type StageConfig } from './config.ts';
 export { makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreItem } from './data.ts';

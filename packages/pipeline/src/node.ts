@@ -7,7 +7,7 @@ import { folderStorage } from './node/folder-storage.ts';
 import { type ReproduceOptions, reproduceRows } from './reproduce/reproduce.ts';
 import type { ReproduceResults } from './reproduce/results.ts';
 
-export { drawScenesInProcesses } from './node/draw-processes.ts';
+export { pretrainProcesses } from './node/pretrain-processes.ts';
 export { folderStorage };
 
 /** The files of the tiny base that is shipped with this package (found from `src` and from `dist` alike). */

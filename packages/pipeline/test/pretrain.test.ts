@@ -11,9 +11,11 @@ afterAll(() => device.dispose());
 
 const RECIPE: PretrainRecipe = {
   seed: 3,
-  vision: { scenes: 24, steps: 4, batch: 8, learningRate: 2e-3 },
-  text: { scenes: 24, learningRate: 2e-3, batchTokens: 400, repeatTokens: 800, drillTokens: 800, drillDepth: 3, mix: [{ tokens: 1000, drill: 0.1, exist: 0.4, short: 0.5, caption: 0.1, depths: [0.5, 0.5] }] },
-  measure: { scenes: 16, policies: 8, depths: [1] },
+  sizes: { hidden: 32, layers: 2, heads: 2, kvHeads: 1, intermediate: 48, visionHidden: 32, visionDepth: 2, visionHeads: 2, visionIntermediate: 48 },
+  policies: { depth: 5, demonstrations: true, gta: true },
+  vision: { scenes: 24, steps: 4, batch: 8, crops: 4, cropPool: 96, learningRate: 2e-3 },
+  text: { scenes: 24, learningRate: 2e-3, batchTokens: 400, repeatTokens: 800, drillTokens: 800, drillDepth: 5, mix: [{ tokens: 1000, drill: 0.1, exist: 0.4, short: 0.5, caption: 0.1, depths: [0.5, 0.5], shown: 0.5, gta: 0.3 }] },
+  measure: { scenes: 16, policies: 8, depths: [1], shownDepths: [2], gta: true },
 };
 
 describe('pretraining the tiny base', () => {
@@ -22,7 +24,7 @@ describe('pretraining the tiny base', () => {
     const events: PretrainEvent[] = [];
     const result = await pretrain({ engine, storage: whole, recipe: RECIPE, onEvent: (e) => events.push(e) });
     expect(result!.vision.allFour).toBeGreaterThanOrEqual(0);
-    expect(result!.scores).toHaveProperty('inContext N=1');
+    for (const name of ['exist', 'inContext N=1', 'inContext N=2 M', 'inContext GTA']) expect(result!.scores).toHaveProperty([name]);
     const steps = events.filter((e) => e.kind === 'step');
     expect([...new Set(steps.map((e) => e.stage))]).toEqual(['vision', 'repeat', 'drill', 'mix']);
     expect(steps.filter((e) => e.stage === 'vision')).toHaveLength(4);
@@ -46,7 +48,7 @@ describe('pretraining the tiny base', () => {
     // What is written is a base: float16, published keys, a config that reads.
     const model = await SafetensorsFile.open(bytesSource(whole.files.get('model.safetensors')!, 'model'));
     expect(model.info('visual.patch_embed.proj.weight').dtype).toBe('F16');
-    expect(parseConfig(JSON.parse(new TextDecoder().decode(whole.files.get('config.json')!))).hiddenSize).toBe(160);
+    expect(parseConfig(JSON.parse(new TextDecoder().decode(whole.files.get('config.json')!))).hiddenSize).toBe(32);
   }, 900_000);
 
   it('refuses the checkpoint of another recipe', async () => {

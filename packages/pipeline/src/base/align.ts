@@ -4,8 +4,8 @@
  * ridge regression from features to those sums, folded into the layer's weight and bias; no step of gradient descent.
  * The decoder can already match words by their embeddings (the binding warm-up), so from here it sees.
  */
-import type { BatchImage, VisionLanguageModel } from '@trimpi/model';
-import type { PretrainingScenes } from './rows.ts';
+import type { VisionLanguageModel } from '@trimpi/model';
+import type { KnownScene } from './rows.ts';
 import type { WordCodec } from './words.ts';
 
 /** An empty cell becomes the embedding of this token, which no text holds. */
@@ -14,8 +14,8 @@ const EMPTY = '<|vision_pad|>';
 const OBJECT_WEIGHT = 6;
 const RIDGE = 1e-3;
 
-/** Folds the alignment into the model. Returns the share of the variance of the word sums that the features explain. */
-export async function alignMerger(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes): Promise<number> {
+/** Folds the alignment into the model, by scenes and their features. Returns the share of the variance of the word sums that the features explain. */
+export async function alignMerger(model: VisionLanguageModel, codec: WordCodec, scenes: readonly KnownScene[], sceneFeatures: readonly Float32Array[]): Promise<number> {
   const d = model.config.vision.outHiddenSize;
   const table = Float64Array.from(await model.text.read('embed_tokens'));
   const row = (id: number) => table.subarray(id * d, (id + 1) * d);
@@ -27,19 +27,19 @@ export async function alignMerger(model: VisionLanguageModel, codec: WordCodec, 
   const target = new Float64Array(d);
   const x = new Float64Array(n);
   const each = (visit: (x: Float64Array, y: Float64Array, weight: number) => void) => {
-    data.features.forEach((image, s) => {
-      const features = (image as BatchImage & { features: Float32Array }).features;
-      data.cells[s]!.forEach((object, cell) => {
+    scenes.forEach(({ objects, cells }, s) => {
+      const features = sceneFeatures[s]!;
+      for (let cell = 0; cell < cells.length; cell++) {
         for (let i = 0; i < d; i++) x[i] = features[cell * d + i]!;
         x[d] = 1;
         target.fill(0);
-        if (object < 0) target.set(empty);
+        const o = objects[cells[cell]!];
+        if (o === undefined) target.set(empty);
         else {
-          const o = data.scenes[s]!.objects[object]!;
           for (const word of [o.shape, o.color, o.size, o.material]) row(codec.encode(word)[0]!).forEach((v, i) => (target[i]! += v));
         }
-        visit(x, target, object < 0 ? 1 : OBJECT_WEIGHT);
-      });
+        visit(x, target, o === undefined ? 1 : OBJECT_WEIGHT);
+      }
     });
   };
   each((features, words, weight) => {

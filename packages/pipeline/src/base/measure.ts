@@ -1,43 +1,49 @@
 /** @file How well a base reads. */
 import { existenceQuestions } from '@trimpi/datasets';
 import { generate, type VisionLanguageModel } from '@trimpi/model';
-import { type ContextExample, PretrainingRows, type PretrainingScenes, weightedBatch } from './rows.ts';
+import { PhiloxStream } from '@trimpi/runtime';
+import { weightedBatch } from './batches.ts';
+import { type ContextExample, type KnownImages, PretrainingRows, type RowImages } from './rows.ts';
 import { RowBuilder, type WordCodec } from './words.ts';
 
 export interface Measurement {
   /** Depths of policies in words, and of those that show values by pictures. */
   readonly depths: readonly number[];
   readonly shownDepths?: readonly number[];
+  /** Whether it is asked of GTAPolicy's rules, too. */
+  readonly gta?: boolean;
   readonly perDepth: number;
   readonly seed: number;
 }
 
 /** Near-miss existence questions, and new policies in context by depth (greedy), on scenes given: shares of right answers. */
-export async function measureBase(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, { depths, shownDepths = [], perDepth, seed }: Measurement): Promise<Record<string, number>> {
-  const out: Record<string, number> = { exist: await measureExistence(model, codec, data, seed) };
-  const inContext = async (name: string, depth: number, shown: boolean) => {
-    const source = new PretrainingRows(model, codec, data, seed + depth + (shown ? 100 : 0), []);
-    out[name] = await measurePolicies(model, codec, data, { count: perDepth, maxNewTokens: 10 * depth + 16 }, () => source.policyExample(depth, shown));
+export async function measureBase(model: VisionLanguageModel, codec: WordCodec, known: KnownImages, images: RowImages, { depths, shownDepths = [], gta = false, perDepth, seed }: Measurement): Promise<Record<string, number>> {
+  const out: Record<string, number> = { exist: await measureExistence(model, codec, known, images, seed) };
+  const rows = new PretrainingRows(model.config, codec, known, images, []);
+  const inContext = async (name: string, maxNewTokens: number, example: (random: PhiloxStream) => ContextExample) => {
+    const random = new PhiloxStream(seed, 0x3ea50000 + Object.keys(out).length);
+    out[`inContext ${name}`] = await measurePolicies(model, codec, rows, { count: perDepth, maxNewTokens }, () => example(random));
   };
-  for (const depth of depths) await inContext(`inContext N=${depth}`, depth, false);
-  for (const depth of shownDepths) await inContext(`inContext N=${depth} M`, depth, true);
+  for (const depth of depths) await inContext(`N=${depth}`, 10 * depth + 16, (random) => rows.policyExample(random, depth));
+  for (const depth of shownDepths) await inContext(`N=${depth} M`, 10 * depth + 16, (random) => rows.policyExample(random, depth, true));
+  if (gta) await inContext('GTA', 56, (random) => rows.gtaExample(random));
   return out;
 }
 
-async function measureExistence(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, seed: number): Promise<number> {
+async function measureExistence(model: VisionLanguageModel, codec: WordCodec, { scenes }: KnownImages, images: RowImages, seed: number): Promise<number> {
   const [yes, no] = ['yes', 'no'].map((w) => codec.encode(w)[0]!) as [number, number];
   let right = 0;
   let asked = 0;
-  for (let i = 0; i < data.scenes.length; i += 16) {
+  for (let i = 0; i < scenes.length; i += 16) {
     const rows: RowBuilder[] = [];
     const answers: number[] = [];
-    for (let s = i; s < Math.min(i + 16, data.scenes.length); s++) {
-      for (const q of existenceQuestions(data.scenes[s]!, { seed: `measure ${seed} ${s}`, count: 4 })) {
-        for (const id of [yes, no]) rows.push(new RowBuilder(model.config, codec).image(data.features[s]!).text(q.question).tokens([id], 1));
+    for (let s = i; s < Math.min(i + 16, scenes.length); s++) {
+      for (const q of existenceQuestions(scenes[s]!, { seed: `measure ${seed} ${s}`, count: 4 })) {
+        for (const id of [yes, no]) rows.push(new RowBuilder(model.config, codec).image(images.scene(s)).text(q.question).tokens([id], 1));
         answers.push(q.answer === 'yes' ? yes : no);
       }
     }
-    const { batch } = weightedBatch(model, rows);
+    const { batch } = weightedBatch(model.config, rows);
     const { logp } = await model.score(batch);
     answers.forEach((a, k) => {
       asked++;
@@ -47,12 +53,11 @@ async function measureExistence(model: VisionLanguageModel, codec: WordCodec, da
   return right / asked;
 }
 
-async function measurePolicies(model: VisionLanguageModel, codec: WordCodec, data: PretrainingScenes, { count, maxNewTokens }: { readonly count: number; readonly maxNewTokens: number }, example: () => ContextExample): Promise<number> {
+async function measurePolicies(model: VisionLanguageModel, codec: WordCodec, rows: PretrainingRows, { count, maxNewTokens }: { readonly count: number; readonly maxNewTokens: number }, example: () => ContextExample): Promise<number> {
   let hits = 0;
   for (let done = 0; done < count; done += 64) {
     const items = Array.from({ length: Math.min(64, count - done) }, example);
-    const prompts = items.map((e) => new RowBuilder(model.config, codec).interleaved(e.policyText, e.policyImages).image(data.features[e.scene]!).text(e.query).sequence());
-    const completions = await generate(model, prompts, { temperature: 0, maxNewTokens, stopIds: [model.config.eosTokenId!], seed: 0 });
+    const completions = await generate(model, items.map((e) => rows.prompt(e).sequence()), { temperature: 0, maxNewTokens, stopIds: [model.config.eosTokenId!], seed: 0 });
     completions.forEach((c, k) => {
       if (codec.decode(c.tokens).endsWith(`\\boxed{ ${items[k]!.answer} }`)) hits++;
     });

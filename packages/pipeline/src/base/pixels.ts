@@ -1,7 +1,7 @@
 /** @file Pixels of images of one size, straight into what the vision tower takes: every byte's place is found once. */
 import { defaultPreprocessorConfig, type ModelConfig, packVisionInputs, patchify } from '@trimpi/model';
 
-/** Where each value of the tower's input comes from, and what each byte becomes; both are read off the model's own code. */
+/** Where each value of the tower's input comes from (the bytes of a pixel, in the order of windows), and what each byte becomes; both are read off the model's own code. */
 export class PixelPlacer {
   readonly gridThw: readonly [number, number, number];
   /** Values that an image takes: patches times patch length. */
@@ -10,23 +10,24 @@ export class PixelPlacer {
   /** The same for an image that is flipped left and right. */
   readonly #flipped: Int32Array;
   readonly #value: Float32Array;
-  /** Where the values of a byte's channel begin. */
-  readonly #channel: Uint16Array;
+  /** Pixels of a patch, and frames that a still is repeated for. */
+  readonly #area: number;
+  readonly #frames: number;
 
-  /** @param order of the patches: `window` as the tower takes them, `cells` as the processor puts them out. */
-  constructor(config: ModelConfig, width: number, height: number, order: 'window' | 'cells') {
+  constructor(config: ModelConfig, width: number, height: number) {
     const preprocessor = defaultPreprocessorConfig(config);
     const plain = { ...preprocessor, rescaleFactor: 1, imageMean: [0, 0, 0] as const, imageStd: [1, 1, 1] as const };
     const place = (byte: (i: number) => number) => {
       const image = patchify(Uint8Array.from({ length: width * height * 3 }, (_, i) => byte(i)), width, height, plain);
-      const values = order === 'cells' ? image.pixelValues : (packVisionInputs(config, [{ pixelValues: image.pixelValues, gridThw: image.gridThw as [number, number, number] }]).inputs['pixelValues'] as Float32Array);
-      return { values, grid: image.gridThw as [number, number, number] };
+      const grid = image.gridThw as [number, number, number];
+      return { values: packVisionInputs(config, [{ pixelValues: image.pixelValues, gridThw: grid }]).inputs['pixelValues'] as Float32Array, grid };
     };
     const parts = [0, 8, 16].map((shift) => place((i) => (i >> shift) & 255));
     this.gridThw = parts[0]!.grid;
     this.length = parts[0]!.values.length;
     this.#from = Int32Array.from({ length: this.length }, (_, i) => parts.reduce((n, { values }, k) => n + values[i]! * 256 ** k, 0));
-    this.#channel = Uint16Array.from(this.#from, (i) => (i % 3) * 256);
+    this.#area = preprocessor.patchSize ** 2;
+    this.#frames = preprocessor.temporalPatchSize;
     this.#flipped = this.#from.map((i) => {
       const pixel = Math.floor(i / 3);
       const column = pixel % width;
@@ -44,8 +45,14 @@ export class PixelPlacer {
   /** Puts an image [height, width, 3] where its patches begin in `out`. */
   write(rgb: Uint8Array, out: Float32Array, at: number, mirrored = false): void {
     const from = mirrored ? this.#flipped : this.#from;
-    const channel = this.#channel;
     const value = this.#value;
-    for (let i = 0; i < from.length; i++) out[at + i] = value[channel[i]! + rgb[from[i]!]!]!;
+    const area = this.#area;
+    // A patch has its channels one behind the other, and in each the same pixels for every frame.
+    for (let i = 0; i < from.length; i += this.#frames * area) {
+      const channel = (from[i]! % 3) * 256;
+      const begin = at + i;
+      for (let k = 0; k < area; k++) out[begin + k] = value[channel + rgb[from[i + k]!]!]!;
+      for (let frame = 1; frame < this.#frames; frame++) out.copyWithin(begin + frame * area, begin, begin + area);
+    }
   }
 }

@@ -3,16 +3,19 @@
  * decoder to bind and to look up, the merger is turned towards the words, and the mix teaches the rest
  * (docs/results/tiny-base.md). The checkpoint holds everything, so a resumed run ends with the same bits.
  */
-import { bytesSource, floatTensor, fromFloat32, publishedKey, SafetensorsFile, serializeSafetensors, type TensorData, VisionLanguageModel } from '@trimpi/model';
+import { bytesSource, floatTensor, fromFloat32, type ModelConfig, publishedKey, SafetensorsFile, serializeSafetensors, type TensorData, VisionLanguageModel } from '@trimpi/model';
+import { OBJECT_TYPES } from '@trimpi/datasets';
 import type { Engine, ParameterStore } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { alignMerger } from './align.ts';
+import type { TextBatchSource } from './batches.ts';
+import { encodePool } from './layout.ts';
 import { measureBase } from './measure.ts';
-import { type PretrainRecipe, recipeSizes, recipeWords, TINY_BASE_RECIPE } from './recipes.ts';
-import type { PretrainingScenes } from './rows.ts';
-import { CropPool, drawScenes, encodePool, type SceneDrawer, ScenePool } from './scenes.ts';
-import { TextPretrainer, type TextState } from './text.ts';
+import { type PretrainRecipe, recipeSizes, recipeWords, textBatchMaker, TINY_BASE_RECIPE } from './recipes.ts';
+import { type KnownImages, knownImages } from './rows.ts';
+import { CropPool, drawScenes, type PixelPool, type SceneDrawer, ScenePool } from './scenes.ts';
+import { type ImageFeatures, TextPretrainer, type TextState } from './text.ts';
 import { makeTiny } from './tiny.ts';
 import { VisionPretrainer, type VisionScore } from './vision.ts';
 import { WordCodec } from './words.ts';
@@ -25,12 +28,26 @@ export type PretrainEvent =
   | { readonly kind: 'aligned'; readonly explained: number }
   | { readonly kind: 'measured'; readonly scores: Readonly<Record<string, number>> };
 
+/** What a processor does for pre-training; `pretrainProcesses` of `@trimpi/pipeline/node` uses every core. */
+export interface PretrainWorkers {
+  readonly draw: SceneDrawer;
+  batches(recipe: PretrainRecipe, known: KnownImages): TextBatchSource;
+}
+
+const IN_THIS_THREAD: PretrainWorkers = {
+  draw: drawScenes,
+  batches(recipe, known) {
+    const maker = textBatchMaker(recipe, known);
+    return async (phase, index) => maker.batch(phase, index);
+  },
+};
+
 export interface PretrainOptions {
   readonly engine: Engine;
   readonly storage: RunStorage;
   readonly recipe?: PretrainRecipe;
-  /** Draws the scenes. Default: in this thread. */
-  readonly draw?: SceneDrawer;
+  /** Where scenes are drawn and batches of text made. Default: in this thread. */
+  readonly workers?: PretrainWorkers;
   /** Stops after the step that runs, with a checkpoint. */
   readonly signal?: AbortSignal;
   /** Steps between checkpoints. Default 100. */
@@ -63,7 +80,7 @@ interface Header {
  * Trains the base, going on from the checkpoint of the storage when there is one. Undefined when it was stopped.
  * @throws PipelineError `invalid-checkpoint` for one of another recipe, `storage`; RuntimeError of the device.
  */
-export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, draw: drawer = drawScenes, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
+export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, workers = IN_THIS_THREAD, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
   const storage = checkedStorage(given);
   const words = recipeWords(recipe);
   const tiny = makeTiny(recipeSizes(recipe), words);
@@ -78,7 +95,7 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     let header: Header = saved?.header ?? { format: 1, recipe, stage: 'vision', visionStep: 0, aligned: false };
     const save = async (stores: readonly ParameterStore[]) => storage.write(CHECKPOINT, await packCheckpoint(header, model, stores));
     const draw = async (first: number, count: number) => {
-      const drawn = await drawer({ seed: recipe.seed, first, count }, (n) => (n % 500 === 0 || n === count) && onEvent?.({ kind: 'drawn', scenes: n, of: count }));
+      const drawn = await workers.draw({ seed: recipe.seed, first, count }, (n) => (n % 500 === 0 || n === count) && onEvent?.({ kind: 'drawn', scenes: n, of: count }));
       return new ScenePool(tiny.config, drawn);
     };
     const held = await draw(1_000_000, recipe.measure.scenes);
@@ -87,7 +104,7 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     const { cropPool = 0 } = recipe.vision;
     const crops = cropPool > 0 ? new CropPool(recipe.seed, cropPool) : undefined;
     // Measured with crops that were not trained on.
-    const heldCrops = cropPool > 0 ? new CropPool(recipe.seed + 1, Math.ceil(cropPool / 10)) : undefined;
+    const heldCrops = cropPool > 0 ? new CropPool(recipe.seed + 1, Math.max(OBJECT_TYPES.length, Math.ceil(cropPool / 10))) : undefined;
     for (const store of [model.text, model.vision]) restore(saved?.tensors, store, 'values');
 
     if (header.stage === 'vision') {
@@ -111,38 +128,31 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
       await save([]);
     }
 
-    const codec = new WordCodec(tiny.tokenizer);
     const textPool = pool.first(recipe.text.scenes);
-    const dataOf = async (p: ScenePool, c: CropPool | undefined): Promise<PretrainingScenes> => ({
-      scenes: p.scenes, cells: p.cells, features: await encodePool(model, p),
-      ...(c === undefined ? {} : { crops: { types: c.types, features: await encodePool(model, c) } }),
-    });
-    let data = await dataOf(textPool, crops);
-    const text = { ...recipe.text, seed: recipe.seed };
-    const budget = { repeat: text.repeatTokens, drill: text.drillTokens, mix: text.mix.reduce((n, p) => n + p.tokens, 0) };
-    let trainer = new TextPretrainer(model, codec, data, text, words);
+    const known = knownImages(textPool, crops);
+    const featuresOf = async (p: ScenePool, c: CropPool | undefined): Promise<ImageFeatures> => ({ scenes: await encodePool(model, p), crops: c === undefined ? [] : await encodePool(model, c) });
+    const trainer = new TextPretrainer(model, workers.batches(recipe, known), await featuresOf(textPool, crops), { ...recipe.text, seed: recipe.seed });
     for (const part of ['m', 'v'] as const) restore(header.text === undefined ? undefined : saved?.tensors, model.text, part);
-    if (header.text !== undefined) trainer.restore(header.text);
+    if (header.text !== undefined) trainer.state = header.text;
+    const codec = new WordCodec(tiny.tokenizer);
     for (let phase = trainer.phase; phase !== 'done'; phase = trainer.phase) {
       if (phase === 'mix' && !header.aligned) {
-        onEvent?.({ kind: 'aligned', explained: await alignMerger(model, codec, { scenes: data.scenes.slice(0, 1500), cells: data.cells.slice(0, 1500), features: data.features.slice(0, 1500) }) });
-        data = await dataOf(textPool, crops);
-        const state = trainer.state();
-        trainer = new TextPretrainer(model, codec, data, text, words);
-        trainer.restore(state);
+        onEvent?.({ kind: 'aligned', explained: await alignMerger(model, codec, known.scenes.slice(0, 1500), trainer.features.scenes) });
+        trainer.features = await featuresOf(textPool, crops);
         header = { ...header, aligned: true };
       }
-      const { step, tokens, losses } = await trainer.next();
-      const state = trainer.state();
-      header = { ...header, text: state };
-      onEvent?.({ kind: 'step', stage: state.phase, step, done: Math.min(1, (tokens - state.phaseTokens) / budget[state.phase]), losses });
-      if (signal?.aborted === true || step % checkpointEvery === 0) await save([model.text]);
+      const { phase: stage, ...info } = await trainer.next();
+      header = { ...header, text: trainer.state };
+      onEvent?.({ kind: 'step', stage, ...info });
+      if (signal?.aborted === true || info.step % checkpointEvery === 0) await save([model.text]);
       if (signal?.aborted === true) return undefined;
     }
     await save([model.text]);
     model.setTrainable();
 
-    const scores = await measureBase(model, codec, await dataOf(held, heldCrops), { ...recipe.measure, perDepth: recipe.measure.policies, seed: recipe.seed });
+    const heldFeatures = await featuresOf(held, heldCrops);
+    const image = (of: PixelPool, features: readonly Float32Array[], i: number) => ({ gridThw: gridOf(tiny.config, of), features: features[i]! });
+    const scores = await measureBase(model, codec, knownImages(held, heldCrops), { scene: (i) => image(held, heldFeatures.scenes, i), crop: (i) => image(heldCrops!, heldFeatures.crops, i) }, { ...recipe.measure, perDepth: recipe.measure.policies, seed: recipe.seed });
     onEvent?.({ kind: 'measured', scores });
     const result: PretrainResult = { vision: header.vision!, scores };
     for (const [name, content] of Object.entries(tiny.files)) await storage.write(name, `${content}\n`);
@@ -152,6 +162,10 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
   } finally {
     model.dispose();
   }
+}
+
+function gridOf({ vision }: ModelConfig, { width, height }: PixelPool): [number, number, number] {
+  return [1, height / vision.patchSize, width / vision.patchSize];
 }
 
 /** The base as it is shipped: float16 in the published key layout. */

@@ -1,14 +1,14 @@
 /** @file Which scenes of a pool lead to a leaf: a bit for each scene, so that all of them are asked a condition at once. */
-import { type Filter, matches, type PathStep, type Scene } from '@trimpi/datasets';
+import { type Filter, matches, type PathStep, type SeenScene } from '@trimpi/datasets';
 import type { PhiloxStream } from '@trimpi/runtime';
 
 export class SceneIndex {
-  readonly #scenes: readonly Scene[];
+  readonly #scenes: readonly SeenScene[];
   readonly #words: number;
   /** Scenes with an object of a filter. */
   readonly #holding = new Map<string, Uint32Array>();
 
-  constructor(scenes: readonly Scene[]) {
+  constructor(scenes: readonly SeenScene[]) {
     this.#scenes = scenes;
     this.#words = Math.ceil(scenes.length / 32);
   }

@@ -1,8 +1,7 @@
 /** @file What a base sees while it is trained: scenes and crops of objects, drawn once, and what the vision tower makes of them. */
 import { type ClevrPolicyConfig, compactCrop, COMPACT_CROP_SIDE, OBJECT_TYPES, objectCells, type ObjectType, pretrainScene, type Scene } from '@trimpi/datasets';
-import type { BatchImage, ModelConfig, VisionLanguageModel } from '@trimpi/model';
+import type { ModelConfig } from '@trimpi/model';
 import { PhiloxStream } from '@trimpi/runtime';
-import { PixelPlacer } from './pixels.ts';
 
 /** 128 x 96 cut to 128 x 64 (4 x 8 cells of 16 pixels), three to five objects of at least 40 visible pixels. */
 export const TINY_BASE_SCENES = {
@@ -46,13 +45,15 @@ export const drawScenes: SceneDrawer = async ({ seed, first, count }, onProgress
   return { scenes, rgb };
 };
 
-/** Images of one size, as bytes. */
+/** Images of one size, as bytes, with the object whose centre lies in each of their cells. */
 export interface PixelPool {
   readonly size: number;
   readonly width: number;
   readonly height: number;
   /** [height, width, 3]. */
   rgb(index: number): Uint8Array;
+  /** In raster order of cells. */
+  objects(index: number): readonly (ObjectType | undefined)[];
 }
 
 export class ScenePool implements PixelPool {
@@ -84,6 +85,11 @@ export class ScenePool implements PixelPool {
   rgb(index: number): Uint8Array {
     return part(this.#rgb, index, this);
   }
+
+  objects(index: number): (ObjectType | undefined)[] {
+    const { objects } = this.scenes[index]!;
+    return Array.from(this.cells[index]!, (object) => objects[object]);
+  }
 }
 
 /** Crops of single objects as policies show them; every kind of object equally often. */
@@ -108,24 +114,12 @@ export class CropPool implements PixelPool {
   rgb(index: number): Uint8Array {
     return part(this.#rgb, index, this);
   }
+
+  objects(index: number): (ObjectType | undefined)[] {
+    return [undefined, undefined, undefined, this.types[index]];
+  }
 }
 
 function part(rgb: Uint8Array, index: number, { width, height }: PixelPool): Uint8Array {
   return rgb.subarray(index * width * height * 3, (index + 1) * width * height * 3);
-}
-
-/** Features of every image through the tower as it is now. */
-export async function encodePool(model: VisionLanguageModel, pool: PixelPool, onProgress?: (done: number) => void): Promise<(BatchImage & { readonly features: Float32Array })[]> {
-  const placer = new PixelPlacer(model.config, pool.width, pool.height, 'cells');
-  const out: (BatchImage & { readonly features: Float32Array })[] = [];
-  for (let i = 0; i < pool.size; i += 32) {
-    const images = Array.from({ length: Math.min(32, pool.size - i) }, (_, j) => {
-      const pixelValues = new Float32Array(placer.length);
-      placer.write(pool.rgb(i + j), pixelValues, 0);
-      return { gridThw: placer.gridThw, pixelValues };
-    });
-    out.push(...(await model.encodeImages(images)));
-    onProgress?.(out.length);
-  }
-  return out;
 }

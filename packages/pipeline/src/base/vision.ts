@@ -3,10 +3,10 @@
  * merged cell whether an object's centre lies in it, and that object's shape, colour, size and material.
  */
 import { COLORS, MATERIALS, type ObjectType, SHAPES, SIZES } from '@trimpi/datasets';
-import { packVisionInputs, recordVisionTower, type VisionLanguageModel } from '@trimpi/model';
-import { backward, gatherRows, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, type Tensor } from '@trimpi/runtime';
-import { PixelPlacer } from './pixels.ts';
-import type { CropPool, PixelPool, ScenePool } from './scenes.ts';
+import type { VisionLanguageModel } from '@trimpi/model';
+import { backward, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, type Tensor } from '@trimpi/runtime';
+import { BatchLayout, type Picture } from './layout.ts';
+import type { CropPool, ScenePool } from './scenes.ts';
 import { scheduled } from './schedule.ts';
 
 const HEADS = [
@@ -33,6 +33,12 @@ export interface VisionScore {
   readonly byHead: Readonly<Record<string, number>>;
 }
 
+interface VisionBatch {
+  readonly data: PlanInputs;
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  readonly targets: Readonly<Record<string, Int32Array>>;
+}
+
 /** Trains tower and merger under heads of their own. All state besides the stores is `step`: order and flips are functions of the seed. */
 export class VisionPretrainer {
   step = 0;
@@ -45,7 +51,8 @@ export class VisionPretrainer {
   readonly #heads: ParameterStore;
   readonly #plans = new Map<boolean, Promise<Plan>>();
   readonly #layouts = new Map<boolean, BatchLayout>();
-  #epoch: { readonly index: number; readonly order: readonly [number, boolean][] } | undefined;
+  #epoch: { readonly index: number; readonly order: readonly Picture[] } | undefined;
+  #ahead: { readonly step: number; readonly inputs: VisionBatch } | undefined;
 
   constructor(model: VisionLanguageModel, pool: ScenePool, options: VisionTraining, crops?: CropPool) {
     this.#model = model;
@@ -67,17 +74,30 @@ export class VisionPretrainer {
 
   /** One update; the mean loss of each head. */
   async next(): Promise<Record<string, number>> {
-    const { batch, crops = 0, learningRate, steps } = this.#options;
+    const { learningRate, steps } = this.#options;
     const step = this.step + 1;
     const plan = await this.#plan(true);
-    const { data, weights, targets } = this.#inputsOf(true, this.#pool, Array.from({ length: batch }, (_, i) => this.#pick(this.step * batch + i)), Array.from({ length: crops }, (_, i) => (this.step * crops + i) % this.#crops!.size));
+    const { data, weights, targets } = this.#ahead?.step === this.step ? this.#ahead.inputs : this.#trainingInputs(this.step);
     const hyper = packHyper({ learningRate: scheduled(learningRate, step, steps, 60), beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
-    const out = await plan.run({ ...data, ...weights, hyper }, HEADS.map(([name]) => `logp.${name}`));
+    const running = plan.run({ ...data, ...weights, hyper }, HEADS.map(([name]) => `logp.${name}`));
+    // The device has its work by the next turn of the event loop; meanwhile the next batch is made.
+    await new Promise((r) => setTimeout(r));
+    if (step < steps) this.#ahead = { step, inputs: this.#trainingInputs(step) };
+    const out = await running;
     this.step = step;
     return Object.fromEntries(HEADS.map(([name]) => {
       const n = targets[`target.${name}`]!.reduce((a, x) => a + (x >= 0 ? 1 : 0), 0);
       return [name, -Array.from(out[`logp.${name}`]!).reduce((a, b) => a + b, 0) / Math.max(1, n)];
     }));
+  }
+
+  /** The batch of a step, counted from 0. */
+  #trainingInputs(step: number): VisionBatch {
+    const { batch, crops = 0 } = this.#options;
+    return this.#inputsOf(true, [
+      ...Array.from({ length: batch }, (_, i) => this.#pick(step * batch + i)),
+      ...Array.from({ length: crops }, (_, i): Picture => ({ pool: this.#crops!, index: (step * crops + i) % this.#crops!.size })),
+    ]);
   }
 
   /** On scenes that were never trained on; those that do not fill a batch are left out. */
@@ -90,7 +110,7 @@ export class VisionPretrainer {
     const plan = await this.#plan(false);
     const { cells } = this.#layout(false);
     for (let i = 0; i + batch <= held.size; i += batch) {
-      const { data, targets } = this.#inputsOf(false, held, Array.from({ length: batch }, (_, j): [number, boolean] => [i + j, false]), []);
+      const { data, targets } = this.#inputsOf(false, Array.from({ length: batch }, (_, j) => ({ pool: held, index: i + j })));
       const out = await plan.run(data, HEADS.map(([name]) => `logits.${name}`));
       for (let c = 0; c < cells; c++) {
         let all = true;
@@ -118,14 +138,14 @@ export class VisionPretrainer {
   }
 
   /** Image number `index` of the whole training: every image once an epoch, in an order and mirrored as the seed says. */
-  #pick(index: number): [number, boolean] {
-    const { size } = this.#pool;
-    const epoch = Math.floor(index / size);
+  #pick(index: number): Picture {
+    const pool = this.#pool;
+    const epoch = Math.floor(index / pool.size);
     if (this.#epoch?.index !== epoch) {
       const random = new PhiloxStream(this.#options.seed, 0x10000 + epoch);
-      this.#epoch = { index: epoch, order: random.shuffle(Array.from({ length: size }, (_, i): [number, boolean] => [i, random.next() < 0.5])) };
+      this.#epoch = { index: epoch, order: random.shuffle(Array.from({ length: pool.size }, (_, i) => ({ pool, index: i, mirrored: random.next() < 0.5 }))) };
     }
-    return this.#epoch.order[index % size]!;
+    return this.#epoch.order[index % pool.size]!;
   }
 
   #plan(train: boolean): Promise<Plan> {
@@ -136,10 +156,9 @@ export class VisionPretrainer {
 
   #record(train: boolean): Graph {
     const g = new Graph();
-    const { cells } = this.#layout(train);
-    const features = recordVisionTower(this.#model, g, cells * this.#model.config.vision.spatialMergeSize ** 2);
-    // Targets are given in raster order; the tower puts cells out in the order of its windows.
-    const rows = gatherRows(features, g.input('rows', [cells], 'i32'), g.input('inverse', [cells], 'i32'));
+    const layout = this.#layout(train);
+    const { cells } = layout;
+    const rows = layout.record(this.#model, g);
     const seeds: [Tensor, Tensor][] = [];
     for (const [name] of HEADS) {
       const logits = matmul(rows, this.#heads.tensor(g, name), { transposeB: true });
@@ -156,61 +175,46 @@ export class VisionPretrainer {
     return g;
   }
 
-  /** What all batches of a kind have in common; crops are only trained on. */
+  /** Crops are only trained on. */
   #layout(train: boolean): BatchLayout {
     let layout = this.#layouts.get(train);
     if (layout === undefined) {
-      const { config } = this.#model;
-      const blocks = [{ pool: this.#pool as PixelPool, count: this.#options.batch }, ...(train && (this.#options.crops ?? 0) > 0 ? [{ pool: this.#crops! as PixelPool, count: this.#options.crops! }] : [])].map(({ pool, count }) => ({ count, placer: new PixelPlacer(config, pool.width, pool.height, 'window') }));
-      const { inputs, rowOfCell } = packVisionInputs(config, blocks.flatMap(({ count, placer }) => Array.from({ length: count }, () => ({ gridThw: placer.gridThw, pixelValues: new Float32Array(placer.length) }))));
-      const inverse = new Int32Array(rowOfCell.length);
-      rowOfCell.forEach((row, cell) => (inverse[row] = cell));
-      this.#layouts.set(train, (layout = { cells: rowOfCell.length, placers: blocks.map((b) => b.placer), inputs: { ...inputs, rows: rowOfCell, inverse } }));
+      const { batch, crops = 0 } = this.#options;
+      this.#layouts.set(train, (layout = new BatchLayout(this.#model.config, [...new Array<ScenePool>(batch).fill(this.#pool), ...(train && crops > 0 ? new Array<CropPool>(crops).fill(this.#crops!) : [])])));
     }
     return layout;
   }
 
-  #inputsOf(train: boolean, source: ScenePool, picks: readonly (readonly [number, boolean])[], crops: readonly number[]) {
-    const { cells, placers, inputs } = this.#layout(train);
-    const [scenes, small] = placers;
-    const pixelValues = new Float32Array(picks.length * scenes!.length + crops.length * (small?.length ?? 0));
+  #inputsOf(train: boolean, pictures: readonly Picture[]): VisionBatch {
+    const layout = this.#layout(train);
+    const { cells } = layout;
     const targets: Record<string, Int32Array> = Object.fromEntries(HEADS.map(([name]) => [`target.${name}`, new Int32Array(cells).fill(-1)]));
     let objects = 0;
     let at = 0;
-    const set = (o: ObjectType | undefined) => {
-      targets['target.object']![at] = o === undefined ? 0 : 1;
-      if (o !== undefined) {
-        objects++;
-        targets['target.shape']![at] = SHAPES.indexOf(o.shape);
-        targets['target.color']![at] = COLORS.indexOf(o.color);
-        targets['target.size']![at] = SIZES.indexOf(o.size);
-        targets['target.material']![at] = MATERIALS.indexOf(o.material);
+    for (const picture of pictures) {
+      for (const o of this.#objectsOf(picture)) {
+        targets['target.object']![at] = o === undefined ? 0 : 1;
+        if (o !== undefined) {
+          objects++;
+          targets['target.shape']![at] = SHAPES.indexOf(o.shape);
+          targets['target.color']![at] = COLORS.indexOf(o.color);
+          targets['target.size']![at] = SIZES.indexOf(o.size);
+          targets['target.material']![at] = MATERIALS.indexOf(o.material);
+        }
+        at++;
       }
-      at++;
-    };
-    const columns = source.width / (this.#model.config.vision.patchSize * this.#model.config.vision.spatialMergeSize);
-    picks.forEach(([i, flip], s) => {
-      scenes!.write(source.rgb(i), pixelValues, s * scenes!.length, flip);
-      const own = source.cells[i]!;
-      for (let c = 0; c < own.length; c++) {
-        const object = own[flip ? c - (c % columns) + (columns - 1 - (c % columns)) : c]!;
-        set(object < 0 ? undefined : source.scenes[i]!.objects[object]!);
-      }
-    });
-    crops.forEach((i, c) => {
-      small!.write(this.#crops!.rgb(i), pixelValues, picks.length * scenes!.length + c * small!.length);
-      for (let cell = 0; cell < 4; cell++) set(cell === 3 ? this.#crops!.types[i]! : undefined);
-    });
+    }
     const weights: Record<string, Float32Array> = Object.fromEntries(
       HEADS.map(([name]) => [`weight.${name}`, Float32Array.from(targets[`target.${name}`]!, (t) => (t < 0 ? 0 : name === 'object' ? -4 / cells : -1 / objects))]),
     );
-    return { data: { ...inputs, pixelValues, ...targets }, weights, targets };
+    return { data: { ...layout.inputs(pictures), ...targets }, weights, targets };
   }
-}
 
-interface BatchLayout {
-  readonly cells: number;
-  /** Of scenes and, where there are, of crops. */
-  readonly placers: readonly PixelPlacer[];
-  readonly inputs: PlanInputs;
+  /** What lies in each cell of a picture. */
+  #objectsOf({ pool, index, mirrored = false }: Picture): (ObjectType | undefined)[] {
+    const { patchSize, spatialMergeSize } = this.#model.config.vision;
+    const columns = pool.width / (patchSize * spatialMergeSize);
+    const own = pool.objects(index);
+    return own.map((_, c) => own[mirrored ? c - (c % columns) + (columns - 1 - (c % columns)) : c]);
+  }
 }

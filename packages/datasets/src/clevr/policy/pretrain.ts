@@ -6,7 +6,7 @@ import { randomStream, type Random, type StreamKey } from '../../core/random.ts'
 import { requireInteger } from '../../core/error.ts';
 import { lazyImage } from '../../core/example.ts';
 import { resolveCrop, type Crop, type RgbImage } from '../../core/image.ts';
-import { ATTRIBUTE_VALUES, ATTRIBUTES, filterWords, matches, type Filter } from '../attributes.ts';
+import { ATTRIBUTE_VALUES, ATTRIBUTES, filterWords, matches, type Filter, type ObjectType } from '../attributes.ts';
 import { renderScene } from '../render/render.ts';
 import { project, sceneCamera } from '../scene/camera.ts';
 import { generateScene } from '../scene/generate.ts';
@@ -25,7 +25,7 @@ export interface ExistenceQuestion {
   readonly answer: 'yes' | 'no';
 }
 
-function restrict(object: SceneObject, count: number, random: Random): Filter {
+function restrict(object: ObjectType, count: number, random: Random): Filter {
   return Object.fromEntries(random.sample(ATTRIBUTES, count).map((attribute) => [attribute, object[attribute]]));
 }
 
@@ -33,7 +33,7 @@ function restrict(object: SceneObject, count: number, random: Random): Filter {
  * Existence questions about a scene, as many yes as no (one more yes when `count` is odd), in random order. A yes names
  * one to four attributes of an object; a no changes one of them and matches no object.
  */
-export function existenceQuestions(scene: Pick<Scene, 'objects'>, options: { readonly seed: StreamKey; readonly count: number }): ExistenceQuestion[] {
+export function existenceQuestions(scene: { readonly objects: readonly ObjectType[] }, options: { readonly seed: StreamKey; readonly count: number }): ExistenceQuestion[] {
   const count = requireInteger('count', options.count, 0, 10000);
   const random = randomStream(options.seed, 'existence');
   const out: ExistenceQuestion[] = [];
@@ -45,7 +45,7 @@ export function existenceQuestions(scene: Pick<Scene, 'objects'>, options: { rea
   return random.shuffle(out);
 }
 
-function nearMissFilter(objects: readonly SceneObject[], random: Random): Filter {
+function nearMissFilter(objects: readonly ObjectType[], random: Random): Filter {
   for (;;) {
     const filter = restrict(random.pick(objects), random.between(1, 4), random);
     const attribute = random.pick(ATTRIBUTES.filter((a) => filter[a] !== undefined));

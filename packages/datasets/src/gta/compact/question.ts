@@ -1,9 +1,8 @@
 /** @file One question of compact GTAPolicy: who asks, what is needed, what has been done; the call that the policy wants, and why. */
 import { DatasetError } from '../../core/error.ts';
 import type { Random } from '../../core/random.ts';
-import { ATTRIBUTES, filterWords, type Attribute, type AttributeValue } from '../../clevr/attributes.ts';
+import { ATTRIBUTES, filterWords, type Attribute, type AttributeValue, type ObjectType } from '../../clevr/attributes.ts';
 import { compactResponse } from '../../clevr/policy/compact.ts';
-import type { Scene, SceneObject } from '../../clevr/scene/types.ts';
 import type { UserProfile } from '../policy/types.ts';
 import { compactGtaCallText, type CompactGtaCall } from './call.ts';
 import { conditionWords } from './policy.ts';
@@ -41,8 +40,13 @@ export interface CompactGtaQuestionOptions {
   readonly box?: boolean;
 }
 
+/** What of a scene a question is about. */
+export interface SeenScene {
+  readonly objects: readonly ObjectType[];
+}
+
 /** The values that a scene shows. */
-export function sceneValues(scene: Pick<Scene, 'objects'>): ReadonlySet<AttributeValue> {
+export function sceneValues(scene: SeenScene): ReadonlySet<AttributeValue> {
   return new Set(scene.objects.flatMap(filterWords));
 }
 
@@ -57,14 +61,14 @@ function userIn(region: CompactGtaRegion, boundary: boolean, random: Random): Us
 }
 
 /** One or two attribute values of an object of the scene. */
-function objectWords(scene: Pick<Scene, 'objects'>, without: Attribute | undefined, random: Random): string {
-  const object: SceneObject = random.pick(scene.objects);
+function objectWords(scene: SeenScene, without: Attribute | undefined, random: Random): string {
+  const object: ObjectType = random.pick(scene.objects);
   const attributes = random.sample(ATTRIBUTES.filter((attribute) => attribute !== without), random.between(1, 2));
   return filterWords(Object.fromEntries(attributes.map((attribute) => [attribute, object[attribute]]))).join(' ');
 }
 
 /** A call with arguments about an image, still without version. */
-function drawArguments(tool: CompactGtaCallable, scenes: readonly Scene[], image: number, random: Random): CompactGtaCall {
+function drawArguments(tool: CompactGtaCallable, scenes: readonly SeenScene[], image: number, random: Random): CompactGtaCall {
   const fields = COMPACT_GTA_FIELDS[tool];
   const attribute = fields.includes('attribute') ? random.pick(ATTRIBUTES) : undefined;
   return {
@@ -73,7 +77,7 @@ function drawArguments(tool: CompactGtaCallable, scenes: readonly Scene[], image
     arguments: {
       ...(fields.includes('image') ? { image: imageWord(image) } : {}),
       ...(attribute === undefined ? {} : { attribute }),
-      ...(fields.includes('object') ? { object: objectWords(scenes[image] as Scene, attribute, random) } : {}),
+      ...(fields.includes('object') ? { object: objectWords(scenes[image] as SeenScene, attribute, random) } : {}),
       ...(fields.includes('style') ? { style: random.pick(STYLES) } : {}),
       ...(fields.includes('keyword') ? { keyword: random.pick(KEYWORDS) } : {}),
     },
@@ -88,7 +92,7 @@ function boxCall(need: CompactGtaCall): CompactGtaCall {
 }
 
 /** Calls that came before: they leave exactly what the tip, if any, asks for. */
-function drawHistory(policy: CompactGtaPolicy, need: CompactGtaCall, tip: CompactGtaQuestion['tip'], called: number, scenes: readonly Scene[], random: Random): CompactGtaCall[] {
+function drawHistory(policy: CompactGtaPolicy, need: CompactGtaCall, tip: CompactGtaQuestion['tip'], called: number, scenes: readonly SeenScene[], random: Random): CompactGtaCall[] {
   const several = policy.tips.describe && scenes.length > 1;
   const calls: CompactGtaCall[] = [];
   scenes.forEach((_, image) => {
@@ -129,7 +133,7 @@ function wayText(tool: CompactGtaTool, decided: CompactGtaCase): string {
 }
 
 /** A question, or undefined when no allowed leaf of the drawn tool can be reached with the drawn image. */
-export function drawCompactGta(policy: CompactGtaPolicy, scenes: readonly Scene[], random: Random, options: CompactGtaQuestionOptions = {}): CompactGtaQuestion | undefined {
+export function drawCompactGta(policy: CompactGtaPolicy, scenes: readonly SeenScene[], random: Random, options: CompactGtaQuestionOptions = {}): CompactGtaQuestion | undefined {
   const { leaves } = options;
   const allowed = (decided: CompactGtaCase): boolean => leaves === undefined || leaves.has(decided.leaf.id);
   const callable: CompactGtaCallable[] = policy.tools.filter((rules) => leaves === undefined || rules.cases.some(allowed)).map((rules) => rules.tool);
@@ -142,7 +146,7 @@ export function drawCompactGta(policy: CompactGtaPolicy, scenes: readonly Scene[
   const need = drawArguments(needed, scenes, describing ? random.int(scenes.length) : image, random);
   let decided: CompactGtaCase | undefined;
   if (tool !== 'box') {
-    const shown = takesImage(tool) ? sceneValues(scenes[image] as Scene) : undefined;
+    const shown = takesImage(tool) ? sceneValues(scenes[image] as SeenScene) : undefined;
     const cases = policy.tools.find((rules) => rules.tool === tool)?.cases ?? [];
     const reached = cases.filter((own) => allowed(own) && (shown === undefined || imageReaches(own.region, shown)));
     if (reached.length === 0) return undefined;
@@ -170,7 +174,7 @@ const ATTEMPTS = 64;
  * reach, then a user in that leaf's region. Throws `invalidArgument` for another number of scenes, and `unsatisfiable` when
  * none of the allowed leaves can be reached.
  */
-export function compactGtaQuestion(policy: CompactGtaPolicy, scenes: readonly Scene[], random: Random, options: CompactGtaQuestionOptions = {}): CompactGtaQuestion {
+export function compactGtaQuestion(policy: CompactGtaPolicy, scenes: readonly SeenScene[], random: Random, options: CompactGtaQuestionOptions = {}): CompactGtaQuestion {
   if (scenes.length < 1 || scenes.length > COMPACT_GTA_IMAGES.length) {
     throw new DatasetError('invalidArgument', `scenes has ${scenes.length} scenes; pass 1 to ${COMPACT_GTA_IMAGES.length}.`);
   }
