@@ -13,10 +13,11 @@ import { parseArgs } from 'node:util';
 import { program, ROOT, run, UserError } from '../lib/run.mjs';
 
 const HELP = `node scripts/gpu/table.mjs [options]
-  --n LIST           depths of the policies (default 2)
+  --n LIST           depths of ClevrPolicy's policies (default 2)
+  --benchmarks LIST  of clevr-t, clevr-m, gta (default clevr-t)
   --seeds LIST       seeds (default 1,2,3)
   --rows GROUPS      groups of rows; groups are divided by ';', rows by ',' (default: all rows in six groups)
-  --jobs-file FILE   JSON instead of the three above: [{"n": 2, "seed": 1, "rows": ["in-context"]}, ...]
+  --jobs-file FILE   JSON instead of the four above: [{"benchmark": "clevr-t", "n": 2, "seed": 1, "rows": ["in-context"]}, ...]
   --jobs N           how many run at a time (default 4)
   --minutes N        all of it ends after so many minutes; what is not done is saved (default 60)
   --scale SCALE      tiny or small (default tiny)
@@ -37,7 +38,7 @@ const GRACE_MS = 60_000;
 
 const { values: options } = parseArgs({
   options: {
-    n: { type: 'string', default: '2' }, seeds: { type: 'string', default: '1,2,3' }, rows: { type: 'string' }, 'jobs-file': { type: 'string' },
+    n: { type: 'string', default: '2' }, benchmarks: { type: 'string', default: 'clevr-t' }, seeds: { type: 'string', default: '1,2,3' }, rows: { type: 'string' }, 'jobs-file': { type: 'string' },
     jobs: { type: 'string', default: '4' }, minutes: { type: 'string', default: '60' }, scale: { type: 'string', default: 'tiny' },
     dir: { type: 'string', default: join(ROOT, 'runs', 'gpu-table') }, tar: { type: 'string' }, help: { type: 'boolean', default: false },
   },
@@ -48,20 +49,21 @@ async function jobList() {
   if (options['jobs-file'] !== undefined) return JSON.parse(await readFile(options['jobs-file'], 'utf8'));
   const groups = options.rows === undefined ? GROUPS : options.rows.split(';').map((group) => group.split(',').map((row) => row.trim()));
   const numbers = (text) => text.split(',').map(Number);
-  return numbers(options.n).flatMap((n) => numbers(options.seeds).flatMap((seed) => groups.map((rows) => ({ n, seed, rows }))));
+  const settings = options.benchmarks.split(',').flatMap((benchmark) => (benchmark === 'gta' ? [{ benchmark, n: 0 }] : numbers(options.n).map((n) => ({ benchmark, n }))));
+  return settings.flatMap((setting) => numbers(options.seeds).flatMap((seed) => groups.map((rows) => ({ ...setting, seed, rows }))));
 }
 
 const folderOf = (index) => join(resolve(options.dir), `job-${index}`);
 
 /** Runs one job to its end or the deadline; every line of its output is logged with the seconds since the start. */
-async function runJob({ n, seed, rows }, index, deadline, start) {
+async function runJob({ benchmark = 'clevr-t', n, seed, rows }, index, deadline, start) {
   const left = deadline - Date.now();
   if (left < 1000) return 'not begun';
   const folder = folderOf(index);
   await mkdir(folder, { recursive: true });
   const log = createWriteStream(join(resolve(options.dir), `job-${index}.log`));
   const write = (line) => log.write(`${((Date.now() - start) / 1000).toFixed(1)} ${line}\n`);
-  const args = ['reproduce', '--n', n, '--seeds', seed, '--rows', rows.join(','), '--scale', options.scale, '--out', folder, '--minutes', Math.ceil(left / 60_000), '--json'].map(String);
+  const args = ['reproduce', '--benchmarks', benchmark, ...(benchmark === 'gta' ? [] : ['--n', n]), '--seeds', seed, '--rows', rows.join(','), '--scale', options.scale, '--out', folder, '--minutes', Math.ceil(left / 60_000), '--json'].map(String);
   const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', join(ROOT, 'apps', 'cli', 'src', 'main.ts'), ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
   const signals = [setTimeout(() => child.kill('SIGINT'), left), setTimeout(() => child.kill('SIGKILL'), left + GRACE_MS)];
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', write);
@@ -77,10 +79,11 @@ async function runJob({ n, seed, rows }, index, deadline, start) {
 /** Copies the rows that the jobs have finished, their baselines and settings into one folder; answers with the number of rows. */
 async function gather(jobs, target) {
   let count = 0;
-  for (const [index, { n, seed, rows }] of jobs.entries()) {
-    const seedFolder = join(`n${n}`, `seed-${seed}`);
+  for (const [index, { benchmark = 'clevr-t', n, seed, rows }] of jobs.entries()) {
+    const settingFolder = benchmark === 'gta' ? 'gta' : `n${n}${benchmark === 'clevr-m' ? 'm' : ''}`;
+    const seedFolder = join(settingFolder, `seed-${seed}`);
     const own = rows.map((row) => join(seedFolder, `${row}.json`)).filter((file) => existsSync(join(folderOf(index), file)));
-    for (const file of [join(`n${n}`, 'settings.json'), join(seedFolder, 'baselines.json'), ...own]) {
+    for (const file of [join(settingFolder, 'settings.json'), join(seedFolder, 'baselines.json'), ...own]) {
       if (existsSync(join(folderOf(index), file))) await cp(join(folderOf(index), file), join(target, file));
     }
     count += own.length;
@@ -99,7 +102,7 @@ async function main() {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [index, job] = next;
       const code = await runJob(job, index, deadline, start);
-      console.log(`${((Date.now() - start) / 1000).toFixed(0)} s: job ${index} (N=${job.n}, seed ${job.seed}: ${job.rows.join(', ')}) ended with ${code}`);
+      console.log(`${((Date.now() - start) / 1000).toFixed(0)} s: job ${index} (${job.benchmark ?? 'clevr-t'} N=${job.n}, seed ${job.seed}: ${job.rows.join(', ')}) ended with ${code}`);
     }
   };
   await Promise.all(Array.from({ length: Math.min(Number(options.jobs), jobs.length) }, worker));

@@ -95,7 +95,7 @@ describe("a run's model", () => {
     const writer = new PromptWriter(model, new WordCodec(processor.tokenizer));
     const patches = preprocessImage(image, processor.preprocessor);
     const example = dataset.example('test', 0);
-    const want = writer.prompt({ example, image: patches }, false);
+    const want = writer.prompt({ example, images: [patches], policyImages: [] }, false);
     const row = processor.process({ messages: [{ role: 'user', content: [{ type: 'image' }, { type: 'text', text: example.query }] }], images: [image], addGenerationPrompt: true, loss: 'all' });
     expect([...row.inputIds]).toEqual(Array.from(want.inputIds));
     expect([...row.positionIds]).toEqual(Array.from(want.positionIds));

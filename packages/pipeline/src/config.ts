@@ -10,6 +10,8 @@ export interface DataConfig {
   readonly seed: number;
   /** Depth of the policies' trees. */
   readonly n: number;
+  /** Whether policies show some of their values by pictures (M) or are text alone (T, the default). */
+  readonly variant?: 't' | 'm';
   readonly policies: number;
   /** Training scenes of each policy; the first `reasonedPerPolicy` of them come with reasoning. */
   readonly trainPerPolicy: number;
@@ -18,9 +20,8 @@ export interface DataConfig {
   readonly testSize: number;
 }
 
-/** A run of all stages on ClevrPolicy-T with the tiny base. Learning rates and steps are the demo's where not given. */
+/** A run of all stages on ClevrPolicy with a base that knows its words. Learning rates and steps are the demo's where not given. */
 export interface RunConfig extends DataConfig {
-  readonly n: 1 | 2 | 3;
   readonly vmCpt: StageConfig;
   readonly sft: StageConfig & { readonly r: number; readonly loraAlpha: number };
   readonly rl: RlConfig;
@@ -50,6 +51,7 @@ export interface RlConfig {
 export const DEMO_CONFIG: RunConfig = {
   seed: 1,
   n: 2,
+  variant: 't',
   policies: 4,
   trainPerPolicy: 100,
   reasonedPerPolicy: 4,
@@ -67,7 +69,8 @@ export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(DEMO_CONFIG).join(', ')}.`);
   const config = { ...DEMO_CONFIG, ...options };
   const integer = checkStages(config);
-  integer('n', config.n, 1, 3);
+  integer('n', config.n, 1, 6);
+  if (config.variant !== 't' && config.variant !== 'm') throw new PipelineError('invalid-option', 'variant', `is ${String(config.variant)}.`, 'Give t or m.');
   integer('policies', config.policies, 1, 100);
   integer('trainPerPolicy', config.trainPerPolicy, 1);
   integer('reasonedPerPolicy', config.reasonedPerPolicy, 1, config.trainPerPolicy);

@@ -15,14 +15,23 @@ export function tinyBase(): ModelFiles {
   return folderFiles(fileURLToPath(new URL('../assets/tiny-base', import.meta.url)));
 }
 
-/** What `reproduce` takes; engine and base are the default adapter and the shipped base unless given. */
+/** The base for a GPU: policies up to six deep, in words or with pictures, and GTAPolicy. */
+export function smallBase(): ModelFiles {
+  return folderFiles(fileURLToPath(new URL('../assets/small-base', import.meta.url)));
+}
+
+/** What `reproduce` takes; the engine is the default adapter's unless given, the base the smallest that is shipped and knows the words. */
 export interface ReproduceInFolderOptions extends Omit<ReproduceOptions, 'engine' | 'adapterName' | 'base' | 'storage'>, Partial<Pick<ReproduceOptions, 'engine' | 'adapterName' | 'base'>> {
   readonly dir: string;
 }
 
+function baseFor({ n, benchmarks = ['clevr-t'] }: Pick<ReproduceOptions, 'n' | 'benchmarks'>): ModelFiles {
+  return benchmarks.every((b) => b === 'clevr-t') && [n].flat().every((depth) => depth <= 3) ? tinyBase() : smallBase();
+}
+
 /** Makes the paper's table in a folder, row by row, and goes on where it stopped. */
 export async function reproduce({ dir, engine, adapterName, base, ...options }: ReproduceInFolderOptions): Promise<ReproduceResults> {
-  const place = { ...options, base: base ?? tinyBase(), storage: folderStorage(dir) };
+  const place = { ...options, base: base ?? baseFor(options), storage: folderStorage(dir) };
   if (engine !== undefined) return reproduceRows({ ...place, engine, adapterName: adapterName ?? engine.name });
   const device = await openDevice();
   try {

@@ -31,7 +31,7 @@ describe('the shipped base', () => {
     expect(report.policyInContext.accuracy).toBeGreaterThan(0.65);
     expect(report.forgetting.otherPolicies.accuracy).toBeGreaterThan(0.6);
     expect(report.override.all.accuracy).toBeGreaterThan(0.5);
-    expect(report.override.part.accuracy).toBeGreaterThan(0.5);
+    expect(report.override.part!.accuracy).toBeGreaterThan(0.5);
     expect(report.accuracy.accuracy).toBeLessThan(0.45);
     for (const m of [report.policyInContext, report.accuracy, report.override.all]) expect(m.correct.filter(Boolean).length / 24).toBeCloseTo(m.accuracy, 12);
   });

@@ -81,7 +81,9 @@ describe('reproduce', () => {
     await expect(async () => go(memoryStorage(), { seeds: [] })).rejects.toThrow(/seeds: is empty/);
     await expect(async () => go(memoryStorage(), { n: 7 })).rejects.toThrow(/n: holds 7/);
     await expect(go(straight, { settings: { ...settings, testSize: 9 } })).rejects.toMatchObject({ code: 'invalid-option' });
-    expect(() => scaleSettings('full', 2)).toThrow(/has not been run/);
+    expect(() => scaleSettings('full', { benchmark: 'clevr-t', n: 2 })).toThrow(/has not been run/);
+    await expect(async () => go(memoryStorage(), { benchmarks: ['clevr' as 'clevr-t'] })).rejects.toThrow(/benchmarks: holds clevr\./);
+    await expect(go(memoryStorage(), { n: 5 })).rejects.toThrow(/base: random base does not know the word 1\.1\.1\.1\.1 of N=5/);
   });
 
   it('the overriding policies are those of the run, under their names', () => {
@@ -143,6 +145,6 @@ describe('the table', () => {
     expect(rlOf('vm-cpt+cot-sft+poro-dapo')).toEqual({ start: 'vm-cpt+cot-sft', algorithm: 'poro-dapo' });
     expect(rlOf('cot-sft')).toBeUndefined();
     expect(rowTitle('vm-cpt+cot-sft+poro-grpo')).toBe('VM-CPT + CoT SFT + PoRo-GRPO');
-    for (const row of Object.keys(PAPER)) expect(ROWS).toContain(row);
+    for (const rows of Object.values(PAPER)) for (const row of Object.keys(rows)) expect(ROWS).toContain(row);
   });
 });

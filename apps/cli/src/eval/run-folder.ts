@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { majorityAccuracy } from '@trimpi/eval';
-import { defaultPreprocessorConfig, openCheckpoint, parseConfig, patchify, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
+import { openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
-import { PromptWriter, resolveConfig, type RunConfig, runDataset, scoreItem, WordCodec } from '@trimpi/pipeline';
+import { encodeExample, PromptWriter, resolveConfig, type RunConfig, runDataset, scoreItem, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from '../errors.ts';
 import type { QuestionSet } from './questions.ts';
@@ -31,7 +31,6 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
     await model.load(await openCheckpoint(files));
     const writer = new PromptWriter(model, new WordCodec(tokenizer));
     const dataset = runDataset(config);
-    const preprocessor = defaultPreprocessorConfig(model.config);
     const of = (split: 'train' | 'test') => Array.from({ length: dataset.size(split) }, (_, i) => dataset.example(split, i));
     const test = of('test');
     return {
@@ -41,13 +40,9 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
       majority: majorityAccuracy(of('train'), test),
       questions: test.map((example) => ({
         id: example.id, policyId: example.policyId, answer: example.answer,
-        prompt: async () => {
-          const [image] = example.images;
-          const [encoded] = await model.encodeImages([patchify(image!.rgb, image!.width, image!.height, preprocessor)]);
-          return writer.prompt({ example, image: encoded! }, withPolicy);
-        },
+        prompt: async () => writer.prompt(await encodeExample(model, example), withPolicy),
         score: (completion) => {
-          const { accuracy, format } = scoreItem({ example, image: { gridThw: [1, 1, 1], features: new Float32Array() } }, completion);
+          const { accuracy, format } = scoreItem({ example }, completion);
           return { correct: accuracy === 1, accuracy, format: format === 1 ? 1 : 0 };
         },
       })),

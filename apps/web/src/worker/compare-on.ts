@@ -1,7 +1,7 @@
 /** @file One model on the GPU that answers twice: with the base's weights and the policy before it, with trained weights and without. */
 import { citedConditions, type ClevrPolicyExample } from '@trimpi/datasets';
-import { bytesSource, defaultPreprocessorConfig, generate, openCheckpoint, parseConfig, patchify, requireText, SafetensorsFile, Tokenizer, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
-import { PipelineError, PromptWriter, scoreItem, type StageName, WordCodec } from '@trimpi/pipeline';
+import { bytesSource, generate, openCheckpoint, parseConfig, requireText, SafetensorsFile, Tokenizer, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
+import { encodeExample, PipelineError, PromptWriter, scoreItem, type StageName, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { FromCompare } from '../protocol.ts';
 import { loadBase } from './base.ts';
@@ -51,9 +51,7 @@ export async function openAsker(base: string): Promise<Asker> {
   return {
     async ask(example, stage, maxNewTokens, post) {
       const trained = stage === 'base' ? untrained : await stageWeights(stage, model.text.length);
-      const [picture] = example.images;
-      const [image] = await model.encodeImages([patchify(picture!.rgb, picture!.width, picture!.height, defaultPreprocessorConfig(model.config))]);
-      const item = { example, image: image! };
+      const item = await encodeExample(model, example);
       const right = (text: string) => scoreItem(item, text).accuracy === 1;
       const both = async () => {
         model.text.values.write(untrained);

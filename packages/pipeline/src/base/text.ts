@@ -12,6 +12,8 @@ export interface TextTraining extends BatchRecipe {
   /** Most tokens of repeated sequences (less when their loss falls below 0.6) and of lookup drills. */
   readonly repeatTokens: number;
   readonly drillTokens: number;
+  /** Tokens at the end of the mix over which the rate falls. Default: two fifths of them. */
+  readonly decayTokens?: number;
 }
 
 export interface StepInfo {
@@ -70,11 +72,11 @@ export class TextPretrainer {
     const phase = this.phase;
     if (phase === 'done') throw new Error('the training is done');
     if (phase !== this.state.phase) this.state = { ...this.state, phase, phaseStep: 0, average: 3 };
-    const { learningRate } = this.#options;
+    const { learningRate, decayTokens, batchTokens } = this.#options;
     const step = this.state.step + 1;
     const index = this.state.phaseStep;
     const warm = Math.min(1, step / 40);
-    const rate = warm * (phase === 'mix' ? scheduled(learningRate, index + 100, this.#steps(phase) + 100, 1) : learningRate);
+    const rate = warm * (phase === 'mix' ? scheduled(learningRate, index + 100, this.#steps(phase) + 100, 1, decayTokens === undefined ? undefined : decayTokens / batchTokens) : learningRate);
 
     const made = await this.#source(phase, index);
     const batch = withFeatures(made, this.features);

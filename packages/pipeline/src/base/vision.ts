@@ -180,7 +180,7 @@ export class VisionPretrainer {
     let layout = this.#layouts.get(train);
     if (layout === undefined) {
       const { batch, crops = 0 } = this.#options;
-      this.#layouts.set(train, (layout = new BatchLayout(this.#model.config, [...new Array<ScenePool>(batch).fill(this.#pool), ...(train && crops > 0 ? new Array<CropPool>(crops).fill(this.#crops!) : [])])));
+      this.#layouts.set(train, (layout = new BatchLayout(this.#model.config, Array.from({ length: batch + (train ? crops : 0) }, (_, i) => (i < batch ? this.#pool : this.#crops!)))));
     }
     return layout;
   }

@@ -12,10 +12,10 @@ export async function clevrFacts(model: VisionLanguageModel, tokenizer: Tokenize
   const { objectCount, histogram } = shortcutBaselines(policies, train, test);
   const cases = policies[0]!.tree.leaves.length;
   return {
-    title: `TriMPI: ${policies.length} policies of ${cases} cases into the weights (ClevrPolicy-T, N=${n})`,
+    title: `TriMPI: ${policies.length} policies of ${cases} cases into the weights (ClevrPolicy-${data.dataset.config.variant.toUpperCase()}, N=${n})`,
     chance: 1 / cases,
     majority: majorityAccuracy(train, test),
     shortcuts: { objectCount, histogram },
-    canonical: await measureCanonical(model, tokenizer, data.dataset, data.test[0]!.image),
+    canonical: await measureCanonical(model, tokenizer, data.dataset, data.test[0]!.images[0]!, data.test[0]!.policyImages[0]),
   };
 }

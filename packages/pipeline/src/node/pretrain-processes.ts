@@ -21,7 +21,8 @@ export function pretrainProcesses(count = Math.max(1, availableParallelism() - 1
     async draw({ seed, first, count: all }, onProgress) {
       const pieces: SceneRequest[] = [];
       for (let at = 0; at < all; at += PIECE) pieces.push({ seed, first: first + at, count: Math.min(PIECE, all - at) });
-      const scenes: Scene[] = new Array<Scene>(all);
+      const scenes: Scene[] = [];
+      scenes.length = all;
       let rgb: Uint8Array | undefined;
       let done = 0;
       await Promise.all(helpers.map(async (helper) => {
@@ -89,7 +90,7 @@ class Helper {
   }
 
   end(): void {
-    this.#child.kill();
+    if (this.#child.connected) this.#child.disconnect();
   }
 
   #fail(error: Error): void {

@@ -10,6 +10,11 @@ export type WorkerRequest =
   | { readonly kind: 'recipe'; readonly recipe: PretrainRecipe; readonly known: KnownImages }
   | { readonly kind: 'batch'; readonly phase: TextPhase; readonly index: number };
 
+// Ctrl-C reaches every process of a terminal; this one is needed until the run has saved, and ends with it.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+process.on('disconnect', () => process.exit());
+
 let maker: TextBatchMaker | undefined;
 
 process.on('message', async (request: WorkerRequest) => {

@@ -3,14 +3,14 @@
  * rows share (VM-CPT, SFT) is trained once for each seed; every RL row samples the same number of rollouts.
  */
 import { majorityAccuracy, type RlReport, tablesMarkdown } from '@trimpi/eval';
-import { shortcutBaselines } from '@trimpi/datasets';
+import { compactGtaVocabulary, compactVocabulary, shortcutBaselines } from '@trimpi/datasets';
 import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { WordCodec } from '../base/words.ts';
-import { makeRunData, PromptWriter, type RunData } from '../data.ts';
+import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { PipelineError } from '../errors.ts';
-import { measureCanonical } from '../evaluation/canonical.ts';
-import { makeSuiteData, measureSuite, type SuiteData } from '../evaluation/suite.ts';
+import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
+import { makeGtaSuiteData, makeSuiteData, measureGtaSuite, measureSuite, type SuiteContext, type SuiteReport } from '../evaluation/suite.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import type { Task } from '../task.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
@@ -18,21 +18,23 @@ import { rlReport, trainRl } from '../train/reinforce.ts';
 import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
 import { loadWeights, saveWeights } from '../weights.ts';
 import { resultsPage } from './page.ts';
-import { type Baselines, type ReproduceResults, type RowResult, summariseRows, testOrderings } from './results.ts';
-import { rlOf, ROWS, type RowName, rowTitle, type SupervisedRowName } from './rows.ts';
+import { type Baselines, type ReproduceResults, type RowResult, settingOf, summariseRows, testOrderings } from './results.ts';
+import { type Benchmark, BENCHMARKS, rlOf, ROWS, type RowName, rowTitle, type Setting, settingFolder, settingTitle, type SupervisedRowName } from './rows.ts';
 import { type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
 
 export type ReproduceEvent =
   | { readonly type: 'note'; readonly text: string }
   /** A row begins; `secondsLeft` is a guess from the rows done so far. */
-  | { readonly type: 'row'; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
+  | { readonly type: 'row'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
   | { readonly type: 'step'; readonly stage: string; readonly step: number; readonly steps: number; readonly value: string }
-  | { readonly type: 'result'; readonly n: number; readonly seed: number; readonly row: RowName; readonly accuracy: number };
+  | { readonly type: 'result'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly accuracy: number };
 
 export interface ReproduceOptions {
   readonly scale: Scale;
-  /** Depths of the policies' trees. */
+  /** Depths of ClevrPolicy's trees. */
   readonly n: number | readonly number[];
+  /** Default: ClevrPolicy with policies in words. */
+  readonly benchmarks?: readonly Benchmark[];
   readonly seeds: readonly number[];
   /** Default: all. */
   readonly rows?: readonly RowName[];
@@ -52,15 +54,14 @@ export async function reproduceRows(options: ReproduceOptions): Promise<Reproduc
   return new Reproduction(options).execute();
 }
 
-/** One seed at one depth, with its data and the model. */
+/** One seed of a setting, with its data. */
 interface Place {
-  readonly n: number;
+  readonly setting: Setting;
   readonly seed: number;
   readonly settings: ReproduceSettings;
   readonly storage: RunStorage;
-  readonly data: RunData;
   readonly task: Task;
-  readonly suite: SuiteData;
+  measure(context: SuiteContext, policyInPrompt: boolean): Promise<SuiteReport>;
 }
 
 class Reproduction {
@@ -68,7 +69,7 @@ class Reproduction {
   readonly #storage: RunStorage;
   readonly #emit: (event: ReproduceEvent) => void;
   readonly #rows: readonly RowName[];
-  readonly #depths: readonly number[];
+  readonly #settings: readonly Setting[];
   readonly #results: RowResult[] = [];
   readonly #baselines: Baselines[] = [];
   #model!: VisionLanguageModel;
@@ -79,7 +80,11 @@ class Reproduction {
     this.#o = options;
     this.#storage = checkedStorage(options.storage);
     this.#emit = options.onEvent ?? (() => undefined);
-    this.#depths = typeof options.n === 'number' ? [options.n] : options.n;
+    const depths = typeof options.n === 'number' ? [options.n] : options.n;
+    const benchmarks = options.benchmarks ?? ['clevr-t'];
+    const strange = benchmarks.find((b) => !BENCHMARKS.includes(b));
+    if (benchmarks.length === 0 || strange !== undefined) throw new PipelineError('invalid-option', 'benchmarks', strange === undefined ? 'is empty.' : `holds ${strange}.`, `Known: ${BENCHMARKS.join(', ')}.`);
+    this.#settings = benchmarks.flatMap((benchmark): Setting[] => (benchmark === 'gta' ? [{ benchmark, n: 0 }] : depths.map((n) => ({ benchmark, n }))));
     const unknown = (options.rows ?? []).find((r) => !ROWS.includes(r));
     if (unknown !== undefined) throw new PipelineError('invalid-option', 'rows', `holds ${unknown}.`, `Known: ${ROWS.join(', ')}.`);
     this.#rows = ROWS.filter((r) => options.rows === undefined || options.rows.includes(r));
@@ -87,25 +92,26 @@ class Reproduction {
       const bad = values.find((v) => !Number.isInteger(v) || v < low || v > high);
       if (values.length === 0 || bad !== undefined) throw new PipelineError('invalid-option', name, values.length === 0 ? 'is empty.' : `holds ${bad}.`, `Give whole numbers from ${low} to ${high}.`);
     };
-    check('n', this.#depths, 2, 4);
+    check('n', depths, 2, 6);
     check('seeds', options.seeds, 0, 2 ** 32 - 1);
   }
 
   async execute(): Promise<ReproduceResults> {
     const { base, engine, seeds } = this.#o;
     await this.#checkSettings();
-    const places = this.#depths.flatMap((n) => seeds.map((seed) => ({ n, seed })));
-    for (const { n, seed } of places) for (const row of ROWS) await this.#load(n, seed, row);
+    const places = this.#settings.flatMap((setting) => seeds.map((seed) => ({ setting, seed })));
+    for (const { setting, seed } of places) for (const row of ROWS) await this.#load(setting, seed, row);
     this.#tokenizer = await Tokenizer.load(base);
+    this.#checkWords(base.name);
     this.#model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json'))));
     try {
       this.#writer = new PromptWriter(this.#model, new WordCodec(this.#tokenizer));
-      for (const { n, seed } of places) {
-        const missing = this.#rows.filter((row) => this.#find(n, seed, row) === undefined);
-        const baselines = await readJson<Baselines>(this.#storage, `${folder(n, seed)}/baselines.json`);
+      for (const { setting, seed } of places) {
+        const missing = this.#rows.filter((row) => this.#find(setting, seed, row) === undefined);
+        const baselines = await readJson<Baselines>(this.#storage, `${folder(setting, seed)}/baselines.json`);
         if (baselines !== null) this.#baselines.push(baselines);
         if (missing.length === 0) continue;
-        const place = await this.#place(n, seed, baselines === null);
+        const place = await this.#place(setting, seed, baselines === null);
         for (const row of missing) {
           await this.#row(place, row);
           await this.#write(false);
@@ -117,11 +123,22 @@ class Reproduction {
     }
   }
 
+  /** Every word of the settings is one token of the base. */
+  #checkWords(base: string): void {
+    const codec = new WordCodec(this.#tokenizer);
+    for (const setting of this.#settings) {
+      const words = setting.benchmark === 'gta' ? [...compactVocabulary(), ...compactGtaVocabulary()] : compactVocabulary({ depth: setting.n, demonstrations: setting.benchmark === 'clevr-m' });
+      const unknown = words.find((word) => codec.encode(word).length !== 1);
+      if (unknown !== undefined) throw new PipelineError('invalid-option', 'base', `${base} does not know the word ${unknown} of ${settingTitle(setting)}.`, 'Use the small base, or one that trimpi pretrain --recipe small made.');
+    }
+  }
+
   // ---- rows
 
   async #row(place: Place, row: RowName): Promise<void> {
-    const { n, seed, settings, storage } = place;
-    this.#emit({ type: 'row', n, seed, row, title: rowTitle(row), ...this.#progress() });
+    const { setting, seed, settings, storage } = place;
+    const head = { setting: settingTitle(setting), n: setting.n, seed, row };
+    this.#emit({ type: 'row', ...head, title: rowTitle(row), ...this.#progress() });
     const begin = performance.now();
     let rl: RlReport | undefined;
     let trainSeconds = 0;
@@ -136,16 +153,16 @@ class Reproduction {
       trainSeconds = trained.seconds;
     }
     const trainedAt = performance.now();
-    const suite = await measureSuite({
+    const suite = await place.measure({
       model: this.#model, task: place.task, writer: this.#writer, maxNewTokens: settings.rl.maxNewTokens,
       check: async () => {
         if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
       },
-    }, place.data, place.suite, row === 'in-context');
-    const result: RowResult = { row, n, seed, adapter: this.#o.adapterName, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
-    await this.#storage.write(rowFile(n, seed, row), JSON.stringify(result));
+    }, row === 'in-context');
+    const result: RowResult = { row, ...setting, seed, adapter: this.#o.adapterName, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
+    await this.#storage.write(rowFile(setting, seed, row), JSON.stringify(result));
     this.#results.push(result);
-    this.#emit({ type: 'result', n, seed, row, accuracy: (row === 'in-context' ? suite.policyInContext : suite.accuracy).accuracy });
+    this.#emit({ type: 'result', ...head, accuracy: (row === 'in-context' ? suite.policyInContext : suite.accuracy).accuracy });
   }
 
   /** The weights that RL starts from, trained unless they are there; the model holds them then. Returns the seconds it took. */
@@ -180,58 +197,81 @@ class Reproduction {
     await this.#model.load(await openCheckpoint(this.#o.base));
   }
 
-  async #place(n: number, seed: number, baselines: boolean): Promise<Place> {
-    const settings = this.#settings(n);
+  async #place(setting: Setting, seed: number, baselines: boolean): Promise<Place> {
+    const settings = this.#settingsOf(setting);
     await this.#loadBase();
-    this.#emit({ type: 'note', text: `N=${n}, seed ${seed}: drawing the data` });
-    const data = await makeRunData(this.#model, { ...settings, n, seed });
-    const suite = await makeSuiteData(this.#model, data, settings.suiteSize);
-    if (baselines) {
-      const { policies } = data.dataset;
-      const examples = (items: RunData['test']) => items.map((t) => t.example);
-      const { chance, objectCount, histogram } = shortcutBaselines(policies, examples(data.train), examples(data.test));
-      const found: Baselines = {
-        n, seed, chance, majority: majorityAccuracy(examples(data.train), examples(data.test)), objectCount, histogram,
-        canonical: await measureCanonical(this.#model, this.#tokenizer, data.dataset, data.test[0]!.image),
-      };
-      await this.#storage.write(`${folder(n, seed)}/baselines.json`, JSON.stringify(found));
-      this.#baselines.push(found);
+    this.#emit({ type: 'note', text: `${settingTitle(setting)}, seed ${seed}: drawing the data` });
+    const keep = async (found: Omit<Baselines, keyof Setting | 'seed'>) => {
+      const all: Baselines = { ...setting, seed, ...found };
+      await this.#storage.write(`${folder(setting, seed)}/baselines.json`, JSON.stringify(all));
+      this.#baselines.push(all);
+    };
+    const place = { setting, seed, settings, storage: inFolder(this.#storage, folder(setting, seed)) };
+    if (setting.benchmark === 'gta') {
+      const data = await makeGtaRunData(this.#model, { ...settings, seed });
+      const suite = await makeGtaSuiteData(this.#model, data, settings.suiteSize);
+      if (baselines) await keep(await this.#gtaBaselines(data));
+      return { ...place, task: this.#writer.gtaTask(data), measure: (context, aware) => measureGtaSuite(context, data, suite, aware) };
     }
-    return { n, seed, settings, storage: inFolder(this.#storage, folder(n, seed)), data, task: this.#writer.task(data), suite };
+    const data = await makeRunData(this.#model, { ...settings, n: setting.n, seed, variant: setting.benchmark === 'clevr-m' ? 'm' : 't' });
+    const suite = await makeSuiteData(this.#model, data, settings.suiteSize);
+    if (baselines) await keep(await this.#clevrBaselines(data));
+    return { ...place, task: this.#writer.task(data), measure: (context, aware) => measureSuite(context, data, suite, aware) };
+  }
+
+  async #clevrBaselines({ dataset, train, test }: RunData): Promise<Omit<Baselines, keyof Setting | 'seed'>> {
+    const examples = (items: RunData['test']) => items.map((t) => t.example);
+    const { chance, objectCount, histogram } = shortcutBaselines(dataset.policies, examples(train), examples(test));
+    const [first] = test;
+    return {
+      chance, majority: majorityAccuracy(examples(train), examples(test)), objectCount, histogram,
+      canonical: await measureCanonical(this.#model, this.#tokenizer, dataset, first!.images[0]!, first!.policyImages[0]),
+    };
+  }
+
+  /** Chance draws a tool's version once the tool and its arguments are known: both stand in the question. */
+  async #gtaBaselines({ dataset, train, test }: GtaRunData): Promise<Omit<Baselines, keyof Setting | 'seed'>> {
+    const cases = new Map(dataset.policy.tools.map(({ tool, cases: own }) => [tool as string, new Set(own.map((c) => c.leaf.version)).size]));
+    const examples = (items: GtaRunData['test']) => items.map((t) => ({ ...t.example, policyId: t.example.tool, answer: t.example.gold.version ?? '' }));
+    return {
+      chance: test.reduce((sum, t) => sum + 1 / (cases.get(t.example.tool) ?? 1), 0) / test.length,
+      majority: majorityAccuracy(examples(train), examples(test)),
+      canonical: await measureGtaCanonical(this.#model, this.#tokenizer, test[0]!.images[0]!),
+    };
   }
 
   // ---- files
 
-  #settings(n: number): ReproduceSettings {
-    return { ...scaleSettings(this.#o.scale, n), ...this.#o.settings };
+  #settingsOf(setting: Setting): ReproduceSettings {
+    return { ...scaleSettings(this.#o.scale, setting), ...this.#o.settings };
   }
 
   /** Rows of different settings must not meet in one table. */
   async #checkSettings(): Promise<void> {
-    for (const n of this.#depths) {
-      const settings = JSON.stringify(this.#settings(n));
-      const file = `n${n}/settings.json`;
+    for (const setting of this.#settings) {
+      const settings = JSON.stringify(this.#settingsOf(setting));
+      const file = `${settingFolder(setting)}/settings.json`;
       const before = await this.#storage.read(file);
       if (before === null) await this.#storage.write(file, settings);
       else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale, or another folder.');
     }
   }
 
-  async #load(n: number, seed: number, row: RowName): Promise<void> {
-    const result = await readJson<RowResult>(this.#storage, rowFile(n, seed, row));
+  async #load(setting: Setting, seed: number, row: RowName): Promise<void> {
+    const result = await readJson<RowResult>(this.#storage, rowFile(setting, seed, row));
     if (result !== null) this.#results.push(result);
   }
 
-  #find(n: number, seed: number, row: RowName): RowResult | undefined {
-    return this.#results.find((r) => r.n === n && r.seed === seed && r.row === row);
+  #find(setting: Setting, seed: number, row: RowName): RowResult | undefined {
+    return this.#results.find((r) => settingTitle(settingOf(r)) === settingTitle(setting) && r.seed === seed && r.row === row);
   }
 
-  #missing(): { readonly n: number; readonly seed: number; readonly row: RowName }[] {
-    return this.#depths.flatMap((n) => this.#o.seeds.flatMap((seed) => this.#rows.filter((row) => this.#find(n, seed, row) === undefined).map((row) => ({ n, seed, row }))));
+  #missing(): { readonly setting: Setting; readonly seed: number; readonly row: RowName }[] {
+    return this.#settings.flatMap((setting) => this.#o.seeds.flatMap((seed) => this.#rows.filter((row) => this.#find(setting, seed, row) === undefined).map((row) => ({ setting, seed, row }))));
   }
 
   #progress(): { readonly done: number; readonly of: number; readonly secondsLeft: number | null } {
-    const of = this.#depths.length * this.#o.seeds.length * this.#rows.length;
+    const of = this.#settings.length * this.#o.seeds.length * this.#rows.length;
     const missing = this.#missing();
     const cost = (rows: readonly RowResult[]) => (rows.length === 0 ? undefined : rows.reduce((s, r) => s + r.trainSeconds + r.evaluationSeconds, 0) / rows.length);
     // Rows with RL and rows without cost differently.
@@ -248,8 +288,8 @@ class Reproduction {
       baselines: this.#baselines,
       rows: summariseRows(this.#results),
       orderings: testOrderings(this.#results),
-      missing: this.#missing().map(({ n, seed, row }) => `${row} (N=${n}, seed ${seed})`),
-      settings: Object.fromEntries(this.#depths.map((n) => [`N=${n}`, this.#settings(n)])),
+      missing: this.#missing().map(({ setting, seed, row }) => `${row} (${settingTitle(setting)}, seed ${seed})`),
+      settings: Object.fromEntries(this.#settings.map((setting) => [settingTitle(setting), this.#settingsOf(setting)])),
     };
     await this.#storage.write('results.json', `${JSON.stringify(results, null, 2)}\n`);
     const page = resultsPage(results);
@@ -269,12 +309,12 @@ function countBy(names: readonly string[]): Record<string, number> {
   return counts;
 }
 
-function folder(n: number, seed: number): string {
-  return `n${n}/seed-${seed}`;
+function folder(setting: Setting, seed: number): string {
+  return `${settingFolder(setting)}/seed-${seed}`;
 }
 
-function rowFile(n: number, seed: number, row: RowName): string {
-  return `${folder(n, seed)}/${row}.json`;
+function rowFile(setting: Setting, seed: number, row: RowName): string {
+  return `${folder(setting, seed)}/${row}.json`;
 }
 
 function inFolder(storage: RunStorage, name: string): RunStorage {

@@ -1,12 +1,14 @@
 /** @file From single rows to the table: means over seeds, paired tests, and the paper's orderings. */
 import { type MeanInterval, meanInterval, pairedTest, type PairedTest, type RlReport, type Verdict, verdict } from '@trimpi/eval';
 import type { CanonicalReport } from '../evaluation/canonical.ts';
-import type { SuiteReport } from '../evaluation/suite.ts';
-import { PAPER, ROWS, type RowName, rowTitle } from './rows.ts';
+import type { CallScores, SuiteReport } from '../evaluation/suite.ts';
+import { type Benchmark, PAPER, ROWS, type RowName, rowTitle, type Setting, settingTitle } from './rows.ts';
 
 /** One row of one seed, as its file holds it. */
 export interface RowResult {
   readonly row: RowName;
+  /** Absent in rows from before there were others than `clevr-t`. */
+  readonly benchmark?: Benchmark;
   readonly n: number;
   readonly seed: number;
   /** What it was made on; rows of different adapters may meet in one table. */
@@ -19,18 +21,19 @@ export interface RowResult {
 }
 
 export interface Baselines {
+  readonly benchmark?: Benchmark;
   readonly n: number;
   readonly seed: number;
   readonly chance: number;
   readonly majority: number;
-  readonly objectCount: number;
-  readonly histogram: number;
+  /** Of ClevrPolicy. */
+  readonly objectCount?: number;
+  readonly histogram?: number;
   /** If the policies were in the paper's prose. */
   readonly canonical: CanonicalReport;
 }
 
-export interface RowSummary {
-  readonly n: number;
+export interface RowSummary extends Setting {
   readonly row: RowName;
   readonly title: string;
   readonly seeds: readonly number[];
@@ -38,9 +41,12 @@ export interface RowSummary {
   readonly accuracy: MeanInterval;
   readonly policyInContext: number;
   readonly overrideAll: number;
-  readonly overridePart: number;
-  readonly referral: number;
-  readonly branchingError: number;
+  /** Null where the benchmark has no such measure. */
+  readonly overridePart: number | null;
+  readonly referral: number | null;
+  readonly branchingError: number | null;
+  /** Of GTAPolicy, under the same condition as `accuracy`. */
+  readonly calls?: CallScores;
   readonly existence: number;
   readonly otherPolicies: number;
   /** Over the seeds that have such questions; null when none has. */
@@ -49,12 +55,11 @@ export interface RowSummary {
   readonly prefillMs: number;
   readonly rl?: { readonly groupsWithAdvantage: number; readonly accuracyFree: number; readonly accuracyPolicy: number | null; readonly rollouts: number; readonly time: Readonly<Record<string, number>> };
   readonly trainSeconds: number;
-  /** The paper's figures in per cent, by its depth N. */
-  readonly paper: Readonly<Partial<Record<4 | 6, number>>> | null;
+  /** The paper's figures in per cent, by its depth N (0: GTAPolicy). */
+  readonly paper: Readonly<Record<number, number>> | null;
 }
 
-export interface Ordering {
-  readonly n: number;
+export interface Ordering extends Setting {
   readonly claim: string;
   readonly test: PairedTest | null;
   readonly verdict: Verdict;
@@ -80,27 +85,45 @@ function headline(r: RowResult): readonly boolean[] {
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 const share = (x: readonly boolean[]) => x.filter(Boolean).length / x.length;
 
+/** The setting of a row or of baselines. */
+export function settingOf({ benchmark = 'clevr-t', n }: Pick<RowResult, 'benchmark' | 'n'>): Setting {
+  return { benchmark, n };
+}
+
+/** All settings of results, by benchmark and depth. */
+function settingsOf(results: readonly RowResult[]): Setting[] {
+  const found = new Map(results.map((r) => [settingTitle(settingOf(r)), settingOf(r)]));
+  return [...found.values()].toSorted((a, b) => (a.benchmark === b.benchmark ? a.n - b.n : a.benchmark === 'gta' ? 1 : b.benchmark === 'gta' ? -1 : a.benchmark < b.benchmark ? 1 : -1));
+}
+
+const within = (results: readonly RowResult[], setting: Setting) => results.filter((r) => settingTitle(settingOf(r)) === settingTitle(setting));
+
 export function summariseRows(results: readonly RowResult[]): RowSummary[] {
   const out: RowSummary[] = [];
-  for (const n of [...new Set(results.map((r) => r.n))].toSorted((a, b) => a - b)) {
+  for (const setting of settingsOf(results)) {
     for (const row of ROWS) {
-      const own = results.filter((r) => r.n === n && r.row === row).toSorted((a, b) => a.seed - b.seed);
+      const own = within(results, setting).filter((r) => r.row === row).toSorted((a, b) => a.seed - b.seed);
       if (own.length === 0) continue;
       const of = (get: (s: SuiteReport) => number) => mean(own.map((r) => get(r.suite)));
-      const unseen = own.flatMap((r) => (r.suite.unseenCells === null ? [] : [r.suite.unseenCells.accuracy]));
+      const known = (get: (s: SuiteReport) => number | null | undefined) => {
+        const values = own.flatMap((r) => get(r.suite) ?? []);
+        return values.length === 0 ? null : mean(values);
+      };
+      const call = (part: keyof CallScores) => known((s) => (row === 'in-context' ? s.calls?.policyInContext : s.calls?.deployed)?.[part]);
       const rl = own.flatMap((r) => (r.rl === undefined ? [] : [r.rl]));
       const policy = rl.flatMap((r) => (r.accuracyPolicy === undefined ? [] : [r.accuracyPolicy]));
       out.push({
-        n, row, title: rowTitle(row), seeds: own.map((r) => r.seed),
+        ...setting, row, title: rowTitle(row), seeds: own.map((r) => r.seed),
         accuracy: meanInterval(own.map((r) => share(headline(r)))),
         policyInContext: of((s) => s.policyInContext.accuracy),
         overrideAll: of((s) => s.override.all.accuracy),
-        overridePart: of((s) => s.override.part.accuracy),
-        referral: of((s) => s.referral),
-        branchingError: of((s) => s.branchingError),
+        overridePart: known((s) => s.override.part?.accuracy),
+        referral: known((s) => s.referral),
+        branchingError: known((s) => s.branchingError),
+        ...(call('tool') === null ? {} : { calls: { tool: call('tool')!, arguments: call('arguments')!, overall: call('overall')! } }),
         existence: of((s) => s.forgetting.existence.accuracy),
         otherPolicies: of((s) => s.forgetting.otherPolicies.accuracy),
-        unseenCells: unseen.length === 0 ? null : mean(unseen),
+        unseenCells: known((s) => s.unseenCells?.accuracy),
         promptTokens: of((s) => (row === 'in-context' ? s.promptTokensWithPolicy : s.promptTokens)),
         prefillMs: of((s) => (row === 'in-context' ? s.prefillMsWithPolicy : s.prefillMs)),
         ...(rl.length === 0 ? {} : {
@@ -113,7 +136,7 @@ export function summariseRows(results: readonly RowResult[]): RowSummary[] {
           },
         }),
         trainSeconds: mean(own.map((r) => r.trainSeconds)),
-        paper: PAPER[row] ?? null,
+        paper: PAPER[setting.benchmark][row] ?? null,
       });
     }
   }
@@ -123,11 +146,13 @@ export function summariseRows(results: readonly RowResult[]): RowSummary[] {
 /** A claim of the paper: b is above a on the same questions. */
 interface Claim {
   readonly claim: string;
+  /** Where the paper makes it; everywhere by default. */
+  readonly of?: 'clevr' | 'gta';
   readonly a: readonly [RowName, (r: RowResult) => readonly boolean[]];
   readonly b: readonly [RowName, (r: RowResult) => readonly boolean[]];
 }
 
-const above = (a: RowName, b: RowName, claim = `${rowTitle(a)} < ${rowTitle(b)}`): Claim => ({ claim, a: [a, headline], b: [b, headline] });
+const above = (a: RowName, b: RowName, claim = `${rowTitle(a)} < ${rowTitle(b)}`, of?: Claim['of']): Claim => ({ claim, ...(of === undefined ? {} : { of }), a: [a, headline], b: [b, headline] });
 const TRIMPI = 'vm-cpt+cot-sft';
 
 const CLAIMS: readonly Claim[] = [
@@ -141,42 +166,45 @@ const CLAIMS: readonly Claim[] = [
   above('cot-sft+dapo', 'cot-sft+poro-dapo', 'PolicyRollout over DAPO after CoT SFT (the paper: after VM-CPT)'),
   above(`${TRIMPI}+grpo`, `${TRIMPI}+poro-grpo`),
   above(`${TRIMPI}+dapo`, `${TRIMPI}+poro-dapo`),
-  above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (the paper at N=6; not at N=4)'),
-  above(`${TRIMPI}+poro-grpo`, `${TRIMPI}+poro-dapo`, 'DAPO over GRPO with PolicyRollout (the paper at N=6; not at N=4)'),
+  above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (the paper at N=6; not at N=4)', 'clevr'),
+  above(`${TRIMPI}+poro-grpo`, `${TRIMPI}+poro-dapo`, 'DAPO over GRPO with PolicyRollout (the paper at N=6; not at N=4)', 'clevr'),
+  above(`${TRIMPI}+poro-dapo`, `${TRIMPI}+poro-grpo`, 'GRPO over DAPO with PolicyRollout', 'gta'),
   { claim: 'Putting the policy back lowers a model that internalised it (TriMPI with PoRo-GRPO)', a: [`${TRIMPI}+poro-grpo`, (r) => r.suite.policyInContext.correct], b: [`${TRIMPI}+poro-grpo`, (r) => r.suite.accuracy.correct] },
   { claim: 'PolicyRollout follows an overriding policy better than GRPO', a: ['cot-sft+grpo', (r) => r.suite.override.all.correct], b: [`${TRIMPI}+poro-grpo`, (r) => r.suite.override.all.correct] },
 ];
 
 export function testOrderings(results: readonly RowResult[]): Ordering[] {
   const out: Ordering[] = [];
-  const depths = [...new Set(results.map((r) => r.n))].toSorted((x, y) => x - y);
-  const find = (n: number, row: RowName, seed: number) => results.find((r) => r.n === n && r.row === row && r.seed === seed);
-  const seedsOf = (n: number) => [...new Set(results.filter((r) => r.n === n).map((r) => r.seed))];
-  for (const n of depths) {
-    for (const { claim, a, b } of CLAIMS) {
-      const pairs = seedsOf(n).flatMap((seed) => {
-        const [x, y] = [find(n, a[0], seed), find(n, b[0], seed)];
+  const settings = settingsOf(results);
+  const find = (setting: Setting, row: RowName, seed: number) => within(results, setting).find((r) => r.row === row && r.seed === seed);
+  const seedsOf = (setting: Setting) => [...new Set(within(results, setting).map((r) => r.seed))];
+  for (const setting of settings) {
+    for (const { claim, of, a, b } of CLAIMS) {
+      if (of !== undefined && of !== (setting.benchmark === 'gta' ? 'gta' : 'clevr')) continue;
+      const pairs = seedsOf(setting).flatMap((seed) => {
+        const [x, y] = [find(setting, a[0], seed), find(setting, b[0], seed)];
         return x === undefined || y === undefined ? [] : [[a[1](x), b[1](y)] as const];
       });
       if (pairs.length === 0) continue;
       const test = pairedTest(pairs.map((p) => p[0]), pairs.map((p) => p[1]));
-      out.push({ n, claim, test, verdict: verdict(test) });
+      out.push({ ...setting, claim, test, verdict: verdict(test) });
     }
   }
   // The gap between PolicyRollout and GRPO, seed by seed, from one depth to the next.
-  depths.slice(1).forEach((n, i) => {
-    const shallow = depths[i]!;
-    const gap = (depth: number, seed: number) => {
-      const [x, y] = [find(depth, `${TRIMPI}+grpo`, seed), find(depth, `${TRIMPI}+poro-grpo`, seed)];
+  settings.slice(1).forEach((setting, i) => {
+    const shallow = settings[i]!;
+    if (shallow.benchmark !== setting.benchmark) return;
+    const gap = (of: Setting, seed: number) => {
+      const [x, y] = [find(of, `${TRIMPI}+grpo`, seed), find(of, `${TRIMPI}+poro-grpo`, seed)];
       return x === undefined || y === undefined ? undefined : y.suite.accuracy.accuracy - x.suite.accuracy.accuracy;
     };
-    const growth = seedsOf(n).flatMap((seed) => {
-      const [x, y] = [gap(shallow, seed), gap(n, seed)];
+    const growth = seedsOf(setting).flatMap((seed) => {
+      const [x, y] = [gap(shallow, seed), gap(setting, seed)];
       return x === undefined || y === undefined ? [] : [y - x];
     });
     if (growth.length === 0) return;
     const { low, high, mean: by } = meanInterval(growth);
-    out.push({ n, claim: `The gap between PoRo-GRPO and GRPO grows from N=${shallow} to N=${n} (here by ${(100 * by).toFixed(1)} points)`, test: null, verdict: low > 0 ? 'reproduced' : high < 0 ? 'not reproduced' : 'not significant' });
+    out.push({ ...setting, claim: `The gap between PoRo-GRPO and GRPO grows from N=${shallow.n} to N=${setting.n} (here by ${(100 * by).toFixed(1)} points)`, test: null, verdict: low > 0 ? 'reproduced' : high < 0 ? 'not reproduced' : 'not significant' });
   });
   return out;
 }

@@ -27,16 +27,64 @@ export function rlOf(row: RowName): { readonly start: Start; readonly algorithm:
   return undefined;
 }
 
-/** Accuracy in per cent, Qwen2.5-VL-7B on ClevrPolicy-T (arXiv 2510.09474, tables 8 and 11), by depth N. */
-export const PAPER: Readonly<Partial<Record<RowName, Readonly<Partial<Record<4 | 6, number>>>>>> = {
-  'in-context': { 4: 32.2, 6: 13.15 },
-  'direct-sft': { 4: 25.65, 6: 15.15 },
-  'cot-sft': { 4: 49.1, 6: 17.8 },
-  'vm-cpt+cot-sft': { 6: 22.75 },
-  'cot-sft+grpo': { 4: 98.25, 6: 47.05 },
-  'cot-sft+dapo': { 4: 97.15, 6: 67.6 },
-  'vm-cpt+cot-sft+grpo': { 6: 55.9 },
-  'vm-cpt+cot-sft+dapo': { 6: 73.35 },
-  'vm-cpt+cot-sft+poro-grpo': { 4: 99.15, 6: 65.85 },
-  'vm-cpt+cot-sft+poro-dapo': { 4: 97.3, 6: 77.8 },
+/** ClevrPolicy with policies in words (T) or with pictures (M), and GTAPolicy. */
+export const BENCHMARKS = ['clevr-t', 'clevr-m', 'gta'] as const;
+export type Benchmark = (typeof BENCHMARKS)[number];
+
+/** What a part of the table is about. */
+export interface Setting {
+  readonly benchmark: Benchmark;
+  /** Depth of ClevrPolicy's trees; 0 for GTAPolicy. */
+  readonly n: number;
+}
+
+export function settingTitle({ benchmark, n }: Setting): string {
+  return benchmark === 'gta' ? 'GTAPolicy' : `N=${n}${benchmark === 'clevr-m' ? ', M' : ''}`;
+}
+
+/** Name of its folder. */
+export function settingFolder({ benchmark, n }: Setting): string {
+  return benchmark === 'gta' ? 'gta' : `n${n}${benchmark === 'clevr-m' ? 'm' : ''}`;
+}
+
+type PaperRows = Readonly<Partial<Record<RowName, Readonly<Record<number, number>>>>>;
+
+/**
+ * What the paper measured with Qwen2.5-VL-7B, in per cent, by its depth N (0: GTAPolicy): accuracy on ClevrPolicy, the mean of tool and
+ * argument scores on GTAPolicy (arXiv 2510.09474, tables 1, 2, 8 and 11).
+ */
+export const PAPER: Readonly<Record<Benchmark, PaperRows>> = {
+  'clevr-t': {
+    'in-context': { 4: 32.2, 6: 13.15 },
+    'direct-sft': { 4: 25.65, 6: 15.15 },
+    'cot-sft': { 4: 49.1, 6: 17.8 },
+    'vm-cpt+cot-sft': { 6: 22.75 },
+    'cot-sft+grpo': { 4: 98.25, 6: 47.05 },
+    'cot-sft+dapo': { 4: 97.15, 6: 67.6 },
+    'vm-cpt+cot-sft+grpo': { 6: 55.9 },
+    'vm-cpt+cot-sft+dapo': { 6: 73.35 },
+    'vm-cpt+cot-sft+poro-grpo': { 4: 99.15, 6: 65.85 },
+    'vm-cpt+cot-sft+poro-dapo': { 4: 97.3, 6: 77.8 },
+  },
+  'clevr-m': {
+    'in-context': { 4: 13.9, 6: 5.65 },
+    'direct-sft': { 4: 37.85, 6: 14.55 },
+    'cot-sft': { 4: 55.35, 6: 14.3 },
+    'vm-cpt+cot-sft': { 6: 27.05 },
+    'cot-sft+grpo': { 4: 87.1, 6: 64.5 },
+    'cot-sft+dapo': { 4: 88.75, 6: 74.4 },
+    'vm-cpt+cot-sft+grpo': { 6: 80.8 },
+    'vm-cpt+cot-sft+poro-grpo': { 4: 99.05, 6: 84.7 },
+    'vm-cpt+cot-sft+poro-dapo': { 4: 99.4, 6: 85 },
+  },
+  gta: {
+    'in-context': { 0: 21.51 },
+    'direct-sft': { 0: 40.75 },
+    'cot-sft': { 0: 54.5 },
+    'vm-cpt+cot-sft': { 0: 65.47 },
+    'cot-sft+dapo': { 0: 72.43 },
+    'vm-cpt+cot-sft+grpo': { 0: 79.33 },
+    'vm-cpt+cot-sft+poro-grpo': { 0: 81.06 },
+    'vm-cpt+cot-sft+poro-dapo': { 0: 76.01 },
+  },
 };

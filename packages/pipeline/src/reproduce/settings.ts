@@ -1,10 +1,11 @@
 import { type DataConfig, DEMO_CONFIG, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
+import type { Setting } from './rows.ts';
 
 export type Scale = 'tiny' | 'small' | 'full';
 
 /** Settings of all rows of a table, the same for each. */
-export interface ReproduceSettings extends Omit<DataConfig, 'seed' | 'n'> {
+export interface ReproduceSettings extends Omit<DataConfig, 'seed' | 'n' | 'variant'> {
   readonly vmCpt: StageConfig;
   readonly sft: StageConfig & { readonly r: number; readonly loraAlpha: number };
   readonly directSft: StageConfig & { readonly r: number; readonly loraAlpha: number };
@@ -18,10 +19,12 @@ export interface ReproduceSettings extends Omit<DataConfig, 'seed' | 'n'> {
  * `tiny` is for two CPU cores: a row in some minutes. `small` is for a GPU: more policies, questions and steps on the
  * same base. `full` would be the paper's own size, which no code here has been able to try: it is refused.
  */
-export function scaleSettings(scale: Scale, n: number): ReproduceSettings {
-  // Reasoning has seven words a condition, and seven around it.
-  const maxNewTokens = 10 * n + 6;
-  const { vmCpt, sft, rl, policies, trainPerPolicy, reasonedPerPolicy, testSize, saveSteps } = DEMO_CONFIG;
+export function scaleSettings(scale: Scale, { benchmark, n }: Setting): ReproduceSettings {
+  // Reasoning has seven words a condition, and seven around it; a call of GTAPolicy takes 36 words at most.
+  const maxNewTokens = benchmark === 'gta' ? 40 : 10 * n + 6;
+  const { vmCpt, sft, rl, policies, trainPerPolicy, testSize, saveSteps } = DEMO_CONFIG;
+  // GTAPolicy's one policy has 32 cases.
+  const reasonedPerPolicy = benchmark === 'gta' ? 12 : DEMO_CONFIG.reasonedPerPolicy;
   const tiny: ReproduceSettings = {
     policies, trainPerPolicy, reasonedPerPolicy, testSize, saveSteps, vmCpt, sft,
     directSft: sft,
