@@ -1,8 +1,9 @@
 import { clevrOverride } from '@trimpi/datasets';
-import { type SuiteReport } from '../src/index.ts';
+import { recipeWords, SMALL_BASE_RECIPE } from '../src/base/recipes.ts';
+import { gtaDataset, type SuiteReport } from '../src/index.ts';
 import { renderTables, tablesMarkdown } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsPage, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
 import { randomBase } from './random-base.ts';
 
@@ -83,7 +84,7 @@ describe('reproduce', () => {
     await expect(go(straight, { settings: { ...settings, testSize: 9 } })).rejects.toMatchObject({ code: 'invalid-option' });
     expect(() => scaleSettings('full', { benchmark: 'clevr-t', n: 2 })).toThrow(/has not been run/);
     await expect(async () => go(memoryStorage(), { benchmarks: ['clevr' as 'clevr-t'] })).rejects.toThrow(/benchmarks: holds clevr\./);
-    await expect(go(memoryStorage(), { n: 5 })).rejects.toThrow(/base: random base does not know the word 1\.1\.1\.1\.1 of N=5/);
+    await expect(go(memoryStorage(), { n: 5 })).rejects.toThrow(/base: random base does not know the word 1\.1\.1\.1\.1\.1 of N=5/);
   });
 
   it('the overriding policies are those of the run, under their names', () => {
@@ -92,6 +93,59 @@ describe('reproduce', () => {
     const override = clevrOverride({ ...config, n: config.depths, test: 4, train: 0, reasoned: 0, crop: config.crop }, { kind: 'part' });
     expect(override.base.policies.map((p) => p.text)).toEqual(data.policies.map((p) => p.text));
     expect(override.policies.map((p) => p.name)).toEqual(data.policies.map((p) => p.name));
+  });
+});
+
+describe('the other benchmarks', () => {
+  const some: RowName[] = ['in-context', 'cot-sft', 'vm-cpt+cot-sft', 'vm-cpt+cot-sft+poro-grpo', 'vm-cpt+cot-sft+poro-dapo'];
+  let storage: Storage;
+  let table: Awaited<ReturnType<typeof go>>;
+  beforeAll(async () => {
+    storage = memoryStorage();
+    const learned = await randomBase(engine, recipeWords(SMALL_BASE_RECIPE));
+    table = await go(storage, { benchmarks: ['clevr-m', 'gta'], n: [2, 5], seeds: [1], rows: some, base: learned });
+  }, 600_000);
+  const rowOf = (folder: string, row: RowName) => JSON.parse(new TextDecoder().decode(storage.files.get(`${folder}/seed-1/${row}.json`))) as RowResult;
+
+  it('policies with pictures at two depths, and GTAPolicy once, in one table', () => {
+    expect(table.missing).toEqual([]);
+    expect([...new Set(table.rows.map((r) => `${r.benchmark} ${r.n}`))]).toEqual(['clevr-m 2', 'clevr-m 5', 'gta 0']);
+    expect(Object.keys(table.settings)).toEqual(['N=2, M', 'N=5, M', 'GTAPolicy']);
+    const markdown = new TextDecoder().decode(storage.files.get('results.md'));
+    for (const heading of ['## N=2, M', '## N=5, M', '## GTAPolicy']) expect(markdown).toContain(heading);
+    expect(markdown).toContain('| tool and version | arguments | overall |');
+  });
+
+  it('a policy in the prompt takes its words, and four cells and two marks for each picture', () => {
+    for (const n of [2, 5]) {
+      const { policies } = runDataset({ ...settings, n, seed: 1, variant: 'm' });
+      const words = policies.map((p) => p.text.split(' ').length + 5 * p.images.length);
+      const { suite } = rowOf(`n${n}m`, 'in-context');
+      expect(policies.every((p) => p.images.length > 0)).toBe(true);
+      expect(suite.promptTokensWithPolicy - suite.promptTokens).toBeCloseTo((words[0]! + words[1]!) / 2, 9);
+    }
+  });
+
+  it('GTAPolicy: scores of calls, other rules in context, the slice of unseen cases; what only trees have is absent', () => {
+    const { suite } = rowOf('gta', 'in-context');
+    const data = gtaDataset({ ...settings, seed: 1 });
+    for (const scores of Object.values(suite.calls!)) expect(scores.overall).toBeCloseTo((scores.tool + scores.arguments) / 2, 12);
+    expect([suite.override.part, suite.referral, suite.branchingError]).toEqual([undefined, undefined, undefined]);
+    const slices = Array.from({ length: 8 }, (_, i) => data.example('test', i).slice);
+    expect(suite.unseenCells!.n).toBe(slices.filter((s) => s === 'unseenCell').length);
+    const words = suite.promptTokensWithPolicy - suite.promptTokens;
+    expect(words).toBe(data.policy.text.split(' ').length);
+    const [first] = table.rows.filter((r) => r.benchmark === 'gta');
+    expect(first).toMatchObject({ overridePart: null, referral: null, branchingError: null, paper: { 0: 21.51 }, calls: suite.calls!.policyInContext });
+    expect(table.baselines.find((b) => b.benchmark === 'gta')).toMatchObject({ canonical: { prefillMs: null } });
+  });
+
+  it('the claim about DAPO turns round on GTAPolicy, and gaps are between depths of one benchmark', () => {
+    const claims = (benchmark: string) => table.orderings.filter((o) => o.benchmark === benchmark).map((o) => o.claim);
+    expect(claims('gta')).toContain('GRPO over DAPO with PolicyRollout');
+    expect(claims('gta').some((c) => c.startsWith('DAPO over GRPO'))).toBe(false);
+    expect(claims('clevr-m').some((c) => c.startsWith('DAPO over GRPO with PolicyRollout'))).toBe(true);
+    expect(table.orderings.some((o) => o.claim.includes('N=0'))).toBe(false);
   });
 });
 
