@@ -14,8 +14,8 @@ const PIECE = 250;
 /** Batches that each process makes ahead of their use. */
 const AHEAD = 2;
 
-/** Processes that draw and make batches, one for each processor but one by default; `dispose` ends them. */
-export function pretrainProcesses(count = Math.max(1, availableParallelism() - 1)): PretrainWorkers & { dispose(): void } {
+/** Processes that draw and make batches, one for each processor by default; `dispose` ends them. */
+export function pretrainProcesses(count = availableParallelism()): PretrainWorkers & { dispose(): void } {
   const helpers = Array.from({ length: count }, () => new Helper());
   return {
     async draw({ seed, first, count: all }, onProgress) {
