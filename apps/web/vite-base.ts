@@ -1,4 +1,4 @@
-/** @file Puts the files of the tiny base beside the page, under `base/`. */
+/** @file Puts the files of the bases beside the page: the tiny one under `base/`, the small one under `base-small/`. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,28 +10,36 @@ export function baseFolder(): string {
   return process.env['TRIMPI_BASE'] ?? fileURLToPath(new URL('../../packages/pipeline/assets/tiny-base', import.meta.url));
 }
 
-/** What of the base is not there, or nothing. */
+function smallBaseFolder(): string {
+  return fileURLToPath(new URL('../../packages/pipeline/assets/small-base', import.meta.url));
+}
+
+/** What of a base is not there, or nothing. */
 export function missingBaseFiles(folder = baseFolder()): string[] {
   return BASE_FILES.filter((file) => !existsSync(join(folder, file)));
 }
 
 export function baseFiles(): Plugin {
-  const folder = baseFolder();
+  const folders = { base: baseFolder(), 'base-small': smallBaseFolder() };
   return {
     name: 'trimpi:base',
     generateBundle() {
-      const missing = missingBaseFiles(folder);
-      if (missing.length > 0) this.error(`The base model is missing: ${folder} has no ${missing.join(', ')}. Train it with the scripts of packages/pipeline, or set TRIMPI_BASE to a folder that has them.`);
-      for (const file of BASE_FILES) this.emitFile({ type: 'asset', fileName: `base/${file}`, source: readFileSync(join(folder, file)) });
+      for (const [name, folder] of Object.entries(folders)) {
+        const missing = missingBaseFiles(folder);
+        if (missing.length > 0) this.error(`A base model is missing: ${folder} has no ${missing.join(', ')}. Train it with trimpi pretrain, or set TRIMPI_BASE to a folder that has them.`);
+        for (const file of BASE_FILES) this.emitFile({ type: 'asset', fileName: `${name}/${file}`, source: readFileSync(join(folder, file)) });
+      }
     },
     configureServer(server) {
-      server.middlewares.use('/base', (request, response, next) => {
-        const file = BASE_FILES.find((name) => request.url === `/${name}`);
-        if (file === undefined || !existsSync(join(folder, file))) return next();
-        const data = readFileSync(join(folder, file));
-        response.setHeader('content-length', data.length);
-        response.end(data);
-      });
+      for (const [name, folder] of Object.entries(folders)) {
+        server.middlewares.use(`/${name}`, (request, response, next) => {
+          const file = BASE_FILES.find((own) => request.url === `/${own}`);
+          if (file === undefined || !existsSync(join(folder, file))) return next();
+          const data = readFileSync(join(folder, file));
+          response.setHeader('content-length', data.length);
+          response.end(data);
+        });
+      }
     },
   };
 }

@@ -1,4 +1,5 @@
 /** @file Base with the policy in its prompt, trained model without it: the same question side by side. */
+import { baseUrl } from './base-url.ts';
 import { failureAdvice } from './advice.ts';
 import { byId, el } from './dom.ts';
 import type { FromCompare, PolicyView, SceneView, ToCompare } from './protocol.ts';
@@ -90,7 +91,7 @@ export class CompareView {
     this.#asking = true;
     this.#lock(true);
     this.#status.textContent = `Asking the base and ${this.#name()}.${this.#busy() ? ' A run is using the GPU, so this takes longer, and the times say little.' : ''}`;
-    this.#tell({ type, ...where, stage: this.#stage.value as StageName, maxNewTokens: this.#maxNewTokens, base: new URL('base/', document.baseURI).href });
+    this.#tell({ type, ...where, stage: this.#stage.value as StageName, maxNewTokens: this.#maxNewTokens, base: baseUrl(this.#config()) });
   }
 
   #hear(message: FromCompare): void {

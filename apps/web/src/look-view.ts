@@ -1,7 +1,7 @@
 /** @file Policies as trees, and scenes with what each policy says about them. */
 import { byId, el } from './dom.ts';
 import type { FromLook, PolicyView, SceneView, TreeView } from './protocol.ts';
-import { sceneCanvas } from './scene-canvas.ts';
+import { policyText, sceneCanvas } from './scene-canvas.ts';
 import { treeList } from './tree-view.ts';
 
 /** A question or a case of a policy that the visitor chose. */
@@ -35,13 +35,13 @@ export class LookView {
     else this.#policies.replaceChildren(el('p', { class: 'notice' }, `The examples could not be drawn: ${message.failure.message}`));
   }
 
-  #policy({ id, name, text, tree }: PolicyView): HTMLElement {
+  #policy({ id, name, text, pictures, tree }: PolicyView): HTMLElement {
     return el(
       'article',
       { class: 'policy' },
       el('h3', {}, 'Policy ', el('q', {}, name)),
       treeList(tree, (node) => this.#node(node, id, name)),
-      el('details', {}, el('summary', {}, 'As the model reads it'), el('p', { class: 'code' }, text)),
+      el('details', {}, el('summary', {}, 'As the model reads it'), policyText(text, pictures)),
     );
   }
 

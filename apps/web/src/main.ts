@@ -4,6 +4,7 @@ import { adapterAdvice, failureAdvice, type Advice } from './advice.ts';
 import { BringView } from './bring-view.ts';
 import { CompareView } from './compare-view.ts';
 import { configFromAddress } from './config.ts';
+import { baseUrl } from './base-url.ts';
 import { byId, el } from './dom.ts';
 import { GtaView } from './gta-view.ts';
 import { LookView } from './look-view.ts';
@@ -110,7 +111,7 @@ function begin(config: RunConfig): void {
   progress.begin(config, done);
   setPhase('running');
   say('Loading the base model.');
-  tell({ type: 'start', config, fresh: isNew, base: new URL('base/', document.baseURI).href });
+  tell({ type: 'start', config, fresh: isNew, base: baseUrl(config) });
 }
 
 function hear(message: FromTrain): void {

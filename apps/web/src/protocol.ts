@@ -10,9 +10,18 @@ export type TreeView =
 export interface PolicyView {
   readonly id: string;
   readonly name: string;
-  /** As the model reads it. */
+  /** As the model reads it; `<image>` stands for each of the pictures. */
   readonly text: string;
+  readonly pictures: readonly PolicyPicture[];
   readonly tree: TreeView;
+}
+
+export interface PolicyPicture {
+  readonly width: number;
+  readonly height: number;
+  readonly rgba: Uint8ClampedArray<ArrayBuffer>;
+  /** What it shows: `shape sphere`. */
+  readonly shows: string;
 }
 
 export interface SceneView {

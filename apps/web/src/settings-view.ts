@@ -14,7 +14,7 @@ interface Field {
 
 const FIELDS: readonly Field[] = [
   { id: 'seed', label: 'Seed', hint: 'The same seed gives the same run.', min: 0, max: 4294967295, get: (c) => c.seed, set: (c, seed) => ({ ...c, seed }) },
-  { id: 'depth', label: 'Tree depth N', hint: 'Questions from the root to a case.', min: 1, max: 3, get: (c) => c.n, set: (c, n) => ({ ...c, n: n as RunConfig['n'] }) },
+  { id: 'depth', label: 'Tree depth N', hint: 'Questions from the root to a case. Above 3: a larger base, for a GPU.', min: 1, max: 6, get: (c) => c.n, set: (c, n) => ({ ...c, n, rl: { ...c.rl, maxNewTokens: n === c.n ? c.rl.maxNewTokens : 10 * n + 6 } }) },
   { id: 'policies', label: 'Policies', hint: 'Trees to learn at once.', min: 1, max: 100, get: (c) => c.policies, set: (c, policies) => ({ ...c, policies }) },
   { id: 'vm-cpt-steps', label: 'VM-CPT steps', hint: 'On policy, picture, reasoning and answer.', min: 0, max: 100000, get: (c) => c.vmCpt.steps, set: (c, steps) => ({ ...c, vmCpt: { ...c.vmCpt, steps } }) },
   { id: 'sft-steps', label: 'SFT steps', hint: 'LoRA, no policy in the prompt.', min: 0, max: 100000, get: (c) => c.sft.steps, set: (c, steps) => ({ ...c, sft: { ...c.sft, steps } }) },
@@ -34,6 +34,7 @@ export class SettingsView {
   readonly #inputs = new Map<string, HTMLInputElement>();
   readonly #arms = new Map<Algorithm, HTMLInputElement>();
   readonly #stages = new Map<string, HTMLInputElement>();
+  readonly #shown: HTMLInputElement;
   readonly #fieldset: HTMLFieldSetElement;
   #config: RunConfig;
 
@@ -61,7 +62,10 @@ export class SettingsView {
       this.#arms.set(name, input);
       return line;
     });
+    const shown = checkbox('shown', 'Show some values by pictures (M)');
+    this.#shown = shown.input;
     this.#fieldset.append(
+      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Policies' }, el('span', { class: 'label' }, 'Policies'), shown.line, el('small', {}, 'ClevrPolicy-M; takes the larger base, for a GPU.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Stages' }, el('span', { class: 'label' }, 'Stages'), ...stages, el('small', {}, 'Before RL; one left out takes 0 steps.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, el('small', {}, 'Each from the weights after SFT.')),
     );
@@ -83,7 +87,7 @@ export class SettingsView {
     const chosen = ALGORITHMS.filter((name) => this.#arms.get(name)!.checked);
     // A run that goes on has its objectives in its own order.
     const same = chosen.length === config.arms.length && config.arms.every((name) => chosen.includes(name));
-    return resolveConfig({ ...config, arms: same ? config.arms : chosen });
+    return resolveConfig({ ...config, variant: this.#shown.checked ? 'm' : 't', arms: same ? config.arms : chosen });
   }
 
   /** The settings last shown or read. */
@@ -96,6 +100,7 @@ export class SettingsView {
     for (const f of FIELDS) this.#inputs.get(f.id)!.value = String(f.get(config));
     for (const { id, steps } of OPTIONAL) this.#stages.get(id)!.checked = this.#inputs.get(steps)!.valueAsNumber > 0;
     for (const [name, input] of this.#arms) input.checked = config.arms.includes(name);
+    this.#shown.checked = config.variant === 'm';
   }
 
   /** Settings of a run that has begun cannot change. */

@@ -45,6 +45,42 @@ function scriptBytes(names: string[], how: 'raw' | 'gzip'): number {
   return names.reduce((s, n) => s + (site.scripts.get(n) ?? { raw: NaN, gzip: NaN })[how], 0);
 }
 
+describe('policies with pictures', () => {
+  it('are shown with their pictures, and the larger base is asked', async () => {
+    const config = { seed: 3, n: 4, variant: 'm', policies: 1, trainPerPolicy: 4, reasonedPerPolicy: 2, testSize: 4 } as const;
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await page.goto(`${site.address}?config=${encodeURIComponent(JSON.stringify(config))}`);
+    await page.locator('#scenes .scene').nth(3).waitFor();
+    expect(await page.getByLabel('Tree depth N').inputValue()).toBe('4');
+    expect(await page.getByLabel('Show some values by pictures (M)').isChecked()).toBe(true);
+
+    const [policy] = runDataset(config).policies;
+    await page.locator('#policies summary').click();
+    const pictures = page.locator('#policies .code canvas');
+    expect(await pictures.count()).toBe(policy!.images.length);
+    expect(policy!.images.length).toBeGreaterThan(0);
+    const [, node, attribute] = /(\S+) (\S+) <image>/.exec(policy!.text)!;
+    expect(await pictures.first().getAttribute('aria-label')).toBe(`picture of the ${attribute} ${policy!.tree.nodes.find((n) => n.id === node)!.asked!.value}`);
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '6-pictures', '#policies details');
+
+    await page.locator('#compare').scrollIntoViewIfNeeded();
+    await page.locator('#compare-ask:enabled').waitFor({ timeout: 60_000 });
+    await page.getByRole('button', { name: 'Ask both' }).click();
+    await page.locator('#compare-status').getByText('to the first token').waitFor({ timeout: 240_000 });
+    const [inContext, without] = await page.locator('.answer').all();
+    const [[longer], [shorter]] = [await figures(inContext!), await figures(without!)] as [[number, number], [number, number]];
+    // A picture takes four cells and two marks instead of its word.
+    expect(longer - shorter).toBe(policy!.text.split(' ').length + 5 * policy!.images.length);
+    expect(asked.some((path) => path.endsWith('/base-small/model.safetensors'))).toBe(true);
+    expect(asked.some((path) => path.endsWith('/base/model.safetensors'))).toBe(false);
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+});
+
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
     expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);

@@ -1,11 +1,12 @@
 /**
- * @file All stages of the paper on ClevrPolicy-T and one engine: base, VM-CPT, CoT SFT with LoRA, and RL from there (GRPO or
+ * @file All stages of the paper on ClevrPolicy and one engine: base, VM-CPT, CoT SFT with LoRA, and RL from there (GRPO or
  * DAPO, and PolicyRollout on either, all with as many rollouts). What `npm run demo` does.
  */
+import { compactVocabulary } from '@trimpi/datasets';
 import type { RunReport } from '@trimpi/eval';
 import { adapterFiles, type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
-import { WordCodec } from './base/words.ts';
+import { requireWords, WordCodec } from './base/words.ts';
 import type { RunConfig } from './config.ts';
 import { makeRunData, PromptWriter } from './data.ts';
 import { clevrFacts } from './evaluation/facts.ts';
@@ -32,8 +33,12 @@ export async function run({ config, engine, adapterName, base, ...options }: Run
   try {
     await model.load(await openCheckpoint(base));
     const tokenizer = await Tokenizer.load(base);
-    const writer = new PromptWriter(model, new WordCodec(tokenizer));
+    const codec = new WordCodec(tokenizer);
+    requireWords(codec, compactVocabulary({ depth: config.n, demonstrations: config.variant === 'm' }), base.name, `policies of depth ${config.n}`);
+    const writer = new PromptWriter(model, codec);
     const data = await makeRunData(model, config, (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }));
+    const longest = Math.max(...[...data.train, ...data.test].map(({ example }) => codec.encode(example.response).length + 1));
+    if (config.rl.steps > 0 && config.rl.maxNewTokens < longest) options.onEvent?.({ type: 'note', text: `rl.maxNewTokens is ${config.rl.maxNewTokens}, and the longest right answer takes ${longest} tokens: such answers are cut off` });
     const drawing = (performance.now() - began) / 1000;
     const state = await runStages({
       ...options, storage, model,

@@ -4,8 +4,9 @@ import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { clevrPolicy, existenceQuestions } from '@trimpi/datasets';
 import { makeSuiteData, measureSuite, type SuiteReport } from '../src/evaluation/suite.ts';
-import { makeRunData, measureCanonical, PromptWriter, type RunData, WordCodec } from '../src/index.ts';
-import { tinyBase } from '../src/node.ts';
+import { measureAccuracy } from '../src/evaluation/accuracy.ts';
+import { makeGtaRunData, makeRunData, measureCanonical, PromptWriter, type RunData, type Task, WordCodec } from '../src/index.ts';
+import { smallBase, tinyBase } from '../src/node.ts';
 
 const device = await openDevice();
 const base = tinyBase();
@@ -71,6 +72,26 @@ describe('the shipped base', () => {
     const answers = data.test.flatMap(({ example }) => existenceQuestions(example.scene, { seed: `forgetting ${example.id}`, count: 4 }).map((q) => q.answer));
     expect(answers.filter((a) => a === 'yes')).toHaveLength(answers.length / 2);
   });
+});
+
+describe('the small base', () => {
+  it('follows policies of four levels, policies with pictures, and rules of tools in context', async () => {
+    const files = smallBase();
+    const small = new VisionLanguageModel(new WebGpuEngine(device), parseConfig(JSON.parse(await requireText(files, 'config.json'))));
+    await small.load(await openCheckpoint(files));
+    const writer = new PromptWriter(small, new WordCodec(await Tokenizer.load(files)));
+    const config = { seed: 78, policies: 4, trainPerPolicy: 1, reasonedPerPolicy: 1, testSize: 16 };
+    const share = async (task: Task) => (await measureAccuracy({ model: small, task, maxNewTokens: 46, check: async () => undefined }, task.test, true)).proportion.accuracy;
+    const reached = {
+      four: await share(writer.task(await makeRunData(small, { ...config, n: 4 }))),
+      pictures: await share(writer.task(await makeRunData(small, { ...config, n: 2, variant: 'm' }))),
+      tools: await share(writer.gtaTask(await makeGtaRunData(small, config))),
+    };
+    expect(reached.four).toBeGreaterThan(0.6);
+    expect(reached.pictures).toBeGreaterThan(0.4);
+    expect(reached.tools).toBeGreaterThan(0.1);
+    small.dispose();
+  }, 300_000);
 });
 
 describe('the canonical prose', () => {

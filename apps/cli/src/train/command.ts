@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
 import type { ModelFiles } from '@trimpi/model';
 import { ALGORITHMS, DEMO_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, PipelineError, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
-import { tinyBase } from '@trimpi/pipeline/node';
+import { smallBase, tinyBase } from '@trimpi/pipeline/node';
 import { openStored } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import { requireFolder } from '../model/load.ts';
@@ -24,7 +24,7 @@ interface TrainOptions {
 export interface TrainSettings {
   /** Folder of the run. */
   readonly out: string;
-  /** `tiny`, or a folder with a base of the same vocabulary. */
+  /** `tiny`, `small`, or a folder with a base. */
   readonly base: string;
   readonly config: RunConfig;
 }
@@ -34,7 +34,7 @@ export interface OwnTrainSettings {
   readonly out: string;
   /** A policy folder of one's own, or a dataset that `trimpi data` wrote. */
   readonly data: string;
-  /** A checkpoint folder, or `tiny`. */
+  /** A checkpoint folder, `tiny` or `small`. */
   readonly model: string;
   readonly config: InternaliseConfig;
 }
@@ -44,7 +44,7 @@ const OWN_DEFAULTS = { out: 'runs/policy', data: '', model: '', ...INTERNALISE_C
 const ABOUT_OWN: Readonly<Record<string, string>> = {
   out: 'folder of the run: checkpoints, adapter, report',
   data: 'your policy folder (policy.md, examples.jsonl, scorer.json), or a dataset of trimpi data',
-  model: 'checkpoint folder (Qwen2.5-VL, Qwen2-VL, Qwen3-VL), or tiny',
+  model: 'checkpoint folder (Qwen2.5-VL, Qwen2-VL, Qwen3-VL), tiny or small',
   seed: 'adapter, sampling and order are a function of it',
   tune: 'lora: one adapter through all stages; full: all parameters in vmCpt and rl, an adapter in sft that is merged after',
   lora: "PEFT's terms; targetModules is a pattern, all-linear, or empty for the text projections",
@@ -65,9 +65,10 @@ const DEFAULTS = { out: 'runs/train', base: 'tiny', ...DEMO_CONFIG };
 /** What the settings are, for those who begin with the defaults. */
 const ABOUT: Readonly<Record<string, string>> = {
   out: 'folder of the run: checkpoints, adapter, model, report',
-  base: 'tiny, or a folder with a base of the same vocabulary (trimpi pretrain makes one)',
+  base: 'tiny, small (a GPU: for n above 3 and for pictures), or a folder with a base (trimpi pretrain makes one)',
   seed: 'scenes, policies, sampling and order are a function of it',
-  n: 'depth of the decision trees: 1 to 3',
+  n: 'depth of the decision trees: 1 to 6',
+  variant: 't: policies in words; m: some values shown by pictures',
   policies: 'how many policies go into one model',
   trainPerPolicy: 'training scenes of each policy, and how many of them come with reasoning',
   testSize: 'unseen questions in all',
@@ -125,6 +126,7 @@ async function train(file: string | undefined, { out, seed, resume = false, defa
 
 function baseFiles(setting: string, folder: string): ModelFiles {
   if (folder === 'tiny') return tinyBase();
+  if (folder === 'small') return smallBase();
   requireFolder(setting, folder);
   return folderFiles(resolve(folder));
 }

@@ -1,12 +1,20 @@
 /** @file Policies and scenes of ClevrPolicy in the form in which the page shows them. */
 import { type ClevrPolicyDataset, type ClevrPolicyExample, compactAnswer, conditionPhrase, type DecisionNode, evaluateTree, renderScene, type TreeNode } from '@trimpi/datasets';
-import type { PolicyView, SceneView, TreeView } from '../protocol.ts';
+import type { PolicyPicture, PolicyView, SceneView, TreeView } from '../protocol.ts';
 
 /** The model sees 128 x 64 pixels; people see the same scene three times as large. */
 const SCALE = 3;
 
 export function policyViews({ policies }: ClevrPolicyDataset): PolicyView[] {
-  return policies.map(({ id, name, text, tree, reachable }) => ({ id, name, text, tree: treeView(tree.root, reachable) }));
+  return policies.map(({ id, name, text, tree, reachable, images }) => {
+    // `1.1 shape <image> ;`: the node that a picture belongs to is named before it.
+    const nodes = [...text.matchAll(/(\S+) \S+ <image>/g)].map(([, node]) => tree.nodes.find((n) => n.id === node));
+    const pictures = images.map(({ width, height, rgb }, i): PolicyPicture => {
+      const asked = nodes[i]?.asked;
+      return { width, height, rgba: rgbaOf(rgb), shows: asked === undefined ? 'an object' : `${asked.attribute} ${asked.value}` };
+    });
+    return { id, name, text, pictures, tree: treeView(tree.root, reachable) };
+  });
 }
 
 export function sceneView({ config, policies }: ClevrPolicyDataset, { scene, policyId, policyName, query, answer, leafId }: ClevrPolicyExample): SceneView {

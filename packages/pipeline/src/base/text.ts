@@ -12,8 +12,9 @@ export interface TextTraining extends BatchRecipe {
   /** Most tokens of repeated sequences (less when their loss falls below 0.6) and of lookup drills. */
   readonly repeatTokens: number;
   readonly drillTokens: number;
-  /** Tokens at the end of the mix over which the rate falls. Default: two fifths of them. */
+  /** Tokens at the end of the mix over which the rate falls, and what is left of it then. Default: two fifths of them; a twentieth. */
   readonly decayTokens?: number;
+  readonly lastRate?: number;
 }
 
 export interface StepInfo {
@@ -72,11 +73,11 @@ export class TextPretrainer {
     const phase = this.phase;
     if (phase === 'done') throw new Error('the training is done');
     if (phase !== this.state.phase) this.state = { ...this.state, phase, phaseStep: 0, average: 3 };
-    const { learningRate, decayTokens, batchTokens } = this.#options;
+    const { learningRate, decayTokens, lastRate, batchTokens } = this.#options;
     const step = this.state.step + 1;
     const index = this.state.phaseStep;
     const warm = Math.min(1, step / 40);
-    const rate = warm * (phase === 'mix' ? scheduled(learningRate, index + 100, this.#steps(phase) + 100, 1, decayTokens === undefined ? undefined : decayTokens / batchTokens) : learningRate);
+    const rate = warm * (phase === 'mix' ? scheduled(learningRate, index + 100, this.#steps(phase) + 100, 1, decayTokens === undefined ? undefined : decayTokens / batchTokens, lastRate) : learningRate);
 
     const made = await this.#source(phase, index);
     const batch = withFeatures(made, this.features);

@@ -1,5 +1,6 @@
 /** @file Compact text as token ids: every word is one token (see `tinyTokenizerFiles`). */
 import { type BatchImage, getRopeIndex, type ModelConfig, type Tokenizer, type TokenSequence } from '@trimpi/model';
+import { PipelineError } from '../errors.ts';
 
 /** A row in the making: tokens, what each weighs in the loss, and the images in their places. */
 export class RowBuilder {
@@ -62,6 +63,12 @@ export class RowBuilder {
   sequence(): TokenSequence {
     return { inputIds: Int32Array.from(this.ids), positionIds: getRopeIndex(this.ids, this.images.map((i) => i.gridThw), this.#config).positionIds, images: this.images };
   }
+}
+
+/** Throws `invalid-option` unless each of the words is one token. */
+export function requireWords(codec: WordCodec, words: readonly string[], base: string, what: string): void {
+  const unknown = words.find((word) => codec.encode(word).length !== 1);
+  if (unknown !== undefined) throw new PipelineError('invalid-option', 'base', `${base} does not know the word ${unknown} of ${what}.`, 'Use the small base, or one that trimpi pretrain --recipe small made.');
 }
 
 /** Words to ids and back, remembered. */

@@ -14,9 +14,13 @@ const PIECE = 250;
 /** Batches that each process makes ahead of their use. */
 const AHEAD = 2;
 
-/** Processes that draw and make batches, one for each processor by default; `dispose` ends them. */
-export function pretrainProcesses(count = availableParallelism()): PretrainWorkers & { dispose(): void } {
-  const helpers = Array.from({ length: count }, () => new Helper());
+/**
+ * Processes that draw and make batches; `dispose` ends them.
+ * @param count one for each processor by default.
+ * @param execArgv options of Node for them; those of this process by default.
+ */
+export function pretrainProcesses(count = availableParallelism(), execArgv: readonly string[] = process.execArgv): PretrainWorkers & { dispose(): void } {
+  const helpers = Array.from({ length: count }, () => new Helper(execArgv));
   return {
     async draw({ seed, first, count: all }, onProgress) {
       const pieces: SceneRequest[] = [];
@@ -68,10 +72,10 @@ class Helper {
   readonly #waiting: { readonly settle: (answer: unknown) => void; readonly fail: (error: Error) => void }[] = [];
   #ended: Error | undefined;
 
-  constructor() {
+  constructor(execArgv: readonly string[]) {
     // Beside this module, in the sources and in the built package alike.
     const extension = /\.[cm]?[jt]s$/.exec(new URL(import.meta.url).pathname)?.[0] ?? '.js';
-    this.#child = fork(fileURLToPath(new URL(`./pretrain-worker${extension}`, import.meta.url)), { serialization: 'advanced' });
+    this.#child = fork(fileURLToPath(new URL(`./pretrain-worker${extension}`, import.meta.url)), { serialization: 'advanced', execArgv: [...execArgv] });
     this.#child.on('message', (answer) => this.#waiting.shift()?.settle(answer));
     this.#child.on('error', (error) => this.#fail(error));
     this.#child.on('exit', (code, signal) => this.#fail(new PipelineError('storage', 'pretrain-worker', `ended with ${signal ?? code} before it was told to.`, 'Look for the cause in its output above, such as too little memory, and start again: the run goes on.')));
@@ -90,6 +94,7 @@ class Helper {
   }
 
   end(): void {
+    this.#fail(new PipelineError('storage', 'pretrain-worker', 'has been told to end.', 'Make helpers for each run, and dispose of them after it.'));
     if (this.#child.connected) this.#child.disconnect();
   }
 

@@ -15,10 +15,15 @@ process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);
 process.on('disconnect', () => process.exit());
 
+/** Nobody waits for an answer any more when the channel is closed. */
+function answer(message: object): void {
+  if (process.connected) process.send!(message, undefined, undefined, () => undefined);
+}
+
 let maker: TextBatchMaker | undefined;
 
 process.on('message', async (request: WorkerRequest) => {
-  if (request.kind === 'draw') process.send!(await drawScenes(request.scenes));
+  if (request.kind === 'draw') answer(await drawScenes(request.scenes));
   else if (request.kind === 'recipe') maker = textBatchMaker(request.recipe, request.known);
-  else process.send!(maker!.batch(request.phase, request.index));
+  else answer(maker!.batch(request.phase, request.index));
 });

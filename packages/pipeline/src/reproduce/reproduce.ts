@@ -6,7 +6,7 @@ import { majorityAccuracy, type RlReport, tablesMarkdown } from '@trimpi/eval';
 import { compactGtaVocabulary, compactVocabulary, shortcutBaselines } from '@trimpi/datasets';
 import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
-import { WordCodec } from '../base/words.ts';
+import { requireWords, WordCodec } from '../base/words.ts';
 import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { PipelineError } from '../errors.ts';
 import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
@@ -128,8 +128,7 @@ class Reproduction {
     const codec = new WordCodec(this.#tokenizer);
     for (const setting of this.#settings) {
       const words = setting.benchmark === 'gta' ? [...compactVocabulary(), ...compactGtaVocabulary()] : compactVocabulary({ depth: setting.n, demonstrations: setting.benchmark === 'clevr-m' });
-      const unknown = words.find((word) => codec.encode(word).length !== 1);
-      if (unknown !== undefined) throw new PipelineError('invalid-option', 'base', `${base} does not know the word ${unknown} of ${settingTitle(setting)}.`, 'Use the small base, or one that trimpi pretrain --recipe small made.');
+      requireWords(codec, words, base, settingTitle(setting));
     }
   }
 
