@@ -51,6 +51,17 @@ describe('pretraining the tiny base', () => {
     expect(parseConfig(JSON.parse(new TextDecoder().decode(whole.files.get('config.json')!))).hiddenSize).toBe(32);
   }, 900_000);
 
+  it('stopped while scenes are drawn, it ends there', async () => {
+    const storage = memoryStorage();
+    const stop = new AbortController();
+    const events: PretrainEvent[] = [];
+    // Long enough for a first word of progress.
+    const ended = await pretrain({ engine, storage, recipe: { ...RECIPE, vision: { ...RECIPE.vision, scenes: 1500 }, text: { ...RECIPE.text, scenes: 1500 } }, signal: stop.signal, onEvent: (e) => { events.push(e); stop.abort(); } });
+    expect(ended).toBeUndefined();
+    expect(events).toEqual([{ kind: 'drawn', scenes: 500, of: 1500 }]);
+    expect([...storage.files.keys()]).toEqual([]);
+  });
+
   it('refuses the checkpoint of another recipe', async () => {
     const storage = memoryStorage();
     const stop = new AbortController();

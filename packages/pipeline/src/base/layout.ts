@@ -52,15 +52,15 @@ export class BatchLayout {
   }
 }
 
-/** Features of every image of a pool through the tower as it is now, each [cells, text width]. */
-export async function encodePool(model: VisionLanguageModel, pool: PixelPool, batch = 64): Promise<Float32Array[]> {
+/** Features of every image of a pool through the tower as it is now, each [cells, text width]; after `signal` not of all. */
+export async function encodePool(model: VisionLanguageModel, pool: PixelPool, batch = 64, signal?: AbortSignal): Promise<Float32Array[]> {
   const layout = new BatchLayout(model.config, Array.from({ length: batch }, () => pool));
   const g = new Graph();
   g.output('features', layout.record(model, g));
   const plan: Plan = await model.engine.compile(g);
   try {
     const out: Float32Array[] = [];
-    while (out.length < pool.size) {
+    while (out.length < pool.size && signal?.aborted !== true) {
       const first = out.length;
       // The last batch is filled up with its last image.
       const { features } = await plan.run(layout.inputs(Array.from({ length: batch }, (_, j) => ({ pool, index: Math.min(first + j, pool.size - 1) }))), ['features']);

@@ -82,6 +82,7 @@ interface Header {
  */
 export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, workers = IN_THIS_THREAD, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
   const storage = checkedStorage(given);
+  const stopped = () => signal?.aborted === true;
   const words = recipeWords(recipe);
   const tiny = makeTiny(recipeSizes(recipe), words);
   const model = new VisionLanguageModel(engine, tiny.config);
@@ -95,12 +96,13 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     let header: Header = saved?.header ?? { format: 1, recipe, stage: 'vision', visionStep: 0, aligned: false };
     const save = async (stores: readonly ParameterStore[]) => storage.write(CHECKPOINT, await packCheckpoint(header, model, stores));
     const draw = async (first: number, count: number) => {
-      const drawn = await workers.draw({ seed: recipe.seed, first, count }, (n) => (n % 500 === 0 || n === count) && onEvent?.({ kind: 'drawn', scenes: n, of: count }));
+      const drawn = await workers.draw({ seed: recipe.seed, first, count }, (n) => (n % 500 === 0 || n === count) && onEvent?.({ kind: 'drawn', scenes: n, of: count }), signal);
       return new ScenePool(tiny.config, drawn);
     };
     const held = await draw(1_000_000, recipe.measure.scenes);
     // One drawing is enough for both stages: each takes the scenes from the first on.
     const pool = await draw(0, Math.max(header.stage === 'vision' ? recipe.vision.scenes : 0, recipe.text.scenes));
+    if (stopped()) return undefined;
     const { cropPool = 0 } = recipe.vision;
     const crops = cropPool > 0 ? new CropPool(recipe.seed, cropPool) : undefined;
     // Measured with crops that were not trained on.
@@ -116,8 +118,8 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
           const losses = await trainer.next();
           onEvent?.({ kind: 'step', stage: 'vision', step: trainer.step, done: trainer.step / recipe.vision.steps, losses });
           header = { ...header, visionStep: trainer.step };
-          if (signal?.aborted === true || trainer.step % checkpointEvery === 0) await save(trainer.stores);
-          if (signal?.aborted === true) return undefined;
+          if (stopped() || trainer.step % checkpointEvery === 0) await save(trainer.stores);
+          if (stopped()) return undefined;
         }
         const score = await trainer.measure(held);
         onEvent?.({ kind: 'vision', score });
@@ -130,8 +132,10 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
 
     const textPool = pool.first(recipe.text.scenes);
     const known = knownImages(textPool, crops);
-    const featuresOf = async (p: ScenePool, c: CropPool | undefined): Promise<ImageFeatures> => ({ scenes: await encodePool(model, p), crops: c === undefined ? [] : await encodePool(model, c) });
-    const trainer = new TextPretrainer(model, workers.batches(recipe, known), await featuresOf(textPool, crops), { ...recipe.text, seed: recipe.seed });
+    const featuresOf = async (p: ScenePool, c: CropPool | undefined): Promise<ImageFeatures> => ({ scenes: await encodePool(model, p, 64, signal), crops: c === undefined ? [] : await encodePool(model, c, 64, signal) });
+    const features = await featuresOf(textPool, crops);
+    if (stopped()) return undefined;
+    const trainer = new TextPretrainer(model, workers.batches(recipe, known), features, { ...recipe.text, seed: recipe.seed });
     for (const part of ['m', 'v'] as const) restore(header.text === undefined ? undefined : saved?.tensors, model.text, part);
     if (header.text !== undefined) trainer.state = header.text;
     const codec = new WordCodec(tiny.tokenizer);
@@ -139,13 +143,15 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
       if (phase === 'mix' && !header.aligned) {
         onEvent?.({ kind: 'aligned', explained: await alignMerger(model, codec, known.scenes.slice(0, 1500), trainer.features.scenes) });
         trainer.features = await featuresOf(textPool, crops);
+        // The checkpoint before this is of a merger not yet turned: it is turned again then.
+        if (stopped()) return undefined;
         header = { ...header, aligned: true };
       }
       const { phase: stage, ...info } = await trainer.next();
       header = { ...header, text: trainer.state };
       onEvent?.({ kind: 'step', stage, ...info });
-      if (signal?.aborted === true || info.step % checkpointEvery === 0) await save([model.text]);
-      if (signal?.aborted === true) return undefined;
+      if (stopped() || info.step % checkpointEvery === 0) await save([model.text]);
+      if (stopped()) return undefined;
     }
     await save([model.text]);
     model.setTrainable();

@@ -26,14 +26,14 @@ export interface DrawnScenes {
   readonly rgb: Uint8Array;
 }
 
-/** Draws scenes; `onProgress` counts those that are done. `drawScenesInProcesses` of `@trimpi/pipeline/node` uses every core. */
-export type SceneDrawer = (request: SceneRequest, onProgress?: (done: number) => void) => Promise<DrawnScenes>;
+/** Draws scenes; `onProgress` counts those that are done. What it gives after `signal` is not all, and is not to be used. */
+export type SceneDrawer = (request: SceneRequest, onProgress?: (done: number) => void, signal?: AbortSignal) => Promise<DrawnScenes>;
 
 /** Draws in this thread, yielding to the event loop. */
-export const drawScenes: SceneDrawer = async ({ seed, first, count }, onProgress) => {
+export const drawScenes: SceneDrawer = async ({ seed, first, count }, onProgress, signal) => {
   const scenes: Scene[] = [];
   const rgb = new Uint8Array(count * WIDTH * HEIGHT * 3);
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < count && signal?.aborted !== true; i++) {
     const { scene, image } = pretrainScene({ ...TINY_BASE_SCENES, style: 'compact', n: 2, seed }, first + i);
     scenes.push(scene);
     rgb.set(image.rgb, i * WIDTH * HEIGHT * 3);

@@ -22,7 +22,7 @@ const AHEAD = 2;
 export function pretrainProcesses(count = availableParallelism(), execArgv: readonly string[] = process.execArgv): PretrainWorkers & { dispose(): void } {
   const helpers = Array.from({ length: count }, () => new Helper(execArgv));
   return {
-    async draw({ seed, first, count: all }, onProgress) {
+    async draw({ seed, first, count: all }, onProgress, signal) {
       const pieces: SceneRequest[] = [];
       for (let at = 0; at < all; at += PIECE) pieces.push({ seed, first: first + at, count: Math.min(PIECE, all - at) });
       const scenes: Scene[] = [];
@@ -30,7 +30,7 @@ export function pretrainProcesses(count = availableParallelism(), execArgv: read
       let rgb: Uint8Array | undefined;
       let done = 0;
       await Promise.all(helpers.map(async (helper) => {
-        for (let piece = pieces.shift(); piece !== undefined; piece = pieces.shift()) {
+        for (let piece = pieces.shift(); piece !== undefined && signal?.aborted !== true; piece = pieces.shift()) {
           const drawn = await helper.ask<DrawnScenes>({ kind: 'draw', scenes: piece });
           const bytes = drawn.rgb.length / piece.count;
           rgb ??= new Uint8Array(all * bytes);
