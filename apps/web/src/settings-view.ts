@@ -65,7 +65,7 @@ export class SettingsView {
     const shown = checkbox('shown', 'Show some values by pictures (M)');
     this.#shown = shown.input;
     this.#fieldset.append(
-      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Form of policies' }, el('span', { class: 'label' }, 'Form of policies'), shown.line, el('small', {}, 'ClevrPolicy-M; takes the larger base, for a GPU.')),
+      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Variant' }, el('span', { class: 'label' }, 'Variant'), shown.line, el('small', {}, 'ClevrPolicy-M; takes the larger base, for a GPU.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Stages' }, el('span', { class: 'label' }, 'Stages'), ...stages, el('small', {}, 'Before RL; one left out takes 0 steps.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, el('small', {}, 'Each from the weights after SFT.')),
     );
