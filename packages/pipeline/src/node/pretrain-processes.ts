@@ -26,7 +26,6 @@ export function pretrainProcesses(count = availableParallelism(), execArgv: read
       const pieces: SceneRequest[] = [];
       for (let at = 0; at < all; at += PIECE) pieces.push({ seed, first: first + at, count: Math.min(PIECE, all - at) });
       const scenes: Scene[] = [];
-      scenes.length = all;
       let rgb: Uint8Array | undefined;
       let done = 0;
       await Promise.all(helpers.map(async (helper) => {

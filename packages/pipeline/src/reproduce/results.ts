@@ -109,7 +109,7 @@ export function summariseRows(results: readonly RowResult[]): RowSummary[] {
         const values = own.flatMap((r) => get(r.suite) ?? []);
         return values.length === 0 ? null : mean(values);
       };
-      const call = (part: keyof CallScores) => known((s) => (row === 'in-context' ? s.calls?.policyInContext : s.calls?.deployed)?.[part]);
+      const calls = own.flatMap((r) => (row === 'in-context' ? r.suite.calls?.policyInContext : r.suite.calls?.deployed) ?? []);
       const rl = own.flatMap((r) => (r.rl === undefined ? [] : [r.rl]));
       const policy = rl.flatMap((r) => (r.accuracyPolicy === undefined ? [] : [r.accuracyPolicy]));
       out.push({
@@ -120,7 +120,7 @@ export function summariseRows(results: readonly RowResult[]): RowSummary[] {
         overridePart: known((s) => s.override.part?.accuracy),
         referral: known((s) => s.referral),
         branchingError: known((s) => s.branchingError),
-        ...(call('tool') === null ? {} : { calls: { tool: call('tool')!, arguments: call('arguments')!, overall: call('overall')! } }),
+        ...(calls.length === 0 ? {} : { calls: { tool: mean(calls.map((c) => c.tool)), arguments: mean(calls.map((c) => c.arguments)), overall: mean(calls.map((c) => c.overall)) } }),
         existence: of((s) => s.forgetting.existence.accuracy),
         otherPolicies: of((s) => s.forgetting.otherPolicies.accuracy),
         unseenCells: known((s) => s.unseenCells?.accuracy),
