@@ -2,10 +2,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
-import { type Benchmark, BENCHMARKS, type ReproduceEvent, ROWS, type RowName, type Scale, settingTitle } from '@trimpi/pipeline';
+import { type Benchmark, BENCHMARKS, type CheckpointSettings, type ReproduceEvent, ROWS, type RowName, type Scale, SCALES, settingTitle } from '@trimpi/pipeline';
 import { reproduce } from '@trimpi/pipeline/node';
+import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { UsageError } from './errors.ts';
 import { interruptible } from './interrupt.ts';
-import { requireFolder } from './model/load.ts';
+import { deviceLimits, requireFolder } from './model/load.ts';
 import { examples, integer, integers, oneOf } from './options.ts';
 
 interface ReproduceCommandOptions {
@@ -16,6 +18,10 @@ interface ReproduceCommandOptions {
   readonly scale: Scale;
   readonly out: string;
   readonly base?: string;
+  readonly tune?: CheckpointSettings['tune'];
+  readonly bits?: number;
+  readonly maxTokens?: number;
+  readonly maxRollouts?: number;
   readonly minutes?: number;
   readonly json?: boolean;
 }
@@ -30,32 +36,50 @@ export function reproduceCommand(program: Command): void {
     .option('--benchmarks <list>', `of ${BENCHMARKS.join(', ')}: ClevrPolicy in words, with pictures, GTAPolicy`, (text) => text.split(',').map((name) => benchmark(name.trim())), ['clevr-t'])
     .option('--seeds <list>', 'seeds, with commas between them', integers(0, 2 ** 32 - 1), [1, 2, 3])
     .option('--rows <list>', `rows, with commas between them (default: all ${ROWS.length})`, (text) => text.split(',').map((name) => row(name.trim())))
-    .option('--scale <scale>', 'tiny: two CPU cores, some minutes a row; small: a GPU', oneOf('tiny', 'small'), 'tiny')
+    .option('--scale <scale>', 'tiny: two CPU cores, some minutes a row; small: a GPU; full: the data and steps of the paper on a checkpoint of Qwen2.5-VL', oneOf(...SCALES), 'tiny')
     .option('--out <dir>', 'folder of results and stages', 'runs/reproduce')
-    .option('--base <dir>', 'another base than the ones that are shipped (the tiny one up to N=3 in words, else the small one)')
+    .option('--base <dir>', 'another base than the ones that are shipped (the tiny one up to N=3 in words, else the small one); with --scale full the checkpoint folder')
+    .option('--tune <what>', '--scale full: lora (one adapter through all stages, the default) or full (all parameters, as the paper)', oneOf('lora', 'full'))
+    .option('--bits <n>', '--scale full: bits of the frozen weights, 32, 16, 8 or 4 (default: 16)', integer(1))
+    .option('--max-tokens <n>', '--scale full: most tokens in memory at once when training (default: 8192)', integer(16))
+    .option('--max-rollouts <n>', '--scale full: most completions sampled at once (default: 256)', integer(1))
     .option('--minutes <n>', 'stop after so many minutes, with all saved', integer(1))
     .option('--json', 'events as lines of JSON, the results last')
-    .addHelpText('after', `${examples('trimpi reproduce --rows cot-sft,cot-sft+grpo,cot-sft+poro-grpo', 'trimpi reproduce --n 2,3 --seeds 1,2,3,4,5 --minutes 120', 'trimpi reproduce --benchmarks clevr-t,clevr-m,gta --n 4,6')}\n\nRows: ${ROWS.join(', ')}. Ctrl-C saves; the same command goes on.`)
+    .addHelpText('after', `${examples('trimpi reproduce --rows cot-sft,cot-sft+grpo,cot-sft+poro-grpo', 'trimpi reproduce --n 2,3 --seeds 1,2,3,4,5 --minutes 120', 'trimpi reproduce --benchmarks clevr-t,clevr-m,gta --n 4,6', 'trimpi reproduce --scale full --base models/Qwen2.5-VL-3B-Instruct --bits 4 --n 6 --seeds 1')}\n\nRows: ${ROWS.join(', ')}. Ctrl-C saves; the same command goes on.`)
     .action(run);
 }
 
-async function run({ n, benchmarks, seeds, rows, scale, out, base, minutes, json = false }: ReproduceCommandOptions): Promise<void> {
+async function run({ n, benchmarks, seeds, rows, scale, out, base, tune, bits, maxTokens, maxRollouts, minutes, json = false }: ReproduceCommandOptions): Promise<void> {
+  if (scale === 'full' && base === undefined) throw new UsageError('--scale full needs --base: the folder of a Qwen2.5-VL checkpoint (config, tokenizer, weights).');
+  const named = Object.entries({ '--tune': tune, '--bits': bits, '--max-tokens': maxTokens, '--max-rollouts': maxRollouts }).find(([, value]) => value !== undefined);
+  if (scale !== 'full' && named !== undefined) throw new UsageError(`${named[0]} is for --scale full, and the scale is ${scale}.`);
   if (base !== undefined) requireFolder('base', base);
-  const results = await interruptible((interrupted) =>
+  const checkpoint = { ...(tune === undefined ? {} : { tune }), ...(bits === undefined ? {} : { bits }), ...(maxTokens === undefined ? {} : { maxTokens }), ...(maxRollouts === undefined ? {} : { maxRollouts }) };
+  const results = await withDevice((engine, adapterName) => interruptible((interrupted) =>
     reproduce({
-      n, benchmarks, seeds, scale, dir: resolve(out),
+      n, benchmarks, seeds, scale, engine, adapterName, dir: resolve(out),
       signal: minutes === undefined ? interrupted : AbortSignal.any([interrupted, AbortSignal.timeout(minutes * 60_000)]),
       ...(rows === undefined ? {} : { rows }),
       ...(base === undefined ? {} : { base: folderFiles(resolve(base)) }),
+      ...(scale === 'full' ? { checkpoint, limits: deviceLimits(engine) } : {}),
       onEvent: (event) => (json ? console.log(JSON.stringify(event)) : show(event)),
     }),
-  );
+  ));
   if (json) {
     console.log(JSON.stringify(results));
     return;
   }
   for (const { claim, verdict, ...setting } of results.orderings) console.log(`${settingTitle(setting)} ${verdict}: ${claim}`);
   console.log(`\nThe table: ${resolve(out, 'results.md')} and results.html; figures in results.json.`);
+}
+
+async function withDevice<T>(work: (engine: WebGpuEngine, adapterName: string) => Promise<T>): Promise<T> {
+  const device = await openDevice();
+  try {
+    return await work(new WebGpuEngine(device), device.adapter.description);
+  } finally {
+    device.dispose();
+  }
 }
 
 function show(event: ReproduceEvent): void {

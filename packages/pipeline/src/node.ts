@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { ModelFiles } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { PipelineError } from './errors.ts';
 import { folderStorage } from './node/folder-storage.ts';
 import { type ReproduceOptions, reproduceRows } from './reproduce/reproduce.ts';
 import type { ReproduceResults } from './reproduce/results.ts';
@@ -25,7 +26,8 @@ export interface ReproduceInFolderOptions extends Omit<ReproduceOptions, 'engine
   readonly dir: string;
 }
 
-function baseFor({ n, benchmarks = ['clevr-t'] }: Pick<ReproduceOptions, 'n' | 'benchmarks'>): ModelFiles {
+function baseFor({ scale, n, benchmarks = ['clevr-t'] }: Pick<ReproduceOptions, 'scale' | 'n' | 'benchmarks'>): ModelFiles {
+  if (scale === 'full') throw new PipelineError('invalid-option', 'base', 'is missing.', 'Scale full needs the files of a Qwen2.5-VL checkpoint: folderFiles(path).');
   return benchmarks.every((b) => b === 'clevr-t') && [n].flat().every((depth) => depth <= 3) ? tinyBase() : smallBase();
 }
 

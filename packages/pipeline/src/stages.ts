@@ -79,6 +79,7 @@ export interface StagesOptions<Config extends StageSettings> extends StageOption
   readonly adapter?: string;
   readonly task: Task;
   readonly maxTokens?: number;
+  readonly maxRollouts?: number;
   /** The adapter that SFT trained and merged. */
   readonly onAdapter?: (adapter: NonNullable<Awaited<ReturnType<typeof trainSupervised>>['adapter']>) => Promise<void>;
 }
@@ -136,11 +137,11 @@ class Stages<Config extends StageSettings> {
 
   async #stage(stage: Exclude<StageName, 'base'>, steps: number, train: (context: TrainContext) => Promise<{ trained: Trained; rl?: RlReport | undefined }>): Promise<void> {
     if (this.#isFinished(stage)) return;
-    const { model, adapter, task, maxTokens, storage, signal, state: { config: { seed, saveSteps } } } = this.#o;
+    const { model, adapter, task, maxTokens, maxRollouts, storage, signal, state: { config: { seed, saveSteps } } } = this.#o;
     const title = TITLES[stage];
     await this.#load(PREDECESSOR[stage]);
     const result = await train({
-      model, adapter, task, maxTokens, storage, seed, saveSteps, signal,
+      model, adapter, task, maxTokens, maxRollouts, storage, seed, saveSteps, signal,
       onBegin: (firstStep) => this.#emit({ type: 'stage', stage, title, steps, firstStep }),
       onStep: (step) => this.#emit({ type: 'step', stage, ...step }),
       onNote: (text) => this.#emit({ type: 'note', text }),
@@ -181,9 +182,9 @@ class Stages<Config extends StageSettings> {
   }
 
   #evaluate(policyInPrompt: boolean) {
-    const { model, adapter, task, storage, signal, state: { config } } = this.#o;
+    const { model, adapter, task, maxRollouts, storage, signal, state: { config } } = this.#o;
     return measureAccuracy({
-      model, adapter, task, maxNewTokens: config.rl.maxNewTokens,
+      model, adapter, task, maxRollouts, maxNewTokens: config.rl.maxNewTokens,
       onProgress: (done, of) => this.#emit({ type: 'progress', what: 'test questions', done, of }),
       check: async () => {
         if (signal?.aborted !== true) return;

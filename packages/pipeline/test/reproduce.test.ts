@@ -82,7 +82,7 @@ describe('reproduce', () => {
     await expect(async () => go(memoryStorage(), { seeds: [] })).rejects.toThrow(/seeds: is empty/);
     await expect(async () => go(memoryStorage(), { n: 7 })).rejects.toThrow(/n: holds 7/);
     await expect(go(straight, { settings: { ...settings, testSize: 9 } })).rejects.toMatchObject({ code: 'invalid-option' });
-    expect(() => scaleSettings('full', { benchmark: 'clevr-t', n: 2 })).toThrow(/has not been run/);
+    expect(() => scaleSettings('huge' as 'full', { benchmark: 'clevr-t', n: 2 })).toThrow(/scale: is huge\./);
     await expect(async () => go(memoryStorage(), { benchmarks: ['clevr' as 'clevr-t'] })).rejects.toThrow(/benchmarks: holds clevr\./);
     await expect(go(memoryStorage(), { n: 5 })).rejects.toThrow(/base: random base does not know the word 1\.1\.1\.1\.1\.1 of N=5/);
   });

@@ -57,6 +57,7 @@ const ABOUT_OWN: Readonly<Record<string, string>> = {
   arms: `each from the same weights with as many rollouts: ${ALGORITHMS.join(', ')}`,
   testSize: 'test questions asked after each stage; 0: all',
   maxTokens: 'most tokens in memory at once when training; lower it when memory runs out, the result is the same',
+  maxRollouts: 'most completions sampled at once; lower it when memory runs out',
   saveSteps: 'steps between two checkpoints',
 };
 

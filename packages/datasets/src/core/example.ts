@@ -15,6 +15,8 @@ export interface Example {
   readonly images: readonly RgbImage[];
   /** The question; names the policy but holds nothing of it. */
   readonly query: string;
+  /** The query with pictures of its own in place; absent when it has none. */
+  readonly queryParts?: readonly Part[];
   /** What belongs in the box. */
   readonly answer: string;
   /** Reasoning that leads to the answer, without think tags. */
@@ -56,7 +58,7 @@ export function exampleParts(example: Example, options: { readonly policy: boole
   return [
     ...(options.policy ? [...example.policyParts, { type: 'text', text: '\n\n' } as const] : []),
     ...example.images.map((image): Part => ({ type: 'image', image })),
-    { type: 'text', text: example.query },
+    ...(example.queryParts ?? [{ type: 'text', text: example.query } as const]),
     ...(options.response ? [{ type: 'text', text: example.response } as const] : []),
   ];
 }

@@ -9,6 +9,8 @@ export interface AnswerContext {
   readonly adapter?: string | undefined;
   readonly task: Pick<Task, 'text' | 'stopIds'>;
   readonly maxNewTokens: number;
+  /** Most answers at once, up to 50. */
+  readonly maxRollouts?: number | undefined;
   /** Called before each batch of prompts; throws to stop. */
   readonly check: () => Promise<void>;
   readonly onProgress?: (done: number, of: number) => void;
@@ -19,8 +21,10 @@ export interface Question {
   readonly score: (completion: string) => boolean;
 }
 
-/** Asks everything greedily, in batches of 50. */
-export async function answerAll({ model, adapter, task, maxNewTokens, check, onProgress }: AnswerContext, questions: readonly Question[]): Promise<Proportion & { readonly outcomes: readonly Outcome[] }> {
+const BATCH = 50;
+
+/** Asks everything greedily, in batches. */
+export async function answerAll({ model, adapter, task, maxNewTokens, maxRollouts = BATCH, check, onProgress }: AnswerContext, questions: readonly Question[]): Promise<Proportion & { readonly outcomes: readonly Outcome[] }> {
   return evaluate<TokenSequence>(
     questions,
     async (prompts) => {
@@ -28,7 +32,7 @@ export async function answerAll({ model, adapter, task, maxNewTokens, check, onP
       const completions = await generate(model, prompts, { temperature: 0, maxNewTokens, stopIds: task.stopIds, seed: 0, ...(adapter === undefined ? {} : { adapter }) });
       return completions.map((c) => task.text(c.tokens));
     },
-    { batchSize: 50, ...(onProgress === undefined ? {} : { onProgress: (done) => onProgress(done, questions.length) }) },
+    { batchSize: Math.min(BATCH, maxRollouts), ...(onProgress === undefined ? {} : { onProgress: (done) => onProgress(done, questions.length) }) },
   );
 }
 

@@ -152,12 +152,12 @@ function oldVersion({ dataset: { policy } }: GtaRunData, { gold, tool, profile, 
   return found === undefined || found.leaf.version === gold.version ? undefined : found.leaf.version;
 }
 
-function mean(values: readonly number[]): number {
+export function mean(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0) / values.length;
 }
 
 /** Both ways of asking the test questions. */
-async function measureTest(context: SuiteContext, items: readonly TaskItem[], policyInPrompt: boolean) {
+export async function measureTest(context: AnswerContext, items: readonly TaskItem[], policyInPrompt: boolean) {
   const deployed = await measureAccuracy(context, items, false);
   const aware = await measureAccuracy(context, items, true);
   return {
@@ -173,7 +173,7 @@ async function measureTest(context: SuiteContext, items: readonly TaskItem[], po
   };
 }
 
-async function measured(context: AnswerContext, questions: Parameters<typeof answerAll>[1]): Promise<Measured> {
+export async function measured(context: AnswerContext, questions: Parameters<typeof answerAll>[1]): Promise<Measured> {
   const { outcomes, ...share } = await answerAll(context, questions);
   return { ...share, correct: outcomes.map((o) => o.correct) };
 }

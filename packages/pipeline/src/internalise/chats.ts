@@ -1,11 +1,9 @@
-/**
- * @file Examples as chats in a checkpoint's own form. Sizes and tokens are known without the model; features of images are
- * made once by the frozen vision tower, or their patches kept where the tower is trained.
- */
+/** @file Examples as chats in a checkpoint's own form. Sizes and tokens are known without the model. */
 import { type Example, exampleParts, type Part, type RgbImage } from '@trimpi/datasets';
-import { type BatchImage, type ChatMessage, type EncodedChat, type GridThw, preprocessImage, type Processor, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
+import type { ChatMessage, EncodedChat, Processor, TokenSequence } from '@trimpi/model';
 import type { Task, TaskItem, TaskScore } from '../task.ts';
 import { isPretraining, type SupervisedKind } from '../train/supervised.ts';
+import { Pictures } from './pictures.ts';
 
 /** An example and the rewards of its completions. */
 export interface ChatExample {
@@ -23,12 +21,17 @@ export interface ChatTaskOptions {
   readonly testSize: number;
 }
 
+/** Of the longest prompt and the longest training row in tokens, both with the policy; of the largest image in patches; and the patches for each token of the prompt that has most. */
+export interface ChatSizes {
+  readonly prompt: number;
+  readonly row: number;
+  readonly image: readonly [rows: number, columns: number] | undefined;
+  readonly patchesPerToken: number;
+}
+
 interface Chat extends EncodedChat {
   readonly images: readonly RgbImage[];
 }
-
-/** Patches encoded at once. */
-const PATCHES = 4096;
 
 export class ChatTask {
   readonly #o: ChatTaskOptions;
@@ -51,9 +54,8 @@ export class ChatTask {
     return this.#test;
   }
 
-  /** The longest prompt and the longest training row, in tokens, with the policy; and the largest image in patches. */
-  sizes(): { readonly prompt: number; readonly row: number; readonly image: readonly [rows: number, columns: number] | undefined } {
-    let [prompt, row] = [0, 0];
+  sizes(): ChatSizes {
+    let [prompt, row, patchesPerToken] = [0, 0, 0];
     let image: readonly [number, number] | undefined;
     for (const { example } of [...this.#train, ...this.#test]) {
       const own = this.#chat(example, true, undefined);
@@ -63,28 +65,22 @@ export class ChatTask {
         const [, rows, columns] = this.#o.processor.gridOf(picture);
         if (image === undefined || rows * columns > image[0] * image[1]) image = [rows, columns];
       }
+      for (const { images, inputIds } of [own, this.#chat(example, false, undefined)]) {
+        const patches = images.reduce((n, picture) => n + this.#o.processor.gridOf(picture).reduce((a, b) => a * b), 0);
+        patchesPerToken = Math.max(patchesPerToken, patches / inputIds.length);
+      }
     }
-    return { prompt, row, image };
+    return { prompt, row, image, patchesPerToken };
   }
 
-  /** @param trainsVision whether what is trained changes features: every batch then runs the tower. */
-  async make(model: VisionLanguageModel, trainsVision: boolean, onProgress: (done: number, of: number) => void): Promise<Task> {
-    const pictures = [...new Set([...this.#train, ...this.#test].flatMap(({ example }) => picturesOf(exampleParts(example, { policy: true, response: false }))))];
-    const batchImages = new Map<RgbImage, BatchImage>();
-    let waiting: { readonly picture: RgbImage; readonly gridThw: GridThw; readonly pixelValues: Float32Array }[] = [];
-    const flush = async () => {
-      const images: readonly BatchImage[] = trainsVision ? waiting.map(({ gridThw, pixelValues }) => ({ gridThw, pixelValues })) : await model.encodeImages(waiting);
-      waiting.forEach(({ picture }, i) => batchImages.set(picture, images[i]!));
-      waiting = [];
-      onProgress(batchImages.size, pictures.length);
-    };
-    for (const picture of pictures) {
-      waiting.push({ picture, ...preprocessImage({ width: picture.width, height: picture.height, data: picture.rgb }, this.#o.processor.preprocessor) });
-      if (waiting.reduce((n, { gridThw: [t, h, w] }) => n + t * h * w, 0) >= PATCHES) await flush();
-    }
-    if (waiting.length > 0) await flush();
+  /** Every picture of prompts and rows, each once. */
+  pictures(): RgbImage[] {
+    return [...new Set([...this.#train, ...this.#test].flatMap(({ example }) => picturesOf(exampleParts(example, { policy: true, response: false }))))];
+  }
 
-    const sequence = ({ inputIds, positionIds, images }: Chat): TokenSequence => ({ inputIds, positionIds, images: images.map((picture) => batchImages.get(picture)!) });
+  /** @param pictures those of `pictures()`, ready for the model. */
+  make(pictures: Pictures): Task {
+    const sequence = ({ inputIds, positionIds, images }: Chat): TokenSequence => ({ inputIds, positionIds, images: images.map((picture) => pictures.image(picture)) });
     const item = ({ example, score }: ChatExample): TaskItem => ({
       id: example.id,
       prompt: (policyInPrompt) => sequence(this.#chat(example, policyInPrompt, undefined)),

@@ -25,6 +25,8 @@ export interface InternaliseConfig extends StageSettings {
   readonly testSize: number;
   /** Most tokens in memory at once when training. */
   readonly maxTokens: number;
+  /** Most completions sampled at once. */
+  readonly maxRollouts: number;
 }
 
 export const INTERNALISE_CONFIG: InternaliseConfig = {
@@ -39,6 +41,7 @@ export const INTERNALISE_CONFIG: InternaliseConfig = {
   arms: ['poro-grpo'],
   testSize: 200,
   maxTokens: 8192,
+  maxRollouts: 256,
   saveSteps: 20,
 };
 
@@ -50,6 +53,7 @@ export function resolveInternaliseConfig(options: Partial<InternaliseConfig> = {
   const integer = checkStages(config);
   integer('testSize', config.testSize, 0);
   integer('maxTokens', config.maxTokens, 16);
+  integer('maxRollouts', config.maxRollouts, 1);
   integer('lora.r', config.lora.r, 1, 65_536);
   if (!['lora', 'full'].includes(config.tune)) throw new PipelineError('invalid-option', 'tune', `is ${String(config.tune)}.`, 'Give lora or full.');
   if (![4, 8, 16, 32].includes(config.bits)) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}.`, 'Give 32, 16, 8 or 4.');

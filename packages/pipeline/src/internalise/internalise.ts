@@ -3,7 +3,7 @@
  * and RL with PolicyRollout, each evaluated without it, as one resumable run.
  */
 import { majorityAccuracy, type RunReport } from '@trimpi/eval';
-import { adapterFiles, type DeviceLimits, estimate, loraConfig, type ModelFiles, type ModelOptions, openCheckpoint, Processor, requireFit, stopTokenIds, VisionLanguageModel } from '@trimpi/model';
+import { adapterFiles, type DeviceLimits, type ModelFiles, Processor, stopTokenIds } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
 import { exportModel, writeReport } from '../run-report.ts';
@@ -11,8 +11,10 @@ import { loadRunState } from '../run-state.ts';
 import { runStages, type StageOptions } from '../stages.ts';
 import { checkedStorage } from '../storage.ts';
 import { loadWeights } from '../weights.ts';
-import { type ChatExample, ChatTask } from './chats.ts';
+import { type ChatExample, type ChatSizes, ChatTask } from './chats.ts';
 import type { InternaliseConfig } from './config.ts';
+import { checkSizes, openLearner } from './learner.ts';
+import { Pictures } from './pictures.ts';
 
 export interface InternaliseOptions extends StageOptions {
   readonly config: InternaliseConfig;
@@ -29,9 +31,6 @@ export interface InternaliseOptions extends StageOptions {
   readonly base: ModelFiles;
 }
 
-/** The adapter that is trained through all stages. */
-const ADAPTER = 'policy';
-
 /**
  * Runs all stages, or those that a stopped run lacks. Leaves the report, and `adapter/` in PEFT's form (`adapters/ARM/` for each
  * of several arms), or `model/` after full training.
@@ -46,21 +45,17 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const chats = new ChatTask({ processor, examples, system: config.system, stopIds: await stopTokenIds(base, processor), testSize: config.testSize });
   const sizes = checkExamples(chats, config, processor.config.maxPositionEmbeddings);
 
-  const lora = loraConfig({ r: config.lora.r, loraAlpha: config.lora.loraAlpha, ...(config.lora.targetModules === '' ? {} : { targetModules: config.lora.targetModules }) });
-  const modelOptions: ModelOptions = { maxPositions: Math.max(sizes.row, sizes.prompt + config.rl.maxNewTokens), ...(config.bits === 32 ? {} : { quantise: { bits: config.bits as 4 | 8 | 16 } }) };
-  const checkpointing = limits === undefined ? false : await planned(processor.config, config, sizes, lora, limits);
-  const model = new VisionLanguageModel(engine, processor.config, { ...modelOptions, checkpointing });
+  options.onEvent?.({ type: 'note', text: `Loading ${base.name}` });
+  const pictures = chats.pictures();
+  const learner = await openLearner({ engine, limits, base, processor, config, sizes, pictures });
+  const { model, adapter } = learner;
   try {
-    options.onEvent?.({ type: 'note', text: `Loading ${base.name}` });
-    await model.load(await openCheckpoint(base));
-    const adapter = config.tune === 'lora' ? ADAPTER : undefined;
-    const trainsVision = adapter !== undefined && model.addAdapter(adapter, lora, config.seed).targets.some((t) => t.name.startsWith('visual.'));
-    const task = await chats.make(model, trainsVision, (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }));
+    const task = chats.make(await Pictures.make(model, processor, pictures, { trainsVision: learner.trainsVision, onProgress: (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }) }));
     const save = async (folder: string) => {
-      for (const [name, bytes] of Object.entries(adapterFiles(await model.adapter(ADAPTER).toAdapter(), base.name))) await storage.write(`${folder}/${name}`, bytes);
+      for (const [name, bytes] of Object.entries(adapterFiles(await model.adapter(adapter!).toAdapter(), base.name))) await storage.write(`${folder}/${name}`, bytes);
     };
     const state = await runStages({
-      ...options, storage, model, task, maxTokens: config.maxTokens,
+      ...options, storage, model, task, maxTokens: config.maxTokens, maxRollouts: config.maxRollouts,
       state: { ...before, seconds: before.seconds + (performance.now() - began) / 1000 },
       ...(adapter === undefined ? {} : { adapter }),
     });
@@ -82,7 +77,7 @@ export async function internalise({ config, title, examples, engine, limits, ada
 }
 
 /** @throws PipelineError `invalid-option` naming what is missing or too long. */
-function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: InternaliseConfig, maxPositions: number): ReturnType<ChatTask['sizes']> {
+function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: InternaliseConfig, maxPositions: number): ChatSizes {
   const bad = (argument: string, message: string, remedy: string): never => {
     throw new PipelineError('invalid-option', argument, message, remedy);
   };
@@ -90,22 +85,6 @@ function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: Internali
   if (chats.test.length === 0) bad('examples', 'has no test example.', 'Give some with "split": "test"; they are never trained on.');
   if (vmCpt.steps + sft.steps > 0 && chats.train.every(({ example }) => example.reasoning === '')) bad('examples', 'has no training example with reasoning, which VM-CPT and CoT SFT learn from.', 'Add reasoning to some, or set the steps of vmCpt and sft to 0.');
   const sizes = chats.sizes();
-  if (sizes.prompt + rl.maxNewTokens > maxPositions) bad('rl.maxNewTokens', `is ${rl.maxNewTokens} behind a prompt of ${sizes.prompt} tokens with the policy, and the model has ${maxPositions} positions.`, 'Shorten the policy, shrink its pictures, or lower maxNewTokens.');
-  if (sizes.row > maxPositions) bad('examples', `holds a row of ${sizes.row} tokens with the policy, and the model has ${maxPositions} positions.`, 'Shorten the policy or its reasoning, or shrink the pictures.');
-  if (sizes.row > maxTokens) bad('maxTokens', `is ${maxTokens}, and the longest row has ${sizes.row} tokens with the policy.`, 'Raise it, or shorten the policy.');
+  checkSizes(sizes, { maxTokens, rl }, maxPositions);
   return sizes;
-}
-
-/** Whether activations have to be computed twice to fit. @throws ModelError `does-not-fit`. */
-async function planned(model: Processor['config'], config: InternaliseConfig, sizes: ReturnType<ChatTask['sizes']>, lora: ReturnType<typeof loraConfig>, limits: DeviceLimits): Promise<boolean> {
-  const found = await estimate(model, {
-    lora: config.tune === 'lora' ? lora : false,
-    ...(config.bits === 32 ? {} : { quantisation: { bits: config.bits as 4 | 8 | 16 } }),
-    tokens: config.maxTokens,
-    ...(sizes.image === undefined ? {} : { image: sizes.image }),
-    rollouts: { prompts: config.rl.promptsPerStep, perPrompt: config.rl.rollouts, promptTokens: sizes.prompt, maxNewTokens: config.rl.maxNewTokens },
-    limits,
-  });
-  requireFit(found);
-  return found.checkpointing;
 }

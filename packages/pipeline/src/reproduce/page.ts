@@ -22,7 +22,7 @@ export function resultsPage(results: ReproduceResults): TablePage {
   };
 }
 
-function settingSection(setting: Setting, { rows: all, baselines }: ReproduceResults): TableSection {
+function settingSection(setting: Setting, { scale, rows: all, baselines }: ReproduceResults): TableSection {
   const heading = settingTitle(setting);
   const rows = all.filter((r) => settingTitle(r) === heading);
   const base = baselines.filter((b) => settingTitle(settingOf(b)) === heading);
@@ -31,8 +31,8 @@ function settingSection(setting: Setting, { rows: all, baselines }: ReproduceRes
   const rl = rows.flatMap((row) => (row.rl === undefined ? [] : [{ row, rl: row.rl }]));
   const paragraphs = base.length === 0 ? [] : [
     `Chance ${percent(mean((b) => b.chance))}, majority answer ${percent(mean((b) => b.majority))}${base.some((b) => b.histogram === undefined) ? '' : `; shortcuts learnt from all training answers without the policy: number of objects ${percent(mean((b) => b.objectCount!))}, histogram of attributes ${percent(mean((b) => b.histogram!))}`}.`,
-    `In the paper's prose (same tokenizer) the prompts would hold ${mean((b) => b.canonical.withPolicy).toFixed(0)} tokens with the policy and ${mean((b) => b.canonical.withoutPolicy).toFixed(0)} without: ${percent(1 - mean((b) => b.canonical.withoutPolicy) / mean((b) => b.canonical.withPolicy))} % fewer.`,
-    ...(base.some((b) => b.canonical.prefillMs === null) ? [] : [`Prefill of such prompts: ${mean((b) => b.canonical.prefillMs!.withPolicy).toFixed(1)} ms with the policy, ${mean((b) => b.canonical.prefillMs!.withoutPolicy).toFixed(1)} ms without.`]),
+    `${scale === 'full' ? 'The prompts hold' : "In the paper's prose (same tokenizer) the prompts would hold"} ${mean((b) => b.canonical.withPolicy).toFixed(0)} tokens with the policy and ${mean((b) => b.canonical.withoutPolicy).toFixed(0)} without: ${percent(1 - mean((b) => b.canonical.withoutPolicy) / mean((b) => b.canonical.withPolicy))} % fewer.`,
+    ...(base.some((b) => b.canonical.prefillMs === null) ? [] : [`Prefill${scale === 'full' ? '' : ' of such prompts'}: ${mean((b) => b.canonical.prefillMs!.withPolicy).toFixed(1)} ms with the policy, ${mean((b) => b.canonical.prefillMs!.withoutPolicy).toFixed(1)} ms without.`]),
   ];
   return {
     heading,

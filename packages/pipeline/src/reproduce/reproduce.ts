@@ -2,25 +2,22 @@
  * @file The paper's table: every row of every seed is a file of its own, so that the whole can be made in pieces. What
  * rows share (VM-CPT, SFT) is trained once for each seed; every RL row samples the same number of rollouts.
  */
-import { majorityAccuracy, type RlReport, tablesMarkdown } from '@trimpi/eval';
-import { compactGtaVocabulary, compactVocabulary, shortcutBaselines } from '@trimpi/datasets';
-import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
+import { type RlReport, tablesMarkdown } from '@trimpi/eval';
+import type { DeviceLimits, ModelFiles } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
-import { requireWords, WordCodec } from '../base/words.ts';
-import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { PipelineError } from '../errors.ts';
-import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
-import { makeGtaSuiteData, makeSuiteData, measureGtaSuite, measureSuite, type SuiteContext, type SuiteReport } from '../evaluation/suite.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
-import type { Task } from '../task.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
 import { rlReport, trainRl } from '../train/reinforce.ts';
 import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
 import { loadWeights, saveWeights } from '../weights.ts';
+import { CompactWriting } from './compact.ts';
 import { resultsPage } from './page.ts';
+import type { Place, Writing } from './place.ts';
+import { ProseWriting } from './prose.ts';
 import { type Baselines, type ReproduceResults, type RowResult, settingOf, summariseRows, testOrderings } from './results.ts';
 import { type Benchmark, BENCHMARKS, rlOf, ROWS, type RowName, rowTitle, type Setting, settingFolder, settingTitle, type SupervisedRowName } from './rows.ts';
-import { type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
+import { type CheckpointSettings, type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
 
 export type ReproduceEvent =
   | { readonly type: 'note'; readonly text: string }
@@ -40,7 +37,12 @@ export interface ReproduceOptions {
   readonly rows?: readonly RowName[];
   readonly engine: Engine;
   readonly adapterName: string;
+  /** With the words of the settings; for scale `full` a checkpoint with a chat template. */
   readonly base: ModelFiles;
+  /** Scale `full`: over its settings of the checkpoint. */
+  readonly checkpoint?: Partial<CheckpointSettings>;
+  /** Scale `full`: of the device; what does not fit is refused before anything is loaded. */
+  readonly limits?: DeviceLimits;
   readonly storage: RunStorage;
   /** Over the settings of the scale. */
   readonly settings?: Partial<ReproduceSettings>;
@@ -54,14 +56,12 @@ export async function reproduceRows(options: ReproduceOptions): Promise<Reproduc
   return new Reproduction(options).execute();
 }
 
-/** One seed of a setting, with its data. */
-interface Place {
+/** A place, and where its results go. */
+interface OpenPlace extends Place {
   readonly setting: Setting;
   readonly seed: number;
   readonly settings: ReproduceSettings;
   readonly storage: RunStorage;
-  readonly task: Task;
-  measure(context: SuiteContext, policyInPrompt: boolean): Promise<SuiteReport>;
 }
 
 class Reproduction {
@@ -72,9 +72,6 @@ class Reproduction {
   readonly #settings: readonly Setting[];
   readonly #results: RowResult[] = [];
   readonly #baselines: Baselines[] = [];
-  #model!: VisionLanguageModel;
-  #writer!: PromptWriter;
-  #tokenizer!: Tokenizer;
 
   constructor(options: ReproduceOptions) {
     this.#o = options;
@@ -97,63 +94,56 @@ class Reproduction {
   }
 
   async execute(): Promise<ReproduceResults> {
-    const { base, engine, seeds } = this.#o;
+    const { scale, base, engine, limits, seeds } = this.#o;
     await this.#checkSettings();
     const places = this.#settings.flatMap((setting) => seeds.map((seed) => ({ setting, seed })));
     for (const { setting, seed } of places) for (const row of ROWS) await this.#load(setting, seed, row);
-    this.#tokenizer = await Tokenizer.load(base);
-    this.#checkWords(base.name);
-    this.#model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json'))));
+    const writing = scale === 'full' ? await ProseWriting.create(engine, base, limits) : await CompactWriting.create(engine, base, this.#settings);
     try {
-      this.#writer = new PromptWriter(this.#model, new WordCodec(this.#tokenizer));
       for (const { setting, seed } of places) {
         const missing = this.#rows.filter((row) => this.#find(setting, seed, row) === undefined);
         const baselines = await readJson<Baselines>(this.#storage, `${folder(setting, seed)}/baselines.json`);
         if (baselines !== null) this.#baselines.push(baselines);
         if (missing.length === 0) continue;
-        const place = await this.#place(setting, seed, baselines === null);
-        for (const row of missing) {
-          await this.#row(place, row);
-          await this.#write(false);
+        const place = await this.#open(writing, setting, seed);
+        try {
+          if (baselines === null) await this.#measureBaselines(place);
+          for (const row of missing) {
+            await this.#row(place, row);
+            await this.#write(false);
+          }
+        } finally {
+          place.dispose();
         }
       }
       return await this.#write(true);
     } finally {
-      this.#model.dispose();
-    }
-  }
-
-  /** Every word of the settings is one token of the base. */
-  #checkWords(base: string): void {
-    const codec = new WordCodec(this.#tokenizer);
-    for (const setting of this.#settings) {
-      const words = setting.benchmark === 'gta' ? [...compactVocabulary(), ...compactGtaVocabulary()] : compactVocabulary({ depth: setting.n, demonstrations: setting.benchmark === 'clevr-m' });
-      requireWords(codec, words, base, settingTitle(setting));
+      writing.dispose();
     }
   }
 
   // ---- rows
 
-  async #row(place: Place, row: RowName): Promise<void> {
-    const { setting, seed, settings, storage } = place;
+  async #row(place: OpenPlace, row: RowName): Promise<void> {
+    const { setting, seed, settings, storage, model, adapter } = place;
     const head = { setting: settingTitle(setting), n: setting.n, seed, row };
     this.#emit({ type: 'row', ...head, title: rowTitle(row), ...this.#progress() });
     const begin = performance.now();
     let rl: RlReport | undefined;
     let trainSeconds = 0;
     const arm = rlOf(row);
-    if (row === 'in-context') await this.#loadBase();
+    if (row === 'in-context') await place.reset();
     else if (arm === undefined) trainSeconds = await this.#start(place, row as SupervisedRowName);
     else {
       await this.#start(place, arm.start);
-      await loadWeights(storage, `${arm.start}.safetensors`, this.#model);
+      await loadWeights(storage, `${arm.start}.safetensors`, model, adapter);
       const trained = await trainRl(this.#context(place, row), { stage: row, title: rowTitle(row), algorithm: arm.algorithm, settings: settings.rl });
       rl = rlReport(trained.metrics);
       trainSeconds = trained.seconds;
     }
     const trainedAt = performance.now();
     const suite = await place.measure({
-      model: this.#model, task: place.task, writer: this.#writer, maxNewTokens: settings.rl.maxNewTokens,
+      maxNewTokens: settings.rl.maxNewTokens,
       check: async () => {
         if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
       },
@@ -165,84 +155,50 @@ class Reproduction {
   }
 
   /** The weights that RL starts from, trained unless they are there; the model holds them then. Returns the seconds it took. */
-  async #start(place: Place, start: SupervisedRowName): Promise<number> {
-    if (await loadWeights(place.storage, `${start}.safetensors`, this.#model)) return 0;
+  async #start(place: OpenPlace, start: SupervisedRowName): Promise<number> {
+    const { storage, model, adapter } = place;
+    if (await loadWeights(storage, `${start}.safetensors`, model, adapter)) return 0;
     let seconds = 0;
     const train = async (stage: string, kind: SupervisedKind) => {
       const settings = { 'vm-cpt': place.settings.vmCpt, cpt: place.settings.vmCpt, 'cot-sft': place.settings.sft, 'direct-sft': place.settings.directSft }[kind];
       seconds += (await trainSupervised(this.#context(place, stage), { stage, title: stage, kind, settings })).seconds;
-      await saveWeights(place.storage, `${stage}.safetensors`, this.#model);
+      await saveWeights(storage, `${stage}.safetensors`, model, adapter);
     };
     const pretraining = start === 'vm-cpt+cot-sft' ? 'vm-cpt' : start === 'cpt+cot-sft' ? 'cpt' : undefined;
-    if (pretraining === undefined) await this.#loadBase();
-    else if (!(await loadWeights(place.storage, `${pretraining}.safetensors`, this.#model))) {
-      await this.#loadBase();
+    if (pretraining === undefined) await place.reset();
+    else if (!(await loadWeights(storage, `${pretraining}.safetensors`, model, adapter))) {
+      await place.reset();
       await train(pretraining, pretraining);
     }
     await train(start, start === 'direct-sft' ? 'direct-sft' : 'cot-sft');
     return seconds;
   }
 
-  #context({ task, storage, seed, settings }: Place, stage: string): TrainContext {
+  #context({ model, adapter, maxTokens, maxRollouts, task, storage, seed, settings }: OpenPlace, stage: string): TrainContext {
     return {
-      model: this.#model, task, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
+      model, adapter, maxTokens, maxRollouts, task, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
       onBegin: (step) => step > 0 && this.#emit({ type: 'note', text: `${stage} goes on after step ${step}` }),
       onStep: ({ step, steps, value }) => this.#emit({ type: 'step', stage, step, steps, value }),
       onNote: (text) => this.#emit({ type: 'note', text }),
     };
   }
 
-  async #loadBase(): Promise<void> {
-    await this.#model.load(await openCheckpoint(this.#o.base));
-  }
-
-  async #place(setting: Setting, seed: number, baselines: boolean): Promise<Place> {
+  async #open(writing: Writing, setting: Setting, seed: number): Promise<OpenPlace> {
     const settings = this.#settingsOf(setting);
-    await this.#loadBase();
     this.#emit({ type: 'note', text: `${settingTitle(setting)}, seed ${seed}: drawing the data` });
-    const keep = async (found: Omit<Baselines, keyof Setting | 'seed'>) => {
-      const all: Baselines = { ...setting, seed, ...found };
-      await this.#storage.write(`${folder(setting, seed)}/baselines.json`, JSON.stringify(all));
-      this.#baselines.push(all);
-    };
-    const place = { setting, seed, settings, storage: inFolder(this.#storage, folder(setting, seed)) };
-    if (setting.benchmark === 'gta') {
-      const data = await makeGtaRunData(this.#model, { ...settings, seed });
-      const suite = await makeGtaSuiteData(this.#model, data, settings.suiteSize);
-      if (baselines) await keep(await this.#gtaBaselines(data));
-      return { ...place, task: this.#writer.gtaTask(data), measure: (context, aware) => measureGtaSuite(context, data, suite, aware) };
-    }
-    const data = await makeRunData(this.#model, { ...settings, n: setting.n, seed, variant: setting.benchmark === 'clevr-m' ? 'm' : 't' });
-    const suite = await makeSuiteData(this.#model, data, settings.suiteSize);
-    if (baselines) await keep(await this.#clevrBaselines(data));
-    return { ...place, task: this.#writer.task(data), measure: (context, aware) => measureSuite(context, data, suite, aware) };
+    return { ...(await writing.open(setting, seed, settings)), setting, seed, settings, storage: inFolder(this.#storage, folder(setting, seed)) };
   }
 
-  async #clevrBaselines({ dataset, train, test }: RunData): Promise<Omit<Baselines, keyof Setting | 'seed'>> {
-    const examples = (items: RunData['test']) => items.map((t) => t.example);
-    const { chance, objectCount, histogram } = shortcutBaselines(dataset.policies, examples(train), examples(test));
-    const [first] = test;
-    return {
-      chance, majority: majorityAccuracy(examples(train), examples(test)), objectCount, histogram,
-      canonical: await measureCanonical(this.#model, this.#tokenizer, dataset, first!.images[0]!, first!.policyImages[0]),
-    };
-  }
-
-  /** Chance draws a tool's version once the tool and its arguments are known: both stand in the question. */
-  async #gtaBaselines({ dataset, train, test }: GtaRunData): Promise<Omit<Baselines, keyof Setting | 'seed'>> {
-    const cases = new Map(dataset.policy.tools.map(({ tool, cases: own }) => [tool as string, new Set(own.map((c) => c.leaf.version)).size]));
-    const examples = (items: GtaRunData['test']) => items.map((t) => ({ ...t.example, policyId: t.example.tool, answer: t.example.gold.version ?? '' }));
-    return {
-      chance: test.reduce((sum, t) => sum + 1 / (cases.get(t.example.tool) ?? 1), 0) / test.length,
-      majority: majorityAccuracy(examples(train), examples(test)),
-      canonical: await measureGtaCanonical(this.#model, this.#tokenizer, test[0]!.images[0]!),
-    };
+  async #measureBaselines({ setting, seed, baselines }: OpenPlace): Promise<void> {
+    const all: Baselines = { ...setting, seed, ...(await baselines()) };
+    await this.#storage.write(`${folder(setting, seed)}/baselines.json`, JSON.stringify(all));
+    this.#baselines.push(all);
   }
 
   // ---- files
 
   #settingsOf(setting: Setting): ReproduceSettings {
-    return { ...scaleSettings(this.#o.scale, setting), ...this.#o.settings };
+    return { ...scaleSettings(this.#o.scale, setting, this.#o.checkpoint), ...this.#o.settings };
   }
 
   /** Rows of different settings must not meet in one table. */

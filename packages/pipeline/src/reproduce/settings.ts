@@ -1,8 +1,10 @@
 import { type DataConfig, DEMO_CONFIG, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
+import { FORMAT_INSTRUCTION, type InternaliseConfig, resolveInternaliseConfig } from '../internalise/config.ts';
 import type { Setting } from './rows.ts';
 
-export type Scale = 'tiny' | 'small' | 'full';
+export const SCALES = ['tiny', 'small', 'full'] as const;
+export type Scale = (typeof SCALES)[number];
 
 /** Settings of all rows of a table, the same for each. */
 export interface ReproduceSettings extends Omit<DataConfig, 'seed' | 'n' | 'variant'> {
@@ -13,13 +15,25 @@ export interface ReproduceSettings extends Omit<DataConfig, 'seed' | 'n' | 'vari
   /** Items of each kind of override, of other policies, and scenes of existence questions. */
   readonly suiteSize: number;
   readonly saveSteps: number;
+  /** Of scale `full`: how a real checkpoint is trained, and the size of ClevrPolicy's pictures. */
+  readonly checkpoint?: CheckpointSettings;
 }
 
+export interface CheckpointSettings extends Pick<InternaliseConfig, 'tune' | 'lora' | 'bits' | 'system' | 'maxTokens' | 'maxRollouts'> {
+  readonly width: number;
+  readonly height: number;
+}
+
+const CHECKPOINT: Omit<CheckpointSettings, 'bits'> = { tune: 'lora', lora: { r: 8, loraAlpha: 16, targetModules: '' }, system: FORMAT_INSTRUCTION, maxTokens: 8192, maxRollouts: 256, width: 480, height: 320 };
+
 /**
- * `tiny` is for two CPU cores: a row in some minutes. `small` is for a GPU: more policies, questions and steps on the
- * same base. `full` would be the paper's own size, which no code here has been able to try: it is refused.
+ * `tiny` is for two CPU cores: a row in some minutes. `small` is for a GPU: more policies, questions and steps on a base of ours.
+ * `full` is the paper's: its data, steps and batches (table 5) on a checkpoint of Qwen2.5-VL, with one adapter on frozen
+ * weights unless `checkpoint` says `tune: 'full'`, as the paper did on eight GPUs.
+ * @throws PipelineError `invalid-option` for a scale that is none, for `checkpoint` with another than `full`, and for settings that no run can have.
  */
-export function scaleSettings(scale: Scale, { benchmark, n }: Setting): ReproduceSettings {
+export function scaleSettings(scale: Scale, { benchmark, n }: Setting, checkpoint?: Partial<CheckpointSettings>): ReproduceSettings {
+  if (checkpoint !== undefined && scale !== 'full') throw new PipelineError('invalid-option', 'checkpoint', `is of scale full, and the scale is ${scale}.`, 'Leave it out, or use full.');
   // Reasoning has seven words a condition, and seven around it; a call of GTAPolicy takes 36 words at most.
   const maxNewTokens = benchmark === 'gta' ? 40 : 10 * n + 6;
   const { vmCpt, sft, rl, policies, trainPerPolicy, testSize, saveSteps } = DEMO_CONFIG;
@@ -37,8 +51,29 @@ export function scaleSettings(scale: Scale, { benchmark, n }: Setting): Reproduc
     case 'small':
       return { ...tiny, policies: 8, trainPerPolicy: 200, testSize: 800, suiteSize: 400, vmCpt: { ...vmCpt, steps: 120 }, rl: { ...tiny.rl, steps: 400, promptsPerStep: 32 } };
     case 'full':
-      throw new PipelineError('invalid-option', 'scale', 'full needs Qwen2.5-VL-7B and eight GPUs; it has not been run.', 'Use tiny or small, or train a larger base by the trainers themselves.');
+      return fullSettings(benchmark === 'gta', { ...CHECKPOINT, bits: checkpoint?.tune === 'full' ? 32 : 16, ...checkpoint });
     default:
-      throw new PipelineError('invalid-option', 'scale', `is ${String(scale satisfies never)}.`, 'Use tiny or small.');
+      throw new PipelineError('invalid-option', 'scale', `is ${String(scale satisfies never)}.`, `Use one of ${SCALES.join(', ')}.`);
   }
+}
+
+/** The paper's table 5. An adapter learns at ten times the rate of full training; five completions of each prompt without the policy, and five with it. */
+function fullSettings(gta: boolean, checkpoint: CheckpointSettings): ReproduceSettings {
+  const { width, height, ...own } = checkpoint;
+  resolveInternaliseConfig(own);
+  for (const [name, value] of Object.entries({ width, height })) if (!Number.isInteger(value) || value < 56) throw new PipelineError('invalid-option', `checkpoint.${name}`, `is ${value}.`, 'Give whole pixels, 56 or more.');
+  const times = checkpoint.tune === 'lora' ? 10 : 1;
+  const { r, loraAlpha } = checkpoint.lora;
+  const stage = (steps: number, batchSize: number, learningRate: number) => ({ steps, batchSize, learningRate, r, loraAlpha });
+  const sft = gta ? stage(141, 32, 1e-4) : stage(195, 64, 1e-4);
+  return {
+    ...(gta ? { policies: 1, trainPerPolicy: 451, reasonedPerPolicy: 451, testSize: 106 } : { policies: 10, trainPerPolicy: 2000, reasonedPerPolicy: 250, testSize: 2000 }),
+    vmCpt: { steps: gta ? 35 : 98, batchSize: gta ? 64 : 128, learningRate: times * 1e-5 },
+    sft,
+    directSft: gta ? sft : stage(625, 64, 1e-4),
+    rl: { steps: gta ? 50 : 104, promptsPerStep: gta ? 256 : 384, rollouts: 10, learningRate: times * 1e-6, temperature: 1, maxNewTokens: 1024 },
+    suiteSize: gta ? 106 : 400,
+    saveSteps: 5,
+    checkpoint,
+  };
 }

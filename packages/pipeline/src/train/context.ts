@@ -12,6 +12,8 @@ export interface TrainContext {
   readonly adapter?: string | undefined;
   /** Most tokens in memory at once; see the trainers. */
   readonly maxTokens?: number | undefined;
+  /** Most completions sampled at once. */
+  readonly maxRollouts?: number | undefined;
   readonly storage: RunStorage;
   readonly seed: number;
   /** Steps between two checkpoints. */

@@ -24,7 +24,7 @@ function objectiveOf(algorithm: Algorithm): Objective {
 }
 
 export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
-  const { model, task, adapter, seed, saveSteps, storage, maxTokens } = context;
+  const { model, task, adapter, seed, saveSteps, storage, maxTokens, maxRollouts } = context;
   const poro = algorithm.startsWith('poro');
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
@@ -33,6 +33,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
     const trainer = new RlTrainer(model, {
       ...(adapter === undefined ? {} : { adapter }),
       ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(maxRollouts === undefined ? {} : { maxRollouts }),
       examples: task.train.map((item) => ({ id: item.id, policyFree: item.prompt(false), policyAware: item.prompt(true) })),
       objective: objectiveOf(algorithm),
       reward: (rollouts) => {

@@ -33,6 +33,12 @@ interface Place {
   readonly position: number;
 }
 
+interface Request {
+  readonly prompt: DriverPrompt<Place>;
+  readonly origin: Origin;
+  readonly index: number;
+}
+
 /** @param position prompts taken in earlier steps; completions draw from streams of random numbers numbered by it. */
 export async function collect(model: VisionLanguageModel, base: Objective, o: RlOptions, position: number, clock: Stopwatch): Promise<Collected> {
   const size = o.policyFree + o.policyAware;
@@ -48,7 +54,7 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     }
   };
 
-  const sample = batched<{ readonly prompt: DriverPrompt<Place>; readonly origin: Origin; readonly index: number }, Completion>(async (requests) => {
+  const generated = async (requests: readonly Request[]): Promise<readonly Completion[]> => {
     const sequences: TokenSequence[] = [];
     const placeOf = new Map<string, number>();
     const promptOf = requests.map(({ prompt, origin }) => {
@@ -61,17 +67,20 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
       }
       return at;
     });
-    const completions = await clock.device(() =>
-      generate(model, sequences, {
-        promptOf,
-        streams: requests.map(({ prompt, origin, index }) => prompt.value.position * size + (origin === 'policy' ? o.policyFree : 0) + index),
-        seed: o.seed,
-        temperature: o.temperature ?? 1,
-        maxNewTokens: o.maxNewTokens,
-        stopIds: o.stopIds,
-        ...(o.adapter === undefined ? {} : { adapter: o.adapter }),
-      }),
-    );
+    return generate(model, sequences, {
+      promptOf,
+      streams: requests.map(({ prompt, origin, index }) => prompt.value.position * size + (origin === 'policy' ? o.policyFree : 0) + index),
+      seed: o.seed,
+      temperature: o.temperature ?? 1,
+      maxNewTokens: o.maxNewTokens,
+      stopIds: o.stopIds,
+      ...(o.adapter === undefined ? {} : { adapter: o.adapter }),
+    });
+  };
+
+  const sample = batched<Request, Completion>(async (requests) => {
+    const completions: Completion[] = [];
+    for (const turn of inTurns(requests, o.maxRollouts ?? requests.length)) completions.push(...(await clock.device(() => generated(turn))));
     for (const c of completions) sampledTokens += c.tokens.length;
     clock.lap('generation');
     return completions;
@@ -125,6 +134,23 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     sampledTokens,
     sampledRewards: Object.fromEntries([...sums].map(([key, { total, count }]) => [key, total / count])),
   };
+}
+
+/** Requests of at most `most` completions each time; those of one prompt and origin stay together, since they share its cache. */
+function inTurns(requests: readonly Request[], most: number): Request[][] {
+  const turns: Request[][] = [];
+  const prompts: Request[][] = [];
+  for (const request of requests) {
+    const last = prompts.at(-1);
+    if (last !== undefined && last[0]!.prompt === request.prompt && last[0]!.origin === request.origin) last.push(request);
+    else prompts.push([request]);
+  }
+  for (const own of prompts) {
+    const last = turns.at(-1);
+    if (last !== undefined && last.length + own.length <= most) last.push(...own);
+    else turns.push(own);
+  }
+  return turns;
 }
 
 /** Answers all requests of one turn of the event loop together. */

@@ -205,7 +205,7 @@ function fixedOnPolicy(loss: Loss, sampled: TokenScores): LossResult | undefined
 }
 
 function check(options: RlOptions): void {
-  for (const name of ['promptsPerStep', 'policyFree', 'maxNewTokens', 'promptsPerUpdate', 'numIterations', 'maxPrompts'] as const) {
+  for (const name of ['promptsPerStep', 'policyFree', 'maxNewTokens', 'promptsPerUpdate', 'numIterations', 'maxPrompts', 'maxRollouts'] as const) {
     const value = options[name];
     if (value !== undefined && (!Number.isInteger(value) || value < 1)) throw new TrainerError('invalid-option', name, `is ${value}.`, 'Give a positive integer.');
   }

@@ -51,6 +51,8 @@ export interface RlOptions extends ScheduleOptions, OptimizerOptions {
   readonly numIterations?: number;
   /** Most tokens in memory at once when scoring and training: rollouts are packed into micro-batches. The gradient is the same. */
   readonly maxTokens?: number;
+  /** Most completions sampled at once, of whole prompts: those of a step are sampled in turns. Default: all of them. */
+  readonly maxRollouts?: number;
   /**
    * Prompts that may be sampled in all. Dynamic sampling spends them faster; the trainer is `finished` when they are used
    * up, and the schedule follows them instead of the steps. Arms with the same number see the same number of rollouts.

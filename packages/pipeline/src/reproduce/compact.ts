@@ -1,0 +1,79 @@
+/** @file The benchmarks in compact words, for bases that know these and little else. */
+import { compactGtaVocabulary, compactVocabulary, shortcutBaselines } from '@trimpi/datasets';
+import { majorityAccuracy } from '@trimpi/eval';
+import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
+import type { Engine } from '@trimpi/runtime';
+import { requireWords, WordCodec } from '../base/words.ts';
+import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
+import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
+import { makeGtaSuiteData, makeSuiteData, measureGtaSuite, measureSuite } from '../evaluation/suite.ts';
+import type { FoundBaselines, Place, Writing } from './place.ts';
+import { type Setting, settingTitle } from './rows.ts';
+import type { ReproduceSettings } from './settings.ts';
+
+export class CompactWriting implements Writing {
+  readonly #base: ModelFiles;
+  readonly #model: VisionLanguageModel;
+  readonly #tokenizer: Tokenizer;
+  readonly #writer: PromptWriter;
+
+  private constructor(base: ModelFiles, model: VisionLanguageModel, tokenizer: Tokenizer) {
+    this.#base = base;
+    this.#model = model;
+    this.#tokenizer = tokenizer;
+    this.#writer = new PromptWriter(model, new WordCodec(tokenizer));
+  }
+
+  /** @throws PipelineError `invalid-option` for a base that lacks a word of the settings. */
+  static async create(engine: Engine, base: ModelFiles, settings: readonly Setting[]): Promise<CompactWriting> {
+    const tokenizer = await Tokenizer.load(base);
+    const codec = new WordCodec(tokenizer);
+    for (const setting of settings) {
+      const words = setting.benchmark === 'gta' ? [...compactVocabulary(), ...compactGtaVocabulary()] : compactVocabulary({ depth: setting.n, demonstrations: setting.benchmark === 'clevr-m' });
+      requireWords(codec, words, base.name, settingTitle(setting));
+    }
+    return new CompactWriting(base, new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json')))), tokenizer);
+  }
+
+  async open({ benchmark, n }: Setting, seed: number, settings: ReproduceSettings): Promise<Place> {
+    const [model, writer] = [this.#model, this.#writer];
+    const reset = async () => model.load(await openCheckpoint(this.#base));
+    const place = { model, reset, dispose: () => undefined };
+    await reset();
+    if (benchmark === 'gta') {
+      const data = await makeGtaRunData(model, { ...settings, seed });
+      const suite = await makeGtaSuiteData(model, data, settings.suiteSize);
+      const task = writer.gtaTask(data);
+      return { ...place, task, baselines: () => this.#gtaBaselines(data), measure: (context, aware) => measureGtaSuite({ ...context, model, task, writer }, data, suite, aware) };
+    }
+    const data = await makeRunData(model, { ...settings, n, seed, variant: benchmark === 'clevr-m' ? 'm' : 't' });
+    const suite = await makeSuiteData(model, data, settings.suiteSize);
+    const task = writer.task(data);
+    return { ...place, task, baselines: () => this.#clevrBaselines(data), measure: (context, aware) => measureSuite({ ...context, model, task, writer }, data, suite, aware) };
+  }
+
+  dispose(): void {
+    this.#model.dispose();
+  }
+
+  async #clevrBaselines({ dataset, train, test }: RunData): Promise<FoundBaselines> {
+    const examples = (items: RunData['test']) => items.map((t) => t.example);
+    const { chance, objectCount, histogram } = shortcutBaselines(dataset.policies, examples(train), examples(test));
+    const [first] = test;
+    return {
+      chance, majority: majorityAccuracy(examples(train), examples(test)), objectCount, histogram,
+      canonical: await measureCanonical(this.#model, this.#tokenizer, dataset, first!.images[0]!, first!.policyImages[0]),
+    };
+  }
+
+  /** Chance draws a tool's version once the tool and its arguments are known: both stand in the question. */
+  async #gtaBaselines({ dataset, train, test }: GtaRunData): Promise<FoundBaselines> {
+    const cases = new Map(dataset.policy.tools.map(({ tool, cases: own }) => [tool as string, new Set(own.map((c) => c.leaf.version)).size]));
+    const examples = (items: GtaRunData['test']) => items.map((t) => ({ ...t.example, policyId: t.example.tool, answer: t.example.gold.version ?? '' }));
+    return {
+      chance: test.reduce((sum, t) => sum + 1 / (cases.get(t.example.tool) ?? 1), 0) / test.length,
+      majority: majorityAccuracy(examples(train), examples(test)),
+      canonical: await measureGtaCanonical(this.#model, this.#tokenizer, test[0]!.images[0]!),
+    };
+  }
+}

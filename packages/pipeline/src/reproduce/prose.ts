@@ -1,0 +1,207 @@
+/** @file The benchmarks in the paper's prose, as chats of a real checkpoint. */
+import {
+  branchingError, branchingErrorRate, clevrOverride, type ClevrPolicyConfig, clevrPolicy, type Example, existenceQuestions, filterPhrase, gtaOverride, gtaPolicy, type RgbImage,
+  scoreClevrPolicy, scoreGtaPolicy, scoreGtaReferral, scoreOverride, scoreReferral, shortcutBaselines, type Split, toolType,
+} from '@trimpi/datasets';
+import { majorityAccuracy, unseenCells } from '@trimpi/eval';
+import { type DeviceLimits, type ModelFiles, Processor, stopTokenIds } from '@trimpi/model';
+import type { Engine } from '@trimpi/runtime';
+import { PipelineError } from '../errors.ts';
+import { meanTokens, prefillTime } from '../evaluation/answers.ts';
+import { mean } from '../evaluation/suite.ts';
+import { measureProse, type OverrideQuestion, type ProseSuite } from '../evaluation/prose-suite.ts';
+import { type ChatExample, ChatTask } from '../internalise/chats.ts';
+import { checkSizes, openLearner } from '../internalise/learner.ts';
+import { Pictures } from '../internalise/pictures.ts';
+import type { Task, TaskItem } from '../task.ts';
+import type { FoundBaselines, Place, Writing } from './place.ts';
+import type { Setting } from './rows.ts';
+import type { ReproduceSettings } from './settings.ts';
+
+/** Examples of one seed: what is trained and asked, and what is asked beside it (each a test split). */
+interface Drawn {
+  readonly examples: readonly ChatExample[];
+  readonly asked: readonly (readonly ChatExample[])[];
+  /** @param asked items of `asked`, in the same order. */
+  suite(test: readonly TaskItem[], asked: readonly (readonly TaskItem[])[]): ProseSuite;
+  baselines(): Omit<FoundBaselines, 'canonical'>;
+}
+
+/** Questions of a scene: one to which the answer is yes, and one that just misses. */
+const EXISTENCE_PER_SCENE = 2;
+const OTHER_POLICIES = 8;
+
+export class ProseWriting implements Writing {
+  readonly #engine: Engine;
+  readonly #base: ModelFiles;
+  readonly #limits: DeviceLimits | undefined;
+  readonly #processor: Processor;
+  readonly #stopIds: readonly number[];
+
+  private constructor(engine: Engine, base: ModelFiles, limits: DeviceLimits | undefined, processor: Processor, stopIds: readonly number[]) {
+    this.#engine = engine;
+    this.#base = base;
+    this.#limits = limits;
+    this.#processor = processor;
+    this.#stopIds = stopIds;
+  }
+
+  static async create(engine: Engine, base: ModelFiles, limits: DeviceLimits | undefined): Promise<ProseWriting> {
+    const processor = await Processor.load(base);
+    return new ProseWriting(engine, base, limits, processor, await stopTokenIds(base, processor));
+  }
+
+  /** @throws PipelineError `invalid-option` for what is too long, ModelError `does-not-fit` before anything is loaded. */
+  async open(setting: Setting, seed: number, settings: ReproduceSettings): Promise<Place> {
+    const { checkpoint, rl } = settings;
+    if (checkpoint === undefined) throw new PipelineError('invalid-option', 'settings.checkpoint', 'is missing.', 'Use the settings of scale full.');
+    const processor = this.#processor;
+    const drawn = setting.benchmark === 'gta' ? drawGta(seed, settings) : drawClevr(setting, seed, settings);
+    const chats = (examples: readonly ChatExample[]) => new ChatTask({ processor, examples, system: checkpoint.system, stopIds: this.#stopIds, testSize: 0 });
+    const main = chats(drawn.examples);
+    const asked = drawn.asked.map(chats);
+    const sizes = [...asked.map((c) => ({ ...c.sizes(), row: 0 })), main.sizes()].reduce((a, b) => ({
+      prompt: Math.max(a.prompt, b.prompt), row: Math.max(a.row, b.row), patchesPerToken: Math.max(a.patchesPerToken, b.patchesPerToken),
+      image: a.image === undefined || (b.image !== undefined && b.image[0] * b.image[1] > a.image[0] * a.image[1]) ? b.image : a.image,
+    }));
+    const config = { ...checkpoint, rl, seed };
+    checkSizes(sizes, config, processor.config.maxPositionEmbeddings);
+    const pictures = [...new Set([main, ...asked].flatMap((c) => c.pictures()))];
+    const { model, adapter, trainsVision, reset } = await openLearner({ engine: this.#engine, limits: this.#limits, base: this.#base, processor, config, sizes, pictures });
+    try {
+      const ready = await Pictures.make(model, processor, pictures, { trainsVision });
+      const task = main.make(ready);
+      const suite = drawn.suite(task.test, asked.map((c) => c.make(ready).test));
+      return {
+        model, adapter, reset, task,
+        maxTokens: checkpoint.maxTokens,
+        maxRollouts: checkpoint.maxRollouts,
+        measure: (context, aware) => measureProse({ ...context, model, adapter, task, maxRollouts: checkpoint.maxRollouts }, suite, aware),
+        baselines: async () => ({ ...drawn.baselines(), canonical: await ownPrompts({ model, adapter, task }) }),
+        dispose: () => model.dispose(),
+      };
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  }
+
+  /** Every place has a model of its own. */
+  dispose(): void {}
+}
+
+/** The prompts are in the paper's prose themselves. */
+async function ownPrompts({ model, adapter, task }: Pick<Place, 'model' | 'adapter'> & { readonly task: Task }): Promise<FoundBaselines['canonical']> {
+  const some = task.test.slice(0, 64);
+  const [aware, free] = [true, false].map((policyInPrompt) => some.map((item) => item.prompt(policyInPrompt))) as [ReturnType<TaskItem['prompt']>[], ReturnType<TaskItem['prompt']>[]];
+  return { withPolicy: meanTokens(aware), withoutPolicy: meanTokens(free), prefillMs: { withPolicy: await prefillTime(model, aware, adapter), withoutPolicy: await prefillTime(model, free, adapter) } };
+}
+
+// ---- ClevrPolicy
+
+function drawClevr({ benchmark, n }: Setting, seed: number, settings: ReproduceSettings): Drawn {
+  const { policies, trainPerPolicy, reasonedPerPolicy, testSize, suiteSize, checkpoint } = settings;
+  const form: ClevrPolicyConfig = { n, variant: benchmark === 'clevr-m' ? 'm' : 't', width: checkpoint!.width, height: checkpoint!.height };
+  const run: ClevrPolicyConfig = { ...form, seed: `run ${seed}`, policies, train: trainPerPolicy * policies, test: testSize, reasoned: reasonedPerPolicy * policies };
+  const dataset = clevrPolicy(run);
+  const trees = new Map(dataset.policies.map((p) => [p.id, p.tree]));
+  const [train, test] = [drawAll(dataset, 'train'), drawAll(dataset, 'test')];
+  const beside = { ...run, train: 0, test: suiteSize, reasoned: 0 };
+  const override = (['all', 'part'] as const).map((kind) => drawAll(clevrOverride(beside, { kind, seed: `override ${seed}` }), 'test'));
+  const others = drawAll(clevrPolicy({ ...beside, seed: `other ${seed}`, policies: OTHER_POLICIES }), 'test');
+  const score = (answer: string) => (completion: string) => scoreClevrPolicy(completion, answer);
+  return {
+    // Only the first examples are trained with their reasoning.
+    examples: [...train.map((e) => ({ example: e.reasoned ? e : { ...e, reasoning: '' }, score: score(e.answer) })), ...test.map((example) => ({ example, score: score(example.answer) }))],
+    asked: [...[...override, others].map((items) => items.map((example): ChatExample => ({ example, score: score(example.answer) }))), existence(others)],
+    suite: (own, [all, part, otherPolicies, exist]) => {
+      const overriding = (items: readonly TaskItem[], kind: 0 | 1) => items.map(({ prompt }, i): OverrideQuestion => ({
+        // The update is a whole policy.
+        prompt: () => prompt(false),
+        score: (completion) => {
+          const { accuracy, stubborn } = scoreOverride(completion, override[kind]![i]!);
+          return { right: accuracy === 1, stubborn: stubborn === 1 };
+        },
+      }));
+      return {
+        test: own, override: { all: overriding(all!, 0), part: overriding(part!, 1) }, otherPolicies: otherPolicies!, existence: exist!,
+        unseen: unseenCells(train.filter((e) => e.reasoned), test),
+        reasoning: (completions) => ({
+          branchingError: branchingError(completions, test.map((e) => e.response)).averageAbsoluteDifference,
+          branchingErrorRate: mean(completions.map((c, i) => branchingErrorRate(c, trees.get(test[i]!.policyId)!))),
+          referral: mean(completions.map((c, i) => scoreReferral(c, trees.get(test[i]!.policyId)!).score)),
+        }),
+      };
+    },
+    baselines: () => {
+      const { chance, objectCount, histogram } = shortcutBaselines(dataset.policies, train, test);
+      return { chance, majority: majorityAccuracy(train, test), objectCount, histogram };
+    },
+  };
+}
+
+type SceneExample = ReturnType<ReturnType<typeof clevrPolicy>['example']>;
+
+/** Near-miss questions about scenes, asked as one asks a person. */
+function existence(scenes: readonly SceneExample[]): ChatExample[] {
+  return scenes.flatMap((example) =>
+    existenceQuestions(example.scene, { seed: `forgetting ${example.id}`, count: EXISTENCE_PER_SCENE }).map(({ filter, answer }, k): ChatExample => ({
+      example: { ...example, id: `${example.id}-exists-${k}`, query: `Does the image contain any ${filterPhrase(filter, true)}? Answer yes or no.`, policyParts: [], answer },
+      score: (completion) => ({ accuracy: [...completion.toLowerCase().matchAll(/\b(?:yes|no)\b/g)].at(-1)?.[0] === answer ? 1 : 0, format: 1 }),
+    })),
+  );
+}
+
+// ---- GTAPolicy
+
+function drawGta(seed: number, { policies, trainPerPolicy, testSize, suiteSize, checkpoint }: ReproduceSettings): Drawn {
+  const run = { seed: `run ${seed}`, train: trainPerPolicy * policies, test: testSize };
+  const dataset = gtaPolicy(run);
+  const [train, test] = [drawAll(dataset, 'train'), drawAll(dataset, 'test')];
+  const beside = { train: 0, test: suiteSize };
+  const override = drawAll(gtaOverride({ ...run, ...beside }, { seed: `override ${seed}`, controls: 0 }), 'test');
+  const others = drawAll(gtaPolicy({ ...beside, seed: `other ${seed}`, policy: { seed: `other ${seed}`, size: 'medium' }, slices: false }), 'test');
+  const scenes = drawAll(clevrPolicy({ seed: `other ${seed}`, n: 2, width: checkpoint!.width, height: checkpoint!.height, ...beside, reasoned: 0 }), 'test');
+  const asChat = (example: (typeof test)[number]): ChatExample => ({ example, score: (completion) => scoreGtaPolicy(completion, example.golds) });
+  return {
+    examples: [...train, ...test].map(asChat),
+    asked: [override.map(asChat), others.map(asChat), existence(scenes)],
+    suite: (own, [all, otherPolicies, exist]) => ({
+      test: own, otherPolicies: otherPolicies!, existence: exist!,
+      override: {
+        all: all!.map(({ prompt, score }, i) => ({
+          prompt,
+          score: (completion) => ({ right: score(completion).accuracy === 1, stubborn: override[i]!.changed && scoreGtaPolicy(completion, override[i]!.oldGold).accuracy === 1 }),
+        })),
+      },
+      unseen: test.map((e) => e.slice === 'unseenCell'),
+      reasoning: (completions) => ({ referral: mean(completions.map((c, i) => scoreGtaReferral(c, dataset.rules, test[i]!.profile).score)) }),
+      call: (i, completion) => scoreGtaPolicy(completion, test[i]!.golds),
+    }),
+    baselines: () => {
+      const named = (items: typeof test) => items.map((e) => ({ ...e, policyId: typeOf(e.gold.name), answer: e.gold.name }));
+      return { chance: mean(test.map((e) => 1 / (dataset.rules.versions[typeOf(e.gold.name)] ?? 1))), majority: majorityAccuracy(named(train), named(test)) };
+    },
+  };
+}
+
+/** The tool of a version: chance and majority are told which one is needed. */
+function typeOf(name: string): string {
+  return toolType(name)?.name ?? name;
+}
+
+// ----
+
+/** All examples of a split. Their pictures are drawn anew whenever they are asked for: tens of thousands do not fit. */
+function drawAll<E extends Example>(dataset: { size(split: Split): number; example(split: Split, index: number): E }, split: Split): E[] {
+  return Array.from({ length: dataset.size(split) }, (_, i) => {
+    const example = dataset.example(split, i);
+    const images = example.images.map(({ width, height }, k): RgbImage => ({
+      width, height,
+      get rgb() {
+        return dataset.example(split, i).images[k]!.rgb;
+      },
+    }));
+    return Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(example), images: { value: images, enumerable: true } }) as E;
+  });
+}
