@@ -82,10 +82,16 @@ async function withDevice<T>(work: (engine: WebGpuEngine, adapterName: string) =
   }
 }
 
+/** How many were drawn when it was said last. */
+let pictures = 0;
+
 function show(event: ReproduceEvent): void {
   switch (event.type) {
     case 'note':
       console.log(event.text);
+      break;
+    case 'progress':
+      if (event.done - pictures >= 1_000 || event.done < pictures) console.log(`  ${(pictures = event.done)} of ${event.of} pictures`);
       break;
     case 'row':
       console.log(`[${event.done + 1}/${event.of}] ${event.setting}, seed ${event.seed}: ${event.title}${event.secondsLeft === null ? '' : ` (about ${Math.ceil(event.secondsLeft / 60)} min left in all)`}`);

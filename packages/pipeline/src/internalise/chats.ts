@@ -33,10 +33,13 @@ interface Chat extends EncodedChat {
   readonly images: readonly RgbImage[];
 }
 
+const KEPT_PROMPTS = 256;
+
 export class ChatTask {
   readonly #o: ChatTaskOptions;
   readonly #train: readonly ChatExample[];
   readonly #test: readonly ChatExample[];
+  readonly #prompts = new Map<string, EncodedChat>();
 
   constructor(options: ChatTaskOptions) {
     // Getters are read once here: pictures are known by their identity, and decoded when they are first asked for.
@@ -54,19 +57,21 @@ export class ChatTask {
     return this.#test;
   }
 
-  sizes(): ChatSizes {
+  async sizes(check: () => void = () => undefined): Promise<ChatSizes> {
     let [prompt, row, patchesPerToken] = [0, 0, 0];
     let image: readonly [number, number] | undefined;
-    for (const { example } of [...this.#train, ...this.#test]) {
-      const own = this.#chat(example, true, undefined);
+    for (const [i, { example }] of [...this.#train, ...this.#test].entries()) {
+      if (i % 64 === 63) await breath(check);
+      const own = this.#prompt(example, true);
       prompt = Math.max(prompt, own.inputIds.length);
-      row = Math.max(row, this.#chat(example, true, example.response).inputIds.length);
+      // Rows with the policy are those that have reasoning.
+      if (example.split === 'train' && example.reasoning !== '') row = Math.max(row, this.#chat(example, true, example.response).inputIds.length);
       for (const picture of own.images) {
         const [, rows, columns] = this.#o.processor.gridOf(picture);
         if (image === undefined || rows * columns > image[0] * image[1]) image = [rows, columns];
       }
-      for (const { images, inputIds } of [own, this.#chat(example, false, undefined)]) {
-        const patches = images.reduce((n, picture) => n + this.#o.processor.gridOf(picture).reduce((a, b) => a * b), 0);
+      for (const { images, inputIds } of [own, this.#prompt(example, false)]) {
+        const patches = images.reduce((n, picture) => n + this.#o.processor.gridOf(picture).reduce((x, y) => x * y), 0);
         patchesPerToken = Math.max(patchesPerToken, patches / inputIds.length);
       }
     }
@@ -83,7 +88,7 @@ export class ChatTask {
     const sequence = ({ inputIds, positionIds, images }: Chat): TokenSequence => ({ inputIds, positionIds, images: images.map((picture) => pictures.image(picture)) });
     const item = ({ example, score }: ChatExample): TaskItem => ({
       id: example.id,
-      prompt: (policyInPrompt) => sequence(this.#chat(example, policyInPrompt, undefined)),
+      prompt: (policyInPrompt) => sequence(this.#prompt(example, policyInPrompt)),
       row: (kind) => {
         const pretraining = isPretraining(kind);
         const chat = this.#chat(example, pretraining, responseOf(example, kind), pretraining ? 'all' : ['assistant']);
@@ -100,6 +105,19 @@ export class ChatTask {
     };
   }
 
+  /** Thousands of questions ask the same of the same policy, of images of one size: they are cut into tokens once. */
+  #prompt(example: Example, policy: boolean): Chat {
+    const parts = exampleParts(example, { policy, response: false });
+    const images = picturesOf(parts);
+    const key = JSON.stringify(parts.map((part) => (part.type === 'text' ? part.text : this.#o.processor.gridOf(part.image))));
+    const known = this.#prompts.get(key);
+    if (known !== undefined) return { ...known, images };
+    const made = this.#chat(example, policy, undefined);
+    if (this.#prompts.size >= KEPT_PROMPTS) this.#prompts.clear();
+    this.#prompts.set(key, made);
+    return made;
+  }
+
   #chat(example: Example, policy: boolean, response: string | undefined, loss: 'all' | readonly string[] = ['assistant']): Chat {
     const { processor, system } = this.#o;
     const parts = exampleParts(example, { policy, response: false });
@@ -111,6 +129,12 @@ export class ChatTask {
     ];
     return { ...processor.encode({ messages, imageGridThw: images.map((image) => processor.gridOf(image)), addGenerationPrompt: response === undefined, loss }), images };
   }
+}
+
+/** Lets events through, such as a request to stop. */
+export async function breath(check: () => void): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve));
+  check();
 }
 
 function picturesOf(parts: readonly Part[]): RgbImage[] {

@@ -10,6 +10,7 @@ import { exportModel, writeReport } from '../run-report.ts';
 import { loadRunState } from '../run-state.ts';
 import { runStages, type StageOptions } from '../stages.ts';
 import { checkedStorage } from '../storage.ts';
+import { interrupt } from '../train/context.ts';
 import { loadWeights } from '../weights.ts';
 import { type ChatExample, type ChatSizes, ChatTask } from './chats.ts';
 import type { InternaliseConfig } from './config.ts';
@@ -43,14 +44,15 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const before = (await loadRunState(storage, config)) ?? { version: 1, config, finished: [], seconds: 0 };
   const processor = await Processor.load(base);
   const chats = new ChatTask({ processor, examples, system: config.system, stopIds: await stopTokenIds(base, processor), testSize: config.testSize });
-  const sizes = checkExamples(chats, config, processor.config.maxPositionEmbeddings);
+  const check = () => options.signal?.aborted === true && interrupt('preparing pictures', storage);
+  const sizes = await checkExamples(chats, config, processor.config.maxPositionEmbeddings);
 
   options.onEvent?.({ type: 'note', text: `Loading ${base.name}` });
   const pictures = chats.pictures();
   const learner = await openLearner({ engine, limits, base, processor, config, sizes, pictures });
   const { model, adapter } = learner;
   try {
-    const task = chats.make(await Pictures.make(model, processor, pictures, { trainsVision: learner.trainsVision, onProgress: (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }) }));
+    const task = chats.make(await Pictures.make(model, processor, pictures, { trainsVision: learner.trainsVision, onProgress: (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }), check }));
     const save = async (folder: string) => {
       for (const [name, bytes] of Object.entries(adapterFiles(await model.adapter(adapter!).toAdapter(), base.name))) await storage.write(`${folder}/${name}`, bytes);
     };
@@ -77,14 +79,14 @@ export async function internalise({ config, title, examples, engine, limits, ada
 }
 
 /** @throws PipelineError `invalid-option` naming what is missing or too long. */
-function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: InternaliseConfig, maxPositions: number): ChatSizes {
+async function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: InternaliseConfig, maxPositions: number): Promise<ChatSizes> {
   const bad = (argument: string, message: string, remedy: string): never => {
     throw new PipelineError('invalid-option', argument, message, remedy);
   };
   if (chats.train.length === 0) bad('examples', 'has no training example.', 'Give some with "split": "train".');
   if (chats.test.length === 0) bad('examples', 'has no test example.', 'Give some with "split": "test"; they are never trained on.');
   if (vmCpt.steps + sft.steps > 0 && chats.train.every(({ example }) => example.reasoning === '')) bad('examples', 'has no training example with reasoning, which VM-CPT and CoT SFT learn from.', 'Add reasoning to some, or set the steps of vmCpt and sft to 0.');
-  const sizes = chats.sizes();
+  const sizes = await chats.sizes();
   checkSizes(sizes, { maxTokens, rl }, maxPositions);
   return sizes;
 }

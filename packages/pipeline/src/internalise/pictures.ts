@@ -11,6 +11,8 @@ export interface PicturesOptions {
   /** Most bytes of features or patches that are kept. */
   readonly maxBytes?: number;
   readonly onProgress?: (done: number, of: number) => void;
+  /** Called between batches; throws to stop. */
+  readonly check?: () => void;
 }
 
 /** Most bytes of features or patches that are kept. */
@@ -25,7 +27,7 @@ export class Pictures {
     this.#images = images;
   }
 
-  static async make(model: VisionLanguageModel, processor: Processor, pictures: readonly RgbImage[], { trainsVision, maxBytes = KEPT_BYTES, onProgress }: PicturesOptions): Promise<Pictures> {
+  static async make(model: VisionLanguageModel, processor: Processor, pictures: readonly RgbImage[], { trainsVision, maxBytes = KEPT_BYTES, onProgress, check }: PicturesOptions): Promise<Pictures> {
     const images = new Map<RgbImage, BatchImage>();
     if (!fits(processor, pictures, trainsVision, maxBytes)) {
       const recent = new RecentPatches(processor, maxBytes);
@@ -38,6 +40,7 @@ export class Pictures {
       waiting.forEach(({ picture }, i) => images.set(picture, made[i]!));
       waiting = [];
       onProgress?.(images.size, pictures.length);
+      check?.();
     };
     for (const picture of pictures) {
       waiting.push({ picture, ...patchesOf(processor, picture) });

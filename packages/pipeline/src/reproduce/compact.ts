@@ -7,7 +7,7 @@ import { requireWords, WordCodec } from '../base/words.ts';
 import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
 import { makeGtaSuiteData, makeSuiteData, measureGtaSuite, measureSuite } from '../evaluation/suite.ts';
-import type { FoundBaselines, Place, Writing } from './place.ts';
+import type { FoundBaselines, Place, Watch, Writing } from './place.ts';
 import { type Setting, settingTitle } from './rows.ts';
 import type { ReproduceSettings } from './settings.ts';
 
@@ -35,18 +35,22 @@ export class CompactWriting implements Writing {
     return new CompactWriting(base, new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json')))), tokenizer);
   }
 
-  async open({ benchmark, n }: Setting, seed: number, settings: ReproduceSettings): Promise<Place> {
+  async open({ benchmark, n }: Setting, seed: number, settings: ReproduceSettings, watch: Watch): Promise<Place> {
+    const onProgress = (done: number, of: number) => {
+      watch.onProgress(done, of);
+      watch.check();
+    };
     const [model, writer] = [this.#model, this.#writer];
     const reset = async () => model.load(await openCheckpoint(this.#base));
     const place = { model, reset, dispose: () => undefined };
     await reset();
     if (benchmark === 'gta') {
-      const data = await makeGtaRunData(model, { ...settings, seed });
+      const data = await makeGtaRunData(model, { ...settings, seed }, onProgress);
       const suite = await makeGtaSuiteData(model, data, settings.suiteSize);
       const task = writer.gtaTask(data);
       return { ...place, task, baselines: () => this.#gtaBaselines(data), measure: (context, aware) => measureGtaSuite({ ...context, model, task, writer }, data, suite, aware) };
     }
-    const data = await makeRunData(model, { ...settings, n, seed, variant: benchmark === 'clevr-m' ? 'm' : 't' });
+    const data = await makeRunData(model, { ...settings, n, seed, variant: benchmark === 'clevr-m' ? 'm' : 't' }, onProgress);
     const suite = await makeSuiteData(model, data, settings.suiteSize);
     const task = writer.task(data);
     return { ...place, task, baselines: () => this.#clevrBaselines(data), measure: (context, aware) => measureSuite({ ...context, model, task, writer }, data, suite, aware) };

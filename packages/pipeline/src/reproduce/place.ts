@@ -25,9 +25,16 @@ export interface Place {
   dispose(): void;
 }
 
+/** Whom the making of data tells how far it is, and who may stop it. */
+export interface Watch {
+  /** Throws to stop. */
+  check(): void;
+  onProgress(done: number, of: number): void;
+}
+
 /** A base, and the form in which it is given the benchmarks. */
 export interface Writing {
   /** The base's weights are in the model. */
-  open(setting: Setting, seed: number, settings: ReproduceSettings): Promise<Place>;
+  open(setting: Setting, seed: number, settings: ReproduceSettings, watch: Watch): Promise<Place>;
   dispose(): void;
 }

@@ -10,11 +10,11 @@ import { PipelineError } from '../errors.ts';
 import { meanTokens, prefillTime } from '../evaluation/answers.ts';
 import { mean } from '../evaluation/suite.ts';
 import { measureProse, type OverrideQuestion, type ProseSuite } from '../evaluation/prose-suite.ts';
-import { type ChatExample, ChatTask } from '../internalise/chats.ts';
+import { breath, type ChatExample, ChatTask } from '../internalise/chats.ts';
 import { checkSizes, openLearner } from '../internalise/learner.ts';
 import { Pictures } from '../internalise/pictures.ts';
 import type { Task, TaskItem } from '../task.ts';
-import type { FoundBaselines, Place, Writing } from './place.ts';
+import type { FoundBaselines, Place, Watch, Writing } from './place.ts';
 import type { Setting } from './rows.ts';
 import type { ReproduceSettings } from './settings.ts';
 
@@ -52,24 +52,29 @@ export class ProseWriting implements Writing {
   }
 
   /** @throws PipelineError `invalid-option` for what is too long, ModelError `does-not-fit` before anything is loaded. */
-  async open(setting: Setting, seed: number, settings: ReproduceSettings): Promise<Place> {
+  async open(setting: Setting, seed: number, settings: ReproduceSettings, watch: Watch): Promise<Place> {
     const { checkpoint, rl } = settings;
     if (checkpoint === undefined) throw new PipelineError('invalid-option', 'settings.checkpoint', 'is missing.', 'Use the settings of scale full.');
     const processor = this.#processor;
-    const drawn = setting.benchmark === 'gta' ? drawGta(seed, settings) : drawClevr(setting, seed, settings);
+    const drawn = setting.benchmark === 'gta' ? await drawGta(seed, settings, watch) : await drawClevr(setting, seed, settings, watch);
     const chats = (examples: readonly ChatExample[]) => new ChatTask({ processor, examples, system: checkpoint.system, stopIds: this.#stopIds, testSize: 0 });
     const main = chats(drawn.examples);
     const asked = drawn.asked.map(chats);
-    const sizes = [...asked.map((c) => ({ ...c.sizes(), row: 0 })), main.sizes()].reduce((a, b) => ({
-      prompt: Math.max(a.prompt, b.prompt), row: Math.max(a.row, b.row), patchesPerToken: Math.max(a.patchesPerToken, b.patchesPerToken),
-      image: a.image === undefined || (b.image !== undefined && b.image[0] * b.image[1] > a.image[0] * a.image[1]) ? b.image : a.image,
-    }));
+    const check = () => watch.check();
+    let sizes = await main.sizes(check);
+    for (const other of asked) {
+      const { prompt, image, patchesPerToken } = await other.sizes(check);
+      sizes = {
+        row: sizes.row, prompt: Math.max(sizes.prompt, prompt), patchesPerToken: Math.max(sizes.patchesPerToken, patchesPerToken),
+        image: sizes.image === undefined || (image !== undefined && image[0] * image[1] > sizes.image[0] * sizes.image[1]) ? image : sizes.image,
+      };
+    }
     const config = { ...checkpoint, rl, seed };
     checkSizes(sizes, config, processor.config.maxPositionEmbeddings);
     const pictures = [...new Set([main, ...asked].flatMap((c) => c.pictures()))];
     const { model, adapter, trainsVision, reset } = await openLearner({ engine: this.#engine, limits: this.#limits, base: this.#base, processor, config, sizes, pictures });
     try {
-      const ready = await Pictures.make(model, processor, pictures, { trainsVision });
+      const ready = await Pictures.make(model, processor, pictures, { trainsVision, check, onProgress: (done, of) => watch.onProgress(done, of) });
       const task = main.make(ready);
       const suite = drawn.suite(task.test, asked.map((c) => c.make(ready).test));
       return {
@@ -99,23 +104,24 @@ async function ownPrompts({ model, adapter, task }: Pick<Place, 'model' | 'adapt
 
 // ---- ClevrPolicy
 
-function drawClevr({ benchmark, n }: Setting, seed: number, settings: ReproduceSettings): Drawn {
+async function drawClevr({ benchmark, n }: Setting, seed: number, settings: ReproduceSettings, watch: Watch): Promise<Drawn> {
   const { policies, trainPerPolicy, reasonedPerPolicy, testSize, suiteSize, checkpoint } = settings;
   const form: ClevrPolicyConfig = { n, variant: benchmark === 'clevr-m' ? 'm' : 't', width: checkpoint!.width, height: checkpoint!.height };
   const run: ClevrPolicyConfig = { ...form, seed: `run ${seed}`, policies, train: trainPerPolicy * policies, test: testSize, reasoned: reasonedPerPolicy * policies };
   const dataset = clevrPolicy(run);
   const trees = new Map(dataset.policies.map((p) => [p.id, p.tree]));
-  const [train, test] = [drawAll(dataset, 'train'), drawAll(dataset, 'test')];
+  const [train, test] = [await drawAll(dataset, 'train', watch), await drawAll(dataset, 'test', watch)];
   const beside = { ...run, train: 0, test: suiteSize, reasoned: 0 };
-  const override = (['all', 'part'] as const).map((kind) => drawAll(clevrOverride(beside, { kind, seed: `override ${seed}` }), 'test'));
-  const others = drawAll(clevrPolicy({ ...beside, seed: `other ${seed}`, policies: OTHER_POLICIES }), 'test');
+  const overriding = (kind: 'all' | 'part') => drawAll(clevrOverride(beside, { kind, seed: `override ${seed}` }), 'test', watch);
+  const override = [await overriding('all'), await overriding('part')];
+  const others = await drawAll(clevrPolicy({ ...beside, seed: `other ${seed}`, policies: OTHER_POLICIES }), 'test', watch);
   const score = (answer: string) => (completion: string) => scoreClevrPolicy(completion, answer);
   return {
     // Only the first examples are trained with their reasoning.
     examples: [...train.map((e) => ({ example: e.reasoned ? e : { ...e, reasoning: '' }, score: score(e.answer) })), ...test.map((example) => ({ example, score: score(example.answer) }))],
     asked: [...[...override, others].map((items) => items.map((example): ChatExample => ({ example, score: score(example.answer) }))), existence(others)],
     suite: (own, [all, part, otherPolicies, exist]) => {
-      const overriding = (items: readonly TaskItem[], kind: 0 | 1) => items.map(({ prompt }, i): OverrideQuestion => ({
+      const questions = (items: readonly TaskItem[], kind: 0 | 1) => items.map(({ prompt }, i): OverrideQuestion => ({
         // The update is a whole policy.
         prompt: () => prompt(false),
         score: (completion) => {
@@ -124,7 +130,7 @@ function drawClevr({ benchmark, n }: Setting, seed: number, settings: ReproduceS
         },
       }));
       return {
-        test: own, override: { all: overriding(all!, 0), part: overriding(part!, 1) }, otherPolicies: otherPolicies!, existence: exist!,
+        test: own, override: { all: questions(all!, 0), part: questions(part!, 1) }, otherPolicies: otherPolicies!, existence: exist!,
         unseen: unseenCells(train.filter((e) => e.reasoned), test),
         reasoning: (completions) => ({
           branchingError: branchingError(completions, test.map((e) => e.response)).averageAbsoluteDifference,
@@ -154,14 +160,14 @@ function existence(scenes: readonly SceneExample[]): ChatExample[] {
 
 // ---- GTAPolicy
 
-function drawGta(seed: number, { policies, trainPerPolicy, testSize, suiteSize, checkpoint }: ReproduceSettings): Drawn {
+async function drawGta(seed: number, { policies, trainPerPolicy, testSize, suiteSize, checkpoint }: ReproduceSettings, watch: Watch): Promise<Drawn> {
   const run = { seed: `run ${seed}`, train: trainPerPolicy * policies, test: testSize };
   const dataset = gtaPolicy(run);
-  const [train, test] = [drawAll(dataset, 'train'), drawAll(dataset, 'test')];
+  const [train, test] = [await drawAll(dataset, 'train', watch), await drawAll(dataset, 'test', watch)];
   const beside = { train: 0, test: suiteSize };
-  const override = drawAll(gtaOverride({ ...run, ...beside }, { seed: `override ${seed}`, controls: 0 }), 'test');
-  const others = drawAll(gtaPolicy({ ...beside, seed: `other ${seed}`, policy: { seed: `other ${seed}`, size: 'medium' }, slices: false }), 'test');
-  const scenes = drawAll(clevrPolicy({ seed: `other ${seed}`, n: 2, width: checkpoint!.width, height: checkpoint!.height, ...beside, reasoned: 0 }), 'test');
+  const override = await drawAll(gtaOverride({ ...run, ...beside }, { seed: `override ${seed}`, controls: 0 }), 'test', watch);
+  const others = await drawAll(gtaPolicy({ ...beside, seed: `other ${seed}`, policy: { seed: `other ${seed}`, size: 'medium' }, slices: false }), 'test', watch);
+  const scenes = await drawAll(clevrPolicy({ seed: `other ${seed}`, n: 2, width: checkpoint!.width, height: checkpoint!.height, ...beside, reasoned: 0 }), 'test', watch);
   const asChat = (example: (typeof test)[number]): ChatExample => ({ example, score: (completion) => scoreGtaPolicy(completion, example.golds) });
   return {
     examples: [...train, ...test].map(asChat),
@@ -193,8 +199,10 @@ function typeOf(name: string): string {
 // ----
 
 /** All examples of a split. Their pictures are drawn anew whenever they are asked for: tens of thousands do not fit. */
-function drawAll<E extends Example>(dataset: { size(split: Split): number; example(split: Split, index: number): E }, split: Split): E[] {
-  return Array.from({ length: dataset.size(split) }, (_, i) => {
+async function drawAll<E extends Example>(dataset: { size(split: Split): number; example(split: Split, index: number): E }, split: Split, watch: Watch): Promise<E[]> {
+  const examples: E[] = [];
+  for (let i = 0; i < dataset.size(split); i++) {
+    if (i % 256 === 255) await breath(() => watch.check());
     const example = dataset.example(split, i);
     const images = example.images.map(({ width, height }, k): RgbImage => ({
       width, height,
@@ -202,6 +210,7 @@ function drawAll<E extends Example>(dataset: { size(split: Split): number; examp
         return dataset.example(split, i).images[k]!.rgb;
       },
     }));
-    return Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(example), images: { value: images, enumerable: true } }) as E;
-  });
+    examples.push(Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(example), images: { value: images, enumerable: true } }) as E);
+  }
+  return examples;
 }

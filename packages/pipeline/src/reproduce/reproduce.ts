@@ -21,6 +21,8 @@ import { type CheckpointSettings, type ReproduceSettings, type Scale, scaleSetti
 
 export type ReproduceEvent =
   | { readonly type: 'note'; readonly text: string }
+  /** Of the pictures of a setting and seed. */
+  | { readonly type: 'progress'; readonly done: number; readonly of: number }
   /** A row begins; `secondsLeft` is a guess from the rows done so far. */
   | { readonly type: 'row'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
   | { readonly type: 'step'; readonly stage: string; readonly step: number; readonly steps: number; readonly value: string }
@@ -186,7 +188,11 @@ class Reproduction {
   async #open(writing: Writing, setting: Setting, seed: number): Promise<OpenPlace> {
     const settings = this.#settingsOf(setting);
     this.#emit({ type: 'note', text: `${settingTitle(setting)}, seed ${seed}: drawing the data` });
-    return { ...(await writing.open(setting, seed, settings)), setting, seed, settings, storage: inFolder(this.#storage, folder(setting, seed)) };
+    const place = await writing.open(setting, seed, settings, {
+      check: () => this.#o.signal?.aborted === true && interrupt(`drawing of ${settingTitle(setting)}, seed ${seed}`, this.#storage),
+      onProgress: (done, of) => this.#emit({ type: 'progress', done, of }),
+    });
+    return { ...place, setting, seed, settings, storage: inFolder(this.#storage, folder(setting, seed)) };
   }
 
   async #measureBaselines({ setting, seed, baselines }: OpenPlace): Promise<void> {
