@@ -45,6 +45,12 @@ describe('pretraining the tiny base', () => {
     expect(ended).toEqual(result);
     for (const file of ['model.safetensors', 'config.json', 'tokenizer.json', 'pretrain.json']) expect(pieces.files.get(file), file).toEqual(whole.files.get(file));
 
+    // Given again, there is nothing to do; another recipe does not write over it.
+    const again: PretrainEvent[] = [];
+    expect(await pretrain({ engine, storage: pieces, recipe: RECIPE, onEvent: (e) => again.push(e) })).toEqual(result);
+    expect(again).toEqual([]);
+    await expect(pretrain({ engine, storage: pieces, recipe: { ...RECIPE, seed: 4 } })).rejects.toThrow(/pretrain\.json: is of a base made with another recipe/);
+
     // What is written is a base: float16, published keys, a config that reads.
     const model = await SafetensorsFile.open(bytesSource(whole.files.get('model.safetensors')!, 'model'));
     expect(model.info('visual.patch_embed.proj.weight').dtype).toBe('F16');

@@ -83,6 +83,8 @@ interface Header {
 export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, workers = IN_THIS_THREAD, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
   const storage = checkedStorage(given);
   const stopped = () => signal?.aborted === true;
+  const finished = await readResult(storage, recipe);
+  if (finished !== undefined) return finished;
   const words = recipeWords(recipe);
   const tiny = makeTiny(recipeSizes(recipe), words);
   const model = new VisionLanguageModel(engine, tiny.config);
@@ -209,6 +211,24 @@ async function readCheckpoint(storage: RunStorage, recipe: PretrainRecipe): Prom
   } catch (cause) {
     throw new PipelineError('invalid-checkpoint', file, `cannot be gone on with (${cause instanceof Error ? cause.message : String(cause)}).`, 'Use the recipe it was made with, or another folder.', { cause });
   }
+}
+
+/** What a pre-training that was done said. */
+async function readResult(storage: RunStorage, recipe: PretrainRecipe): Promise<PretrainResult | undefined> {
+  const bytes = await storage.read(RESULT);
+  if (bytes === null) return undefined;
+  const file = `${storage.name}/${RESULT}`;
+  const refuse = (what: string, cause?: unknown): never => {
+    throw new PipelineError('invalid-checkpoint', file, what, 'Give another folder, or delete the file to train again.', { cause });
+  };
+  let saved: PretrainResult & { readonly recipe: PretrainRecipe };
+  try {
+    saved = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (cause) {
+    return refuse('cannot be read.', cause);
+  }
+  const { recipe: own, ...result } = saved;
+  return JSON.stringify(own) === JSON.stringify(recipe) ? result : refuse('is of a base made with another recipe.');
 }
 
 /** Puts back one part of a store; without a checkpoint it stays as it is. */
