@@ -1,7 +1,7 @@
 /** @file From single rows to the table: means over seeds, paired tests, and the paper's orderings. */
 import { type MeanInterval, meanInterval, pairedTest, type PairedTest, type RlReport, type Verdict, verdict } from '@trimpi/eval';
 import type { CanonicalReport } from '../evaluation/canonical.ts';
-import type { CallScores, SuiteReport } from '../evaluation/suite.ts';
+import { type CallScores, mean, type SuiteReport } from '../evaluation/suite.ts';
 import { type Benchmark, PAPER, ROWS, type RowName, rowTitle, type Setting, settingTitle } from './rows.ts';
 
 /** One row of one seed, as its file holds it. */
@@ -82,7 +82,6 @@ function headline(r: RowResult): readonly boolean[] {
   return (r.row === 'in-context' ? r.suite.policyInContext : r.suite.accuracy).correct;
 }
 
-const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 const share = (x: readonly boolean[]) => x.filter(Boolean).length / x.length;
 
 /** The setting of a row or of baselines. */
