@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * @file `npm run demo | test | bench | docs | doctor` on a machine with nothing but Node and npm.
+ * @file `npm run demo | trimpi | web | test | bench | docs | doctor | build | release` on a machine with nothing but Node and npm.
  *
  * Brings pnpm and the packages, makes sure of a WebGPU adapter (and of a Chromium for tests), builds with turbo, and
  * runs the task. Depends on nothing that is not in Node.
@@ -16,6 +16,11 @@ const CLI = join(ROOT, 'apps', 'cli', 'dist', 'main.js');
 
 const TASKS = {
   demo: { adapter: true, build: true, command: (args) => [CLI, 'demo', ...args] },
+  // Commands that need an adapter say so themselves.
+  trimpi: { build: true, command: (args) => [CLI, ...args] },
+  web: { build: true, command: (args) => [join(ROOT, 'apps', 'web', 'node_modules', 'vite', 'bin', 'vite.js'), 'preview', join(ROOT, 'apps', 'web'), '--host', '127.0.0.1', ...args] },
+  build: { build: true },
+  release: { build: true, command: (args) => [join(ROOT, 'node_modules', '@changesets', 'cli', 'bin.js'), 'publish', ...args] },
   // The tests build themselves, so that a broken build is one failed check of many.
   test: { adapter: true, chromium: true, command: (args) => [join(ROOT, 'scripts', 'test.mjs'), ...args] },
   bench: { adapter: true, command: (args) => [join(ROOT, 'packages', 'runtime', 'bench', 'main.mjs'), ...args] },
@@ -53,7 +58,7 @@ async function main([name, ...args]) {
     if (code !== 0) throw new UserError(`The build failed:\n${stdout}\n${stderr}`);
     if (!existsSync(CLI)) throw new UserError(`${CLI} was not built. Run: npm test`);
   }
-  return runTask(task.command(args), env);
+  return task.command === undefined ? 0 : runTask(task.command(args), env);
 }
 
 /** Runs the task. Ctrl-C reaches it from the terminal; a request to end is handed on, so that it can save before it ends. */

@@ -14,7 +14,7 @@ export function completionCommand(program: Command): void {
     .command('completion')
     .description('a completion script for your shell, on standard output')
     .argument('<shell>', 'bash, zsh or fish', oneOf('bash', 'zsh', 'fish'))
-    .addHelpText('after', examples('trimpi completion bash > ~/.local/share/bash-completion/completions/trimpi', "trimpi completion zsh > '${fpath[1]}/_trimpi'", 'trimpi completion fish > ~/.config/fish/completions/trimpi.fish'))
+    .addHelpText('after', examples('trimpi completion bash > ~/.local/share/bash-completion/completions/trimpi', 'trimpi completion zsh > "${fpath[1]}/_trimpi"', 'trimpi completion fish > ~/.config/fish/completions/trimpi.fish'))
     .action((shell: 'bash' | 'zsh' | 'fish') => console.log(completionScript(program, shell)));
 }
 
@@ -48,7 +48,7 @@ function valuesOf(option: Option): string[] {
   try {
     option.parseArg('', undefined);
   } catch (error) {
-    const words = /^Allowed are ([\w, -]+)\./.exec(error instanceof Error ? error.message : '')?.[1];
+    const words = /^Allowed are ([\w, +-]+)\./.exec(error instanceof Error ? error.message : '')?.[1];
     return words?.split(', ') ?? [];
   }
   return [];

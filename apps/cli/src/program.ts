@@ -1,4 +1,5 @@
 /** @file The commands and their options. They are thin: they read options, call a package, and show what it reports. */
+import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { benchCommand } from './bench.ts';
 import { completionCommand } from './completion.ts';
@@ -17,7 +18,7 @@ export function createProgram(): Command {
   // `exitOverride` and the help settings pass to every command that is made with `.command()`.
   const program = new Command('trimpi')
     .description("Multimodal Policy Internalization on WebGPU: put a policy into a model's weights.")
-    .version('0.1.0')
+    .version(version())
     .showHelpAfterError('Add --help for all options and examples.')
     .exitOverride();
 
@@ -27,6 +28,7 @@ export function createProgram(): Command {
     .option('--out <dir>', 'folder of the run; the same command goes on with a run that was stopped', 'runs/demo')
     .option('--seed <n>', 'scenes, policies and sampling are a function of it', '1')
     .option('--config <file>', 'JSON with other settings (see RunConfig of @trimpi/pipeline)')
+    .option('--json', 'events as lines of JSON, the report last')
     .addHelpText('after', examples('trimpi demo', 'trimpi demo --out runs/seed-2 --seed 2'))
     .action(demo);
 
@@ -48,4 +50,9 @@ export function createProgram(): Command {
   benchCommand(program);
   completionCommand(program);
   return program;
+}
+
+/** Of the package, whether it runs from `src` or from `dist`. */
+function version(): string {
+  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 }

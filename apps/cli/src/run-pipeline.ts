@@ -39,7 +39,8 @@ export async function runPipeline({ title, seed, out, json, leaves, start }: Pip
   const stop = new AbortController();
   const onSignal = () => {
     if (stop.signal.aborted) process.exit(130);
-    console.error('\nStopping after this step; everything will be saved. (Once more: at once.)');
+    const note = 'Stopping after this step; everything will be saved. (Once more: at once.)';
+    console.error(json ? JSON.stringify({ type: 'note', text: note }) : `\n${note}`);
     stop.abort();
   };
   process.on('SIGINT', onSignal);

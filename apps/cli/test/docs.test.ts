@@ -1,6 +1,6 @@
 /** @file Runs what the documentation shows. */
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -75,8 +75,9 @@ describe('docs/adding', () => {
 });
 
 describe('every command line in the documentation', () => {
-  const pages = ['index.md', 'quick-start.md', 'own-policy.md', 'results.md', 'adding/kernel.md', 'adding/dataset.md', '../README.md', '../CONTRIBUTING.md'];
-  const lines = pages.flatMap((page) => [...blocks(page, 'sh').join('\n').matchAll(/^(?:\w+=\w+ )?trimpi .*$/gm)].map((m) => [page, m[0].replace(/ +#.*$/, '')] as const));
+  const docs = fileURLToPath(new URL('../../../docs/', import.meta.url));
+  const pages = [...readdirSync(docs, { recursive: true }).map(String).filter((file) => file.endsWith('.md')).toSorted(), '../README.md', '../CONTRIBUTING.md', '../apps/cli/README.md', '../packages/pipeline/README.md'];
+  const lines = pages.flatMap((page) => [...blocks(page, 'sh').join('\n').matchAll(/^(?:\w+=\w+ )?(?:npm run (?:--silent )?trimpi -- |npx trimpi |trimpi )(.*)$/gm)].map((m) => [page, `trimpi ${m[1]!.replace(/ +#.*$/, '')}`] as const));
 
   it.each(lines)('%s: %s', async (_page, line) => {
     // Asking for help with it checks the command and every option without running it.

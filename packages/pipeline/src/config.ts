@@ -63,11 +63,15 @@ export const DEMO_CONFIG: RunConfig = {
   saveSteps: 20,
 };
 
+/** Settings over the demo's; of a stage only those that differ. */
+export type RunOverrides = Partial<Omit<RunConfig, 'vmCpt' | 'sft' | 'rl'>> & { readonly [Stage in 'vmCpt' | 'sft' | 'rl']?: Partial<RunConfig[Stage]> };
+
 /** Checks a config and fills in the demo's values. Throws `invalid-option` naming the field. */
-export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
+export function resolveConfig(options: RunOverrides = {}): RunConfig {
   const unknown = Object.keys(options).find((k) => !(k in DEMO_CONFIG));
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(DEMO_CONFIG).join(', ')}.`);
-  const config = { ...DEMO_CONFIG, ...options };
+  const { vmCpt, sft, rl } = DEMO_CONFIG;
+  const config = { ...DEMO_CONFIG, ...options, vmCpt: { ...vmCpt, ...options.vmCpt }, sft: { ...sft, ...options.sft }, rl: { ...rl, ...options.rl } };
   const integer = checkStages(config);
   integer('n', config.n, 1, 6);
   if (config.variant !== 't' && config.variant !== 'm') throw new PipelineError('invalid-option', 'variant', `is ${String(config.variant)}.`, 'Give t or m.');
@@ -75,7 +79,14 @@ export function resolveConfig(options: Partial<RunConfig> = {}): RunConfig {
   integer('trainPerPolicy', config.trainPerPolicy, 1);
   integer('reasonedPerPolicy', config.reasonedPerPolicy, 1, config.trainPerPolicy);
   integer('testSize', config.testSize, 1);
+  integer('sft.r', config.sft.r, 1, 65_536);
+  positive('sft.loraAlpha', config.sft.loraAlpha);
   return config;
+}
+
+/** @throws PipelineError `invalid-option` naming the field. */
+export function positive(name: string, value: number): void {
+  if (!(Number.isFinite(value) && value > 0)) throw new PipelineError('invalid-option', name, `is ${value}.`, 'Give a number above 0.');
 }
 
 /** Checks what every run has; returns the check of a whole number for the rest. Throws `invalid-option` naming the field. */
@@ -88,11 +99,15 @@ export function checkStages(config: StageSettings): (name: string, value: number
   for (const [name, stage] of [['vmCpt', config.vmCpt], ['sft', config.sft]] as const) {
     integer(`${name}.steps`, stage.steps, 0);
     integer(`${name}.batchSize`, stage.batchSize, 1);
+    positive(`${name}.learningRate`, stage.learningRate);
   }
   integer('rl.steps', config.rl.steps, 0);
   integer('rl.promptsPerStep', config.rl.promptsPerStep, 1);
   integer('rl.rollouts', config.rl.rollouts, 2);
   if (config.rl.rollouts % 2 !== 0) throw new PipelineError('invalid-option', 'rl.rollouts', `is ${config.rl.rollouts}.`, 'Give an even number: half of them see the policy.');
+  integer('rl.maxNewTokens', config.rl.maxNewTokens, 1);
+  positive('rl.learningRate', config.rl.learningRate);
+  positive('rl.temperature', config.rl.temperature);
   const arm = config.arms.find((a, i) => !ALGORITHMS.includes(a) || config.arms.indexOf(a) !== i);
   if (arm !== undefined) throw new PipelineError('invalid-option', 'arms', `holds ${String(arm)}${ALGORITHMS.includes(arm) ? ' twice' : ''}.`, `Give each of ${ALGORITHMS.join(', ')} at most once.`);
   return integer;

@@ -7,10 +7,11 @@ import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
 import { openStored, type StoredScore } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import { interruptible } from '../interrupt.ts';
-import { loadModel, requireFolder } from '../model/load.ts';
+import { bitsOption } from '../model/command.ts';
+import { type Bits, loadModel, requireFolder, type SamplingSizes } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { Progress } from '../progress.ts';
-import { chatQuestions, type QuestionSet } from './questions.ts';
+import { chatQuestions, type Question, type QuestionSet } from './questions.ts';
 import { isRunFolder, openRun } from './run-folder.ts';
 
 interface EvalOptions {
@@ -21,6 +22,7 @@ interface EvalOptions {
   readonly system: string;
   readonly limit?: number;
   readonly batch: number;
+  readonly bits?: Bits;
   readonly maxNewTokens?: number;
   readonly completions?: string;
   readonly json?: boolean;
@@ -38,6 +40,7 @@ export function evalCommand(program: Command): void {
     .option('--system <text>', 'system message for a checkpoint; empty for none', FORMAT_INSTRUCTION)
     .option('--limit <n>', 'only the first so many questions', integer(1))
     .option('--batch <n>', 'questions at once', integer(1, 1024), 16)
+    .option('--bits <n>', 'keep the weights of a checkpoint in 4, 8 or 16 bits on the device (default: full precision)', bitsOption)
     .option('--max-new-tokens <n>', "length at which an answer ends (default: the run's, or 512)", integer(1, 32_768))
     .option('--completions <file>', 'write every answer and its score, as JSONL')
     .option('--json', 'one JSON object')
@@ -111,22 +114,36 @@ async function evaluateModel(dir: string, options: EvalOptions): Promise<void> {
   }
 }
 
-async function open(dir: string, { adapter, data, split, withPolicy = false, system, maxNewTokens }: EvalOptions): Promise<Asked> {
+async function open(dir: string, { adapter, data, split, withPolicy = false, system, maxNewTokens, batch, bits, limit }: EvalOptions): Promise<Asked> {
   if (isRunFolder(dir)) {
     if (data !== undefined || adapter !== undefined) throw new UsageError(`${dir} is a run with questions of its own. Leave ${data === undefined ? '--adapter' : '--data'} out, or give ${dir}/model as a checkpoint.`);
+    if (bits !== undefined) throw new UsageError(`${dir} is a run, whose base is small. Leave --bits out.`);
     if (split !== 'test') throw new UsageError('--split train goes with --data; a run is evaluated on its unseen questions.');
     const opened = await openRun(dir, withPolicy);
     return { ...opened, kind: 'run', adapter: undefined, maxNewTokens: maxNewTokens ?? opened.maxNewTokens };
   }
   if (data === undefined) throw new UsageError(`${dir} is a checkpoint: say on what it is evaluated, as --data data/clevr.`);
   const stored = await openStored(data);
-  const loaded = await loadModel(dir, adapter);
+  let asked: QuestionSet | undefined;
+  const longest = maxNewTokens ?? 512;
+  const loaded = await loadModel(dir, adapter, bits, async (processor) => {
+    asked = chatQuestions(stored, split, processor, { withPolicy, system });
+    return sizesOf(asked.questions.slice(0, limit), batch, longest);
+  });
   const { processor, model, stopIds, dispose } = loaded;
   return {
-    ...chatQuestions(stored, split, processor, { withPolicy, system }),
-    kind: stored.kind, model, stopIds, dispose, adapter: loaded.adapter, maxNewTokens: maxNewTokens ?? 512,
+    ...asked!,
+    kind: stored.kind, model, stopIds, dispose, adapter: loaded.adapter, maxNewTokens: longest,
     decode: (tokens) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };
+}
+
+/** Room for a batch of questions as long as the longest of some: reading all of them would take as long as asking. */
+async function sizesOf(questions: readonly Question[], batch: number, maxNewTokens: number): Promise<SamplingSizes> {
+  const rows = Math.max(1, Math.min(batch, questions.length));
+  let longest = 1;
+  for (const question of questions.filter((_, i) => i % Math.ceil(questions.length / 32) === 0)) longest = Math.max(longest, (await question.prompt()).inputIds.length);
+  return { rows, readTokens: rows * longest, tokens: rows * (longest + maxNewTokens) };
 }
 
 function summary(model: string, { kind, chance, majority }: Asked, answers: readonly { readonly score: StoredScore; readonly promptTokens: number }[], policyInPrompt: boolean, seconds: number): Evaluation {

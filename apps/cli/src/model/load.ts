@@ -27,6 +27,9 @@ export interface SamplingSizes {
   readonly readTokens: number;
 }
 
+/** What is planned, or how it follows from prompts in the model's form. */
+export type Sampling = SamplingSizes | ((processor: Processor) => SamplingSizes | Promise<SamplingSizes>);
+
 const ONE_ANSWER: SamplingSizes = { rows: 1, tokens: 768, readTokens: 512 };
 
 /** Bits of the weights on the device; full precision when not given. */
@@ -42,8 +45,8 @@ export function requireFolder(option: string, dir: string): void {
 }
 
 /** A model with one adapter or none. */
-export async function loadModel(dir: string, adapterDir: string | undefined, bits?: Bits): Promise<LoadedModel> {
-  const opened = await openModel(dir, adapterDir === undefined ? {} : { adapter: adapterDir }, bits);
+export async function loadModel(dir: string, adapterDir: string | undefined, bits?: Bits, sampling?: Sampling): Promise<LoadedModel> {
+  const opened = await openModel(dir, adapterDir === undefined ? {} : { adapter: adapterDir }, bits, sampling);
   return { ...opened, adapter: opened.adapters[0] };
 }
 
@@ -52,7 +55,7 @@ export async function loadModel(dir: string, adapterDir: string | undefined, bit
  * @param adapters folders by the name that the adapter gets.
  * @throws UsageError, ModelError, RuntimeError; what was opened is closed then.
  */
-export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits, sampling: SamplingSizes = ONE_ANSWER): Promise<OpenedModel> {
+export async function openModel(dir: string, adapters: Readonly<Record<string, string>>, bits?: Bits, sampling: Sampling = ONE_ANSWER): Promise<OpenedModel> {
   requireFolder('--model', dir);
   for (const folder of Object.values(adapters)) requireFolder('--adapter', folder);
   const files = folderFiles(dir);
@@ -61,10 +64,11 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
   const read: [string, Adapter][] = [];
   for (const [name, folder] of Object.entries(adapters)) read.push([name, await readAdapter(folderFiles(folder), processor.config)]);
   const stopIds = await stopTokenIds(files, processor);
+  const { rows, tokens, readTokens } = typeof sampling === 'function' ? await sampling(processor) : sampling;
   const engine = new WebGpuEngine(await openDevice());
   try {
     requireFit(await estimate(processor.config, {
-      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: sampling.rows, promptTokens: sampling.readTokens, maxNewTokens: Math.ceil((sampling.tokens - sampling.readTokens) / sampling.rows) },
+      lora: false, tokens: 32, targets: 1, rollouts: { prompts: 1, perPrompt: rows, promptTokens: readTokens, maxNewTokens: Math.ceil((tokens - readTokens) / rows) },
       ...(bits === undefined ? {} : { quantisation: { bits } }),
       limits: deviceLimits(engine),
     }));

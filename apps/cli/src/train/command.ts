@@ -148,8 +148,11 @@ interface Over {
 /** @param file what errors call it. @throws UsageError with file, line and column. */
 export function readTrainSettings(text: string, file: string, { out, seed }: Over = {}): TrainSettings {
   const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
-  const { out: written, base, ...config } = values as unknown as typeof DEFAULTS;
-  return { out: out ?? written, base, config: checked(fail, () => resolveConfig({ ...config, ...(seed === undefined ? {} : { seed }) })) };
+  const { out: written, base, ...given } = values as unknown as typeof DEFAULTS;
+  const config = checked(fail, () => resolveConfig({ ...given, ...(seed === undefined ? {} : { seed }) }));
+  if (base === 'tiny' && config.n > 3) fail('n', `n is ${config.n}, and the tiny base follows policies up to three deep. Set base: small (for a GPU), or n to 3.`);
+  if (base === 'tiny' && config.variant === 'm') fail('variant', 'variant is m, and the tiny base knows no pictures in policies. Set base: small (for a GPU), or variant: t.');
+  return { out: out ?? written, base, config };
 }
 
 /** As `readTrainSettings`, for data and a checkpoint of one's own. */

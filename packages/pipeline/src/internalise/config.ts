@@ -1,5 +1,5 @@
 /** @file Settings of a run on one's own policy. */
-import { checkStages, type RlConfig, type StageConfig } from '../config.ts';
+import { checkStages, positive, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
 import type { StageSettings } from '../stages.ts';
 
@@ -55,6 +55,12 @@ export function resolveInternaliseConfig(options: Partial<InternaliseConfig> = {
   integer('maxTokens', config.maxTokens, 16);
   integer('maxRollouts', config.maxRollouts, 1);
   integer('lora.r', config.lora.r, 1, 65_536);
+  positive('lora.loraAlpha', config.lora.loraAlpha);
+  try {
+    new RegExp(config.lora.targetModules);
+  } catch (cause) {
+    throw new PipelineError('invalid-option', 'lora.targetModules', `is ${JSON.stringify(config.lora.targetModules)}, no regular expression.`, 'Give a pattern of module names, all-linear, or nothing.', { cause });
+  }
   if (!['lora', 'full'].includes(config.tune)) throw new PipelineError('invalid-option', 'tune', `is ${String(config.tune)}.`, 'Give lora or full.');
   if (![4, 8, 16, 32].includes(config.bits)) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}.`, 'Give 32, 16, 8 or 4.');
   if (config.tune === 'full' && config.bits !== 32) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}, and full training changes the weights themselves.`, 'Set bits to 32, or tune to lora.');
