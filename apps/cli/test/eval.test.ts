@@ -60,7 +60,14 @@ describe('trimpi eval', () => {
     expect(Math.abs((await tokens('--with-policy')) - (await tokens()) - policy)).toBeLessThanOrEqual(2);
   });
 
+  it('a checkpoint in few bits, in which it was trained', async () => {
+    const { code, stdout } = await trimpi('eval', MODEL, '--data', OWN, '--bits', '4', '--max-new-tokens', '1', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ kind: 'own', n: expect.any(Number) });
+  });
+
   it('refuses what does not go together', async () => {
+    expect(await trimpi('eval', MODEL, '--data', OWN, '--bits', '3')).toMatchObject({ code: 2, stderr: expect.stringContaining('--bits') });
     expect(await trimpi('eval', MODEL)).toMatchObject({ code: 2, stderr: expect.stringContaining('--data') });
     expect(await trimpi('eval', MODEL, '--data', MODEL)).toMatchObject({ code: 2, stderr: expect.stringContaining('holds no dataset') });
     expect(await trimpi('eval', dir.path('none'))).toMatchObject({ code: 2 });

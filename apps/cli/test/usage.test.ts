@@ -28,6 +28,13 @@ describe('wrong command lines exit with 2 and say what is right', () => {
     [['data', 'gta-policy', '--tokens', '900', '--out', out], '--tokens', '--policy large'],
     [['data', 'export', '.', '--out', out, '--format', 'trl-grp'], '--format', 'Did you mean trl-grpo?'],
     [['data', 'show', '.'], 'holds no dataset', 'policy.md'],
+    [['reproduce', '--scale', 'full', '--out', out], '--scale full', 'needs --base'],
+    [['reproduce', '--bits', '4', '--out', out], '--bits is for --scale full', 'the scale is tiny'],
+    [['reproduce', '--scale', 'huge', '--out', out], 'huge', 'tiny, small, full'],
+    [['reproduce', '--rows', 'cot-sft+gpro', '--out', out], 'cot-sft+gpro', 'Did you mean cot-sft+grpo?'],
+    [['reproduce', '--n', '7', '--out', out], '--n', 'from 2 to 6'],
+    [['pretrain', '--recipe', 'smal', '--out', out], 'smal', 'Did you mean small?'],
+    [['bench', '--turns', '0'], '--turns', 'whole number'],
     [['generate', '--model', dir.path('none'), '--prompt', 'x'], '--model', 'config.json'],
     [['generate', '--model', '.', '--promt', 'x'], '--promt', '--prompt'],
     [['generate', '--model', '.', '--prompt', 'x', '--top-p', '0'], '--top-p', 'from'],
@@ -91,7 +98,14 @@ describe('completion scripts', () => {
     expect(spawnSync('bash', ['-n'], { input: stdout }).status).toBe(0);
     const done = spawnSync('bash', ['-c', `${stdout}\nCOMP_WORDS=(trimpi serve --mo); COMP_CWORD=2; _trimpi; echo "\${COMPREPLY[@]}"`]);
     expect(done.stdout.toString().trim()).toBe('--model');
+    const rows = spawnSync('bash', ['-c', `${stdout}\nCOMP_WORDS=(trimpi reproduce --rows direct-sft+p); COMP_CWORD=3; _trimpi; echo "\${COMPREPLY[@]}"`]);
+    expect(rows.stdout.toString().trim()).toBe('direct-sft+poro-grpo direct-sft+poro-dapo');
   });
+});
+
+it('--version is the package\'s', async () => {
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  expect((await trimpi('--version')).stdout.trim()).toBe(version);
 });
 
 describe('README', () => {
