@@ -1,7 +1,7 @@
 import type { RunReport } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { memoryStorage, resolveConfig, run, type RunEvent, type RunOptions, type StageName } from '../src/index.ts';
+import { DEMO_CONFIG, memoryStorage, resolveConfig, run, type RunEvent, type RunOptions, type StageName } from '../src/index.ts';
 import { randomBase } from './random-base.ts';
 
 const device = await openDevice();
@@ -14,6 +14,10 @@ const config = resolveConfig({
   vmCpt: { steps: 4, batchSize: 2, learningRate: 1e-3 },
   sft: { steps: 4, batchSize: 2, learningRate: 3e-3, r: 4, loraAlpha: 8 },
   rl: { steps: 4, learningRate: 1e-3, promptsPerStep: 2, rollouts: 4, temperature: 1, maxNewTokens: 8 },
+});
+
+it('a stage that is given in part keeps the rest of the demo\'s settings', () => {
+  expect(resolveConfig({ sft: { steps: 3 }, rl: { steps: 2 } })).toEqual({ ...DEMO_CONFIG, sft: { ...DEMO_CONFIG.sft, steps: 3 }, rl: { ...DEMO_CONFIG.rl, steps: 2 } });
 });
 
 type Storage = ReturnType<typeof memoryStorage>;

@@ -29,7 +29,7 @@ function sampling(command: Command): Command {
 export function modelCommands(program: Command): void {
   sampling(program.command('generate').description('one answer of a model, streamed to the terminal'))
     .requiredOption('--prompt <text>', 'the question; - reads it from standard input')
-    .option('--image <file>', 'PNG, JPEG or WebP; may be given several times', collect, [])
+    .option('--image <file>', 'PNG, JPEG or WebP; may be given several times', collect)
     .option('--json', 'one JSON object at the end instead of a stream')
     .addHelpText('after', examples("trimpi generate --model runs/demo/model --image scene.png --prompt 'policy tevi rasi ?'", 'trimpi generate --model models/qwen --adapter runs/mine/adapter --image a.jpg --image b.jpg --prompt - < question.txt', 'trimpi generate --model models/qwen --prompt Hello --temperature 0.7 --top-p 0.9 --seed 3 --json'))
     .action(generateOnce);

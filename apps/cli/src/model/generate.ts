@@ -10,12 +10,12 @@ interface GenerateOptions extends SamplingOptions {
   readonly bits?: Bits;
   readonly system?: string;
   readonly prompt: string;
-  readonly image: readonly string[];
+  readonly image?: readonly string[];
   readonly json?: boolean;
 }
 
 export async function generateOnce(options: GenerateOptions): Promise<void> {
-  const { json = false, image, system } = options;
+  const { json = false, image = [], system } = options;
   const prompt = options.prompt === '-' ? (await readAll(process.stdin)).trimEnd() : options.prompt;
   if (prompt === '') throw new UsageError('--prompt is empty. Give a question, or - to read it from standard input.');
   const images = await Promise.all(image.map(loadImage));

@@ -16,13 +16,13 @@ import { Scheduler } from './scheduler.ts';
 export interface ServeOptions {
   readonly model: string;
   /** Folders by name. */
-  readonly adapter: Readonly<Record<string, string>>;
+  readonly adapter?: Readonly<Record<string, string>>;
   readonly bits?: Bits;
   readonly name?: string;
   readonly host: string;
   readonly port: number;
   readonly apiKey?: string;
-  readonly cors: readonly string[];
+  readonly cors?: readonly string[];
   readonly maxBatch: number;
   readonly batchTokens: number;
   readonly maxQueue: number;
@@ -37,13 +37,13 @@ export function serveCommand(program: Command): void {
     .command('serve')
     .description('an OpenAI-compatible endpoint: /v1/chat/completions with images and streaming, /v1/models, /health')
     .requiredOption('--model <dir>', 'checkpoint folder: config.json, safetensors, tokenizer')
-    .option('--adapter <name=dir>', 'LoRA adapter folder (PEFT), served as the model NAME:ADAPTER; may be given several times', adapterOption, {})
+    .option('--adapter <name=dir>', 'LoRA adapter folder (PEFT), served as the model MODEL:NAME; may be given several times', adapterOption)
     .option('--bits <n>', 'keep the weights in 4, 8 or 16 bits on the device (default: full precision)', bitsOption)
     .option('--name <name>', "what the model is called (default: the folder's name)")
     .option('--host <address>', 'address to listen on; 0.0.0.0 for all networks', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0: any free one', integer(0, 65_535), 8000)
     .option('--api-key <key>', 'key that clients must send (default: the environment variable TRIMPI_API_KEY)')
-    .option('--cors <origin>', 'origin whose web pages may call, as https://example.org, or *; may be given several times', collect, [])
+    .option('--cors <origin>', 'origin whose web pages may call, as https://example.org, or *; may be given several times', collect)
     .option('--max-batch <n>', 'completions computed at once', integer(1, 1024), 32)
     .option('--batch-tokens <n>', 'tokens of prompts and answers held at once; no request can have more', integer(64, 10_000_000), 16_384)
     .option('--max-queue <n>', 'requests that may wait; further ones get 429 with Retry-After', integer(1, 100_000), 64)
@@ -98,11 +98,11 @@ export interface RunningServer {
 
 /** @throws UsageError for a wrong folder, name, origin, or an address that cannot be listened on. */
 export async function startServer(options: ServeOptions, log: (line: string) => void, timeouts = DEFAULT_TIMEOUTS): Promise<RunningServer> {
-  const { host, port, maxBatch, batchTokens, maxBody, cors } = options;
+  const { host, port, maxBatch, batchTokens, maxBody, cors = [], adapter = {} } = options;
   const name = options.name ?? basename(resolve(options.model));
   if (!/^[\w./-]+$/.test(name)) throw new UsageError(`--name ${name} cannot be a model's name. Use letters, digits, dots, dashes, slashes and underscores.`);
   for (const origin of cors) if (origin !== '*' && (!URL.canParse(origin) || new URL(origin).origin !== origin)) throw new UsageError(`--cors ${origin} is no origin. Write it as https://example.org, or *.`);
-  const opened = await openModel(options.model, options.adapter, options.bits, { rows: maxBatch, tokens: batchTokens, readTokens: Math.min(READ_TOKENS, batchTokens) });
+  const opened = await openModel(options.model, adapter, options.bits, { rows: maxBatch, tokens: batchTokens, readTokens: Math.min(READ_TOKENS, batchTokens) });
   const backend = new Backend({
     opened, name, maxRows: maxBatch, batchTokens, maxNewTokens: options.maxNewTokens,
     images: { allowUrls: options.allowImageUrls === true, maxBytes: maxBody * 2 ** 20, timeoutMs: 10_000, blocked: privateAddresses() },
