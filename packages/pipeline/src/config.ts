@@ -1,9 +1,28 @@
 import { PipelineError } from './errors.ts';
 import type { StageSettings } from './stages.ts';
 
-/** Objectives of RL: GRPO and DAPO, and PolicyRollout on each. */
-export const ALGORITHMS = ['grpo', 'dapo', 'poro-grpo', 'poro-dapo'] as const;
-export type Algorithm = (typeof ALGORITHMS)[number];
+/** The paper's objectives of RL: GRPO and DAPO, and PolicyRollout on each. */
+export const PAPER_ALGORITHMS = ['grpo', 'dapo', 'poro-grpo', 'poro-dapo'] as const;
+export type PaperAlgorithm = (typeof PAPER_ALGORITHMS)[number];
+
+/** Further ones of `@trimpi/rollout`. */
+const FURTHER = ['dr-grpo', 'rloo', 'gspo', 'cispo', 'reinforce-plus-plus'] as const;
+export type Algorithm = PaperAlgorithm | (typeof FURTHER)[number] | `poro-${(typeof FURTHER)[number]}`;
+export const ALGORITHMS: readonly Algorithm[] = [...PAPER_ALGORITHMS, ...FURTHER.flatMap((name) => [name, `poro-${name}`] as const)];
+
+const NAMES = { grpo: 'GRPO', dapo: 'DAPO', 'dr-grpo': 'Dr. GRPO', rloo: 'RLOO', gspo: 'GSPO', cispo: 'CISPO', 'reinforce-plus-plus': 'REINFORCE++' } as const;
+export type PlainAlgorithm = keyof typeof NAMES;
+
+/** What PolicyRollout is on, or the objective itself. */
+export function plainOf(algorithm: Algorithm): PlainAlgorithm {
+  return algorithm.replace(/^poro-/, '') as PlainAlgorithm;
+}
+
+/** `GRPO`, `PolicyRollout on GRPO`. */
+export function algorithmName(algorithm: Algorithm): string {
+  const name = NAMES[plainOf(algorithm)];
+  return algorithm.startsWith('poro-') ? `PolicyRollout on ${name}` : name;
+}
 
 /** What the data of a run are made from. */
 export interface DataConfig {

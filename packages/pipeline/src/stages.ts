@@ -5,7 +5,7 @@
  */
 import { mcnemar, type Outcome, type RlReport, type SampledCompletion, type StageReport } from '@trimpi/eval';
 import type { VisionLanguageModel } from '@trimpi/model';
-import type { Algorithm, RlConfig, StageConfig } from './config.ts';
+import { type Algorithm, algorithmName, type RlConfig, type StageConfig } from './config.ts';
 import { PipelineError } from './errors.ts';
 import { measureAccuracy } from './evaluation/accuracy.ts';
 import { type RunState, saveRunState } from './run-state.ts';
@@ -55,18 +55,19 @@ export interface StageSettings {
   readonly saveSteps: number;
 }
 
-const TITLES: Readonly<Record<StageName, string>> = {
-  base: 'Base',
-  'vm-cpt': 'VM-CPT',
-  'cot-sft': 'CoT SFT (LoRA)',
-  grpo: 'GRPO, no policy in the rollouts',
-  dapo: 'DAPO, no policy in the rollouts',
-  'poro-grpo': 'PolicyRollout on GRPO',
-  'poro-dapo': 'PolicyRollout on DAPO',
-};
+const TITLES = { base: 'Base', 'vm-cpt': 'VM-CPT', 'cot-sft': 'CoT SFT (LoRA)' } as const;
+
+/** What a report calls a stage. */
+export function stageTitle(stage: StageName): string {
+  if (stage in TITLES) return TITLES[stage as keyof typeof TITLES];
+  const name = algorithmName(stage as Algorithm);
+  return stage.startsWith('poro-') ? name : `${name}, no policy in the rollouts`;
+}
 
 /** The stage whose weights a stage begins with. */
-const PREDECESSOR: Readonly<Record<Exclude<StageName, 'base'>, StageName>> = { 'vm-cpt': 'base', 'cot-sft': 'vm-cpt', grpo: 'cot-sft', dapo: 'cot-sft', 'poro-grpo': 'cot-sft', 'poro-dapo': 'cot-sft' };
+function predecessor(stage: Exclude<StageName, 'base'>): StageName {
+  return stage === 'vm-cpt' ? 'base' : stage === 'cot-sft' ? 'vm-cpt' : 'cot-sft';
+}
 
 /** Examples whose answers the report shows. */
 const SHOWN = 6;
@@ -108,7 +109,7 @@ class Stages<Config extends StageSettings> {
     await this.#base();
     const supervised = (kind: 'vm-cpt' | 'cot-sft', settings: SupervisedStage['settings']) =>
       this.#stage(kind, settings.steps, async (context) => {
-        const trained = await trainSupervised(context, { stage: kind, title: TITLES[kind], kind, settings });
+        const trained = await trainSupervised(context, { stage: kind, title: stageTitle(kind), kind, settings });
         if (trained.adapter !== undefined) await onAdapter?.(trained.adapter);
         return { trained };
       });
@@ -116,7 +117,7 @@ class Stages<Config extends StageSettings> {
     await supervised('cot-sft', { ...config.lora, ...config.sft });
     for (const arm of config.arms) {
       await this.#stage(arm, config.rl.steps, async (context) => {
-        const trained = await trainRl(context, { stage: arm, title: TITLES[arm], algorithm: arm, settings: config.rl });
+        const trained = await trainRl(context, { stage: arm, title: stageTitle(arm), algorithm: arm, settings: config.rl });
         return { trained, rl: rlReport(trained.metrics) };
       });
     }
@@ -128,7 +129,7 @@ class Stages<Config extends StageSettings> {
   /** The base answers with the policy in the prompt, and without. */
   async #base(): Promise<void> {
     if (this.#isFinished('base')) return;
-    this.#emit({ type: 'stage', stage: 'base', title: TITLES.base, steps: 0, firstStep: 0 });
+    this.#emit({ type: 'stage', stage: 'base', title: stageTitle('base'), steps: 0, firstStep: 0 });
     const { proportion, outcomes, promptTokens, prefillMs } = await this.#evaluate(true);
     this.#state = { ...this.#state, inContext: { ...proportion, promptTokens, prefillMs } };
     this.#emit({ type: 'evaluated', stage: 'in-context', title: 'Base, policy in the prompt', ...proportion, promptTokens, shown: this.#shown(outcomes) });
@@ -138,8 +139,8 @@ class Stages<Config extends StageSettings> {
   async #stage(stage: Exclude<StageName, 'base'>, steps: number, train: (context: TrainContext) => Promise<{ trained: Trained; rl?: RlReport | undefined }>): Promise<void> {
     if (this.#isFinished(stage)) return;
     const { model, adapter, task, maxTokens, maxRollouts, storage, signal, state: { config: { seed, saveSteps } } } = this.#o;
-    const title = TITLES[stage];
-    await this.#load(PREDECESSOR[stage]);
+    const title = stageTitle(stage);
+    await this.#load(predecessor(stage));
     const result = await train({
       model, adapter, task, maxTokens, maxRollouts, storage, seed, saveSteps, signal,
       onBegin: (firstStep) => this.#emit({ type: 'stage', stage, title, steps, firstStep }),
@@ -162,13 +163,13 @@ class Stages<Config extends StageSettings> {
 
   /** Evaluates a stage without the policy in the prompt, and writes down that it is done. */
   async #finish(stage: StageName, result: { trained: Trained; rl?: RlReport | undefined } | undefined): Promise<void> {
-    const title = TITLES[stage];
+    const title = stageTitle(stage);
     const { proportion, outcomes, promptTokens, prefillMs } = await this.#evaluate(false);
     const shown = this.#shown(outcomes);
     this.#emit({ type: 'evaluated', stage, title, ...proportion, promptTokens, shown });
     const { seconds, tokens } = result?.trained ?? { seconds: 0, tokens: 0 };
     const correct = outcomes.map((o) => o.correct);
-    const before = stage === 'base' ? undefined : this.#state.finished.find((f) => f.report.name === PREDECESSOR[stage])?.correct;
+    const before = stage === 'base' ? undefined : this.#state.finished.find((f) => f.report.name === predecessor(stage))?.correct;
     const branchingError = this.#o.task.branchingError?.(outcomes.map((o) => o.completion));
     const report: StageReport = {
       name: stage, title, ...proportion, policyInPrompt: false, promptTokens, prefillMs, seconds,

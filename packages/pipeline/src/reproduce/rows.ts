@@ -1,16 +1,16 @@
 /** @file The rows of the paper's table, and what the paper measured. */
-import { type Algorithm, ALGORITHMS } from '../config.ts';
+import { PAPER_ALGORITHMS, type PaperAlgorithm } from '../config.ts';
 
 /** What RL starts from. */
 export type Start = 'direct-sft' | 'cot-sft' | 'vm-cpt+cot-sft';
 /** `cpt+cot-sft` is the ablation of VM-CPT's mask; no RL starts from it. */
 export type SupervisedRowName = Start | 'cpt+cot-sft';
-export type RowName = 'in-context' | SupervisedRowName | `${Start}+${Algorithm}`;
+export type RowName = 'in-context' | SupervisedRowName | `${Start}+${PaperAlgorithm}`;
 
 export const STARTS: readonly Start[] = ['direct-sft', 'cot-sft', 'vm-cpt+cot-sft'];
 
 /** All rows, in the order in which they are run: what others start from comes first. */
-export const ROWS: readonly RowName[] = ['in-context', ...STARTS, 'cpt+cot-sft', ...['cot-sft', 'vm-cpt+cot-sft', 'direct-sft'].flatMap((start) => ALGORITHMS.map((a) => `${start as Start}+${a}` as const))];
+export const ROWS: readonly RowName[] = ['in-context', ...STARTS, 'cpt+cot-sft', ...['cot-sft', 'vm-cpt+cot-sft', 'direct-sft'].flatMap((start) => PAPER_ALGORITHMS.map((a) => `${start as Start}+${a}` as const))];
 
 const WORDS: Readonly<Record<string, string>> = { 'in-context': 'In context (base)', 'direct-sft': 'Direct SFT', 'cot-sft': 'CoT SFT', 'vm-cpt': 'VM-CPT', cpt: 'CPT without the mask', grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PoRo-GRPO', 'poro-dapo': 'PoRo-DAPO' };
 
@@ -19,9 +19,9 @@ export function rowTitle(row: RowName): string {
 }
 
 /** Where a row's RL starts, and with which algorithm; undefined for rows without RL. */
-export function rlOf(row: RowName): { readonly start: Start; readonly algorithm: Algorithm } | undefined {
+export function rlOf(row: RowName): { readonly start: Start; readonly algorithm: PaperAlgorithm } | undefined {
   for (const start of STARTS) {
-    const algorithm = ALGORITHMS.find((a) => row === `${start}+${a}`);
+    const algorithm = PAPER_ALGORITHMS.find((a) => row === `${start}+${a}`);
     if (algorithm !== undefined) return { start, algorithm };
   }
   return undefined;

@@ -1,8 +1,8 @@
 /** @file The RL stages: GRPO and DAPO, and PolicyRollout on each, with the same number of rollouts. */
 import type { Curve, RlReport, SampledCompletion } from '@trimpi/eval';
-import { type Objective, poroDapo, poroGrpo } from '@trimpi/rollout';
+import { cispo, drGrpo, gspo, type Objective, poro, poroDapo, poroGrpo, reinforcePlusPlus, rloo } from '@trimpi/rollout';
 import { JsonLines, type Metrics, RlTrainer } from '@trimpi/trainers';
-import type { Algorithm, RlConfig } from '../config.ts';
+import { type Algorithm, plainOf, type RlConfig } from '../config.ts';
 import type { TrainContext } from './context.ts';
 import { type Trained, trainLoop } from './loop.ts';
 
@@ -15,17 +15,35 @@ export interface RlStage {
 }
 
 /**
- * The paper's clips and group advantages; no KL term here (beta 0), which would cost one more pass a step. Without
- * policy-aware rollouts the objectives are plain GRPO and DAPO.
+ * With the paper's clips for GRPO and DAPO, each other one's own defaults; no KL term (beta 0), which would cost one more pass a
+ * step. Without policy-aware rollouts PolicyRollout on an objective is that objective.
  */
-function objectiveOf(algorithm: Algorithm): Objective {
+export function objectiveOf(algorithm: Algorithm): Objective {
   const rewardWeights = { accuracy: 0.9, format: 0.1 };
-  return algorithm.endsWith('dapo') ? poroDapo({ rewardWeights }) : poroGrpo({ beta: 0, rewardWeights });
+  const plain = plainOf(algorithm);
+  switch (plain) {
+    case 'grpo':
+      return poroGrpo({ beta: 0, rewardWeights });
+    case 'dapo':
+      return poroDapo({ rewardWeights });
+    case 'dr-grpo':
+      return poro(drGrpo({ rewardWeights }));
+    case 'rloo':
+      return poro(rloo({ rewardWeights }));
+    case 'gspo':
+      return poro(gspo({ rewardWeights }));
+    case 'cispo':
+      return poro(cispo({ rewardWeights }));
+    case 'reinforce-plus-plus':
+      return poro(reinforcePlusPlus({ baseline: true, rewardWeights }));
+    default:
+      return plain satisfies never;
+  }
 }
 
 export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
   const { model, task, adapter, seed, saveSteps, storage, maxTokens, maxRollouts } = context;
-  const poro = algorithm.startsWith('poro');
+  const twins = algorithm.startsWith('poro-');
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
   model.setTrainable(adapter === undefined ? 'text' : { adapter });
@@ -41,8 +59,8 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
         return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
       },
       promptsPerStep: rl.promptsPerStep,
-      policyFree: poro ? rl.rollouts / 2 : rl.rollouts,
-      policyAware: poro ? rl.rollouts / 2 : 0,
+      policyFree: twins ? rl.rollouts / 2 : rl.rollouts,
+      policyAware: twins ? rl.rollouts / 2 : 0,
       maxNewTokens: rl.maxNewTokens,
       stopIds: task.stopIds,
       temperature: rl.temperature,
@@ -64,7 +82,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
     return await trainLoop(context, {
       stage, title, trainer, steps: rl.steps,
       lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
-      describe: (m) => ({ metric: 'reward', tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${poro ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
+      describe: (m) => ({ metric: 'reward', tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
     });
   } finally {
     model.setTrainable();
