@@ -1,5 +1,5 @@
 /** @file What a run is doing: stage by stage, with curves and the answers right after each. */
-import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
+import { algorithmName, type RunConfig, type RunEvent, type StageName, stageTitle } from '@trimpi/pipeline';
 import { Chart } from './chart.ts';
 import { byId, el } from './dom.ts';
 import type { StageResult } from './protocol.ts';
@@ -14,7 +14,7 @@ interface StageCard {
   readonly charts: Map<string, Chart>;
 }
 
-const NAMES: Readonly<Record<StageName, string>> = { base: 'Base', 'vm-cpt': 'VM-CPT', 'cot-sft': 'CoT SFT (LoRA)', grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PolicyRollout on GRPO', 'poro-dapo': 'PolicyRollout on DAPO' };
+const nameOf = (stage: StageName) => (stage === 'base' || stage === 'vm-cpt' || stage === 'cot-sft' ? stageTitle(stage) : algorithmName(stage));
 
 export class ProgressView {
   readonly #root = byId('progress');
@@ -27,7 +27,7 @@ export class ProgressView {
   begin(config: RunConfig, done: readonly StageResult[]): void {
     this.#cards.clear();
     const stages: StageName[] = ['base', 'vm-cpt', 'cot-sft', ...config.arms];
-    stages.forEach((stage) => this.#cards.set(stage, card(NAMES[stage])));
+    stages.forEach((stage) => this.#cards.set(stage, card(nameOf(stage))));
     done.forEach((result, i) => {
       const c = this.#cards.get(stages[i]!);
       if (c === undefined) return;

@@ -1,4 +1,5 @@
 /** @file The report of a complete run, and everything to take away. */
+import { algorithmName, ALGORITHMS } from '@trimpi/pipeline';
 import { byId, el } from './dom.ts';
 import { FileLinks } from './file-links.ts';
 import type { FinishedRun } from './protocol.ts';
@@ -12,10 +13,7 @@ const WHAT: Readonly<Record<string, string>> = {
   'model/config.json': 'Trained model, architecture',
   'model/tokenizer.json': 'Trained model, tokenizer',
   'model/tokenizer_config.json': 'Trained model, chat template',
-  'completions-grpo.jsonl': 'Sampled answers of GRPO',
-  'completions-dapo.jsonl': 'Sampled answers of DAPO',
-  'completions-poro-grpo.jsonl': 'Sampled answers of PolicyRollout on GRPO',
-  'completions-poro-dapo.jsonl': 'Sampled answers of PolicyRollout on DAPO',
+  ...Object.fromEntries(ALGORITHMS.map((name) => [`completions-${name}.jsonl`, `Sampled answers of ${algorithmName(name)}`])),
 };
 
 export class ReportView {

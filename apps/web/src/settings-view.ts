@@ -1,5 +1,5 @@
 /** @file The form with the settings that matter; the others stay as the address or the demo has them. */
-import { type Algorithm, ALGORITHMS, DEMO_CONFIG, resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import { type Algorithm, algorithmName, ALGORITHMS, DEMO_CONFIG, PAPER_ALGORITHMS, resolveConfig, type RunConfig } from '@trimpi/pipeline';
 import { byId, el } from './dom.ts';
 
 interface Field {
@@ -21,8 +21,6 @@ const FIELDS: readonly Field[] = [
   { id: 'rl-steps', label: 'RL steps', hint: 'For each objective.', min: 0, max: 100000, get: (c) => c.rl.steps, set: (c, steps) => ({ ...c, rl: { ...c.rl, steps } }) },
 ];
 
-const ARMS: Readonly<Record<Algorithm, string>> = { grpo: 'GRPO', dapo: 'DAPO', 'poro-grpo': 'PolicyRollout on GRPO', 'poro-dapo': 'PolicyRollout on DAPO' };
-
 /** Stages that can be left out: their steps are then 0. */
 const OPTIONAL = [
   { id: 'vm-cpt', label: 'VM-CPT', steps: 'vm-cpt-steps' },
@@ -34,6 +32,7 @@ export class SettingsView {
   readonly #inputs = new Map<string, HTMLInputElement>();
   readonly #arms = new Map<Algorithm, HTMLInputElement>();
   readonly #stages = new Map<string, HTMLInputElement>();
+  readonly #further: HTMLDetailsElement;
   readonly #shown: HTMLInputElement;
   readonly #fieldset: HTMLFieldSetElement;
   #config: RunConfig;
@@ -57,17 +56,18 @@ export class SettingsView {
       this.#inputs.get(steps)!.addEventListener('input', () => (input.checked = this.#inputs.get(steps)!.valueAsNumber > 0));
       return line;
     });
-    const arms = ALGORITHMS.map((name) => {
-      const { input, line } = checkbox(name, ARMS[name]);
+    const [arms, further] = [PAPER_ALGORITHMS, ALGORITHMS.slice(PAPER_ALGORITHMS.length)].map((names) => names.map((name) => {
+      const { input, line } = checkbox(name, algorithmName(name));
       this.#arms.set(name, input);
       return line;
-    });
+    })) as [HTMLElement[], HTMLElement[]];
+    this.#further = el('details', {}, el('summary', {}, 'Those of other papers'), ...further);
     const shown = checkbox('shown', 'Show some values by pictures (M)');
     this.#shown = shown.input;
     this.#fieldset.append(
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Variant' }, el('span', { class: 'label' }, 'Variant'), shown.line, el('small', {}, 'ClevrPolicy-M; takes the larger base, for a GPU.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Stages' }, el('span', { class: 'label' }, 'Stages'), ...stages, el('small', {}, 'Before RL; one left out takes 0 steps.')),
-      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, el('small', {}, 'Each from the weights after SFT.')),
+      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, this.#further, el('small', {}, 'Each from the weights after SFT.')),
     );
     this.#form.append(this.#fieldset);
     this.#form.addEventListener('submit', (event) => {
@@ -100,6 +100,8 @@ export class SettingsView {
     for (const f of FIELDS) this.#inputs.get(f.id)!.value = String(f.get(config));
     for (const { id, steps } of OPTIONAL) this.#stages.get(id)!.checked = this.#inputs.get(steps)!.valueAsNumber > 0;
     for (const [name, input] of this.#arms) input.checked = config.arms.includes(name);
+    // What is chosen is seen.
+    if (config.arms.some((name) => !(PAPER_ALGORITHMS as readonly Algorithm[]).includes(name))) this.#further.open = true;
     this.#shown.checked = config.variant === 'm';
   }
 

@@ -1,5 +1,5 @@
 /** @file What an earlier visit left: settings, stages that are done, and the report of a complete run. */
-import type { RunConfig, StageName } from '@trimpi/pipeline';
+import { ALGORITHMS, type RunConfig, type StageName } from '@trimpi/pipeline';
 import type { FinishedRun, SavedFile, SavedRun, StageResult } from '../protocol.ts';
 import type { PageStorage } from './opfs.ts';
 
@@ -7,7 +7,7 @@ import type { PageStorage } from './opfs.ts';
 const OFFERED = [
   'report.html', 'report.json', 'adapter/adapter_model.safetensors', 'adapter/adapter_config.json',
   'model/model.safetensors', 'model/config.json', 'model/tokenizer.json', 'model/tokenizer_config.json',
-  'completions-grpo.jsonl', 'completions-dapo.jsonl', 'completions-poro-grpo.jsonl', 'completions-poro-dapo.jsonl',
+  ...ALGORITHMS.map((name) => `completions-${name}.jsonl`),
 ];
 
 export async function savedRun(storage: PageStorage): Promise<SavedRun | undefined> {
