@@ -33,9 +33,10 @@ export class CompareView {
   readonly #busy: () => boolean;
   #worker: Worker | undefined;
   #policies: readonly PolicyView[] = [];
+  /** What these policies are from: of a saved run, whatever the form says. */
+  #opened: RunConfig | undefined;
   #shown: SceneView | undefined;
   #at = 0;
-  #maxNewTokens = 26;
   #asking = false;
   #focused: HTMLElement | undefined;
 
@@ -84,21 +85,21 @@ export class CompareView {
   #send(type: 'draw' | 'ask'): void {
     this.#reset();
     const where = { policy: this.#policy.selectedIndex, scene: this.#at };
-    if (type === 'draw') {
-      this.#tell({ type, ...where });
+    if (type === 'draw' || this.#opened === undefined) {
+      this.#tell({ type: 'draw', ...where });
       return;
     }
     this.#asking = true;
     this.#lock(true);
     this.#status.textContent = `Asking the base and ${this.#name()}.${this.#busy() ? ' A run is using the GPU, so this takes longer, and the times say little.' : ''}`;
-    this.#tell({ type, ...where, stage: this.#stage.value as StageName, maxNewTokens: this.#maxNewTokens, base: baseUrl(this.#config()) });
+    this.#tell({ type, ...where, stage: this.#stage.value as StageName, maxNewTokens: this.#opened.rl.maxNewTokens, base: baseUrl(this.#opened) });
   }
 
   #hear(message: FromCompare): void {
     switch (message.type) {
       case 'opened': {
         this.#policies = message.policies;
-        this.#maxNewTokens = message.maxNewTokens;
+        this.#opened = message.config;
         options(this.#policy, message.policies.map(({ name }, i) => [String(i), name]));
         // The last stage is the best trained one.
         options(this.#stage, message.trained.length === 0 ? [['base', 'Nothing trained yet: the base itself']] : message.trained.toReversed().map(({ stage, title }) => [stage, title]));

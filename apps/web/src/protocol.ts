@@ -90,8 +90,8 @@ export type ToCompare =
   | { readonly type: 'ask'; readonly policy: number; readonly scene: number; readonly stage: StageName; readonly maxNewTokens: number; readonly base: string };
 
 export type FromCompare =
-  /** `trained`: stages whose weights are saved, in order; none before training. */
-  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly maxNewTokens: number }
+  /** `trained`: stages whose weights are saved, in order; none before training. `config`: of the run that is saved, or as asked for. */
+  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly config: RunConfig }
   | { readonly type: 'scene'; readonly scene: SceneView }
   | { readonly type: 'says'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[] }
   | { readonly type: 'answered'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[]; readonly right: boolean; readonly promptTokens: number; readonly prefillMs: number }

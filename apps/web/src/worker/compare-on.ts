@@ -12,6 +12,7 @@ const TIMED = 3;
 
 export interface Asker {
   ask(example: ClevrPolicyExample, stage: StageName, maxNewTokens: number, post: (message: FromCompare) => void): Promise<void>;
+  dispose(): void;
 }
 
 export async function openAsker(base: string): Promise<Asker> {
@@ -62,6 +63,7 @@ export async function openAsker(base: string): Promise<Asker> {
       await Promise.race([both(), lost]);
       post({ type: 'done' });
     },
+    dispose: () => engine.dispose(),
   };
 }
 

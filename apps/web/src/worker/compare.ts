@@ -1,7 +1,7 @@
 /** @file The worker that asks base and trained model. Policies and scenes come at once, the model with the first question. Messages: `ToCompare`, `FromCompare`. */
 import { runDataset } from '@trimpi/pipeline';
 import type { FromCompare, ToCompare } from '../protocol.ts';
-import type { Asker } from './compare-on.ts';
+import { BaseAsker } from './base-asker.ts';
 import { failureOf } from './failure.ts';
 import { opfsStorage } from './opfs.ts';
 import { savedRun } from './saved.ts';
@@ -10,7 +10,7 @@ import { policyViews, sceneView } from './views.ts';
 const post = (message: FromCompare, transfer: Transferable[] = []) => (self as unknown as Worker).postMessage(message, transfer);
 
 let dataset: ReturnType<typeof runDataset> | undefined;
-let asker: Promise<Asker> | undefined;
+const askers = new BaseAsker(async (base) => (await import('./compare-on.ts')).openAsker(base));
 
 addEventListener('message', ({ data }: MessageEvent<ToCompare>) => {
   hear(data).catch((cause: unknown) => post({ type: 'failed', failure: failureOf(cause) }));
@@ -24,7 +24,7 @@ async function hear(message: ToCompare): Promise<void> {
     const config = saved?.config ?? message.config;
     dataset = runDataset(config);
     const trained = saved?.done.filter((s) => s.stage !== 'base').map(({ stage, title }) => ({ stage, title })) ?? [];
-    post({ type: 'opened', policies: policyViews(dataset), trained, maxNewTokens: config.rl.maxNewTokens });
+    post({ type: 'opened', policies: policyViews(dataset), trained, config });
     return;
   }
   if (dataset === undefined) return;
@@ -36,10 +36,9 @@ async function hear(message: ToCompare): Promise<void> {
   post({ type: 'scene', scene }, [scene.rgba.buffer]);
   if (message.type !== 'ask') return;
   try {
-    asker ??= import('./compare-on.ts').then(({ openAsker }) => openAsker(message.base));
-    await (await asker).ask(example, message.stage, message.maxNewTokens, post);
+    await (await askers.of(message.base)).ask(example, message.stage, message.maxNewTokens, post);
   } catch (cause) {
-    asker = undefined;
+    void askers.dispose();
     throw cause;
   }
 }
