@@ -12,7 +12,7 @@ export class Chart {
   readonly #low = el('span', {});
   readonly #high = el('span', {});
   readonly #picture: SVGSVGElement;
-  readonly #points: (readonly [step: number, value: number])[] = [];
+  #points: (readonly [step: number, value: number])[] = [];
   readonly #steps: number;
 
   /** `name` is what the line shows, in words; `steps` the length of its axis. */
@@ -23,9 +23,13 @@ export class Chart {
     this.element.dataset['name'] = name;
   }
 
-  add(step: number, value: number): void {
-    if (!Number.isFinite(value)) return;
-    this.#points.push([step, value]);
+  /** A step that is done again, after a pause, takes the place of what was drawn from there on. */
+  add(...points: readonly (readonly [step: number, value: number])[]): void {
+    const added = points.filter(([, v]) => Number.isFinite(v));
+    const [first, last] = [added[0], added.at(-1)];
+    if (first === undefined || last === undefined) return;
+    if ((this.#points.at(-1)?.[0] ?? 0) >= first[0]) this.#points = this.#points.filter(([s]) => s < first[0]);
+    this.#points.push(...added);
     const values = this.#points.map(([, v]) => v);
     const low = Math.min(...values);
     const high = Math.max(...values);
@@ -38,7 +42,7 @@ export class Chart {
     );
     this.#low.textContent = low.toFixed(3);
     this.#high.textContent = high.toFixed(3);
-    this.#picture.setAttribute('aria-label', `${this.element.dataset['name']}: ${value.toFixed(3)} at step ${step}, between ${low.toFixed(3)} and ${high.toFixed(3)}`);
+    this.#picture.setAttribute('aria-label', `${this.element.dataset['name']}: ${last[1].toFixed(3)} at step ${last[0]}, between ${low.toFixed(3)} and ${high.toFixed(3)}`);
   }
 }
 

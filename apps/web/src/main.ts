@@ -108,7 +108,8 @@ function begin(config: RunConfig): void {
   showNotice(...standing);
   report.clear();
   samples.clear();
-  progress.begin(config, done);
+  // What a run that goes on has shown stays.
+  if (isNew) progress.begin(config, [], []);
   setPhase('running');
   say('Loading the base model.');
   tell({ type: 'start', config, fresh: isNew, base: baseUrl(config) });
@@ -166,7 +167,7 @@ function hear(message: FromTrain): void {
   }
 }
 
-function opened({ adapter, keepsFiles, saved }: Extract<FromTrain, { type: 'opened' }>): void {
+function opened({ adapter, keepsFiles, saved, curves }: Extract<FromTrain, { type: 'opened' }>): void {
   const noGpu = 'message' in adapter;
   if (failure === undefined) {
     standing = [...standing, ...adapterAdvice(adapter)];
@@ -184,7 +185,7 @@ function opened({ adapter, keepsFiles, saved }: Extract<FromTrain, { type: 'open
     done = saved.done;
     settings.show(saved.config);
     if (failure === undefined) drawExamples(saved.config);
-    progress.begin(saved.config, done);
+    progress.begin(saved.config, done, curves);
     if (saved.finished !== undefined) {
       report.show(saved.finished);
       setPhase('finished');

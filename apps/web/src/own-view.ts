@@ -50,7 +50,7 @@ export class OwnPanel {
           this.#curves.append(chart.element);
           this.#host.say(`${message.title}: training on your policy, ${message.steps} steps.`);
         }
-        chart.add(message.step, message.value);
+        chart.add([message.step, message.value]);
         this.#line.textContent = `${message.title}: step ${message.step} of ${message.steps}, ${message.name} ${message.value.toFixed(3)}, ${Math.round(message.secondsLeft)} s left in this stage`;
         return;
       }

@@ -2,7 +2,7 @@
 import { algorithmName, type RunConfig, type RunEvent, type StageName, stageTitle } from '@trimpi/pipeline';
 import { Chart } from './chart.ts';
 import { byId, el } from './dom.ts';
-import type { StageResult } from './protocol.ts';
+import type { StageCurve, StageResult } from './protocol.ts';
 
 interface StageCard {
   readonly element: HTMLElement;
@@ -19,14 +19,17 @@ const nameOf = (stage: StageName) => (stage === 'base' || stage === 'vm-cpt' || 
 export class ProgressView {
   readonly #root = byId('progress');
   readonly #cards = new Map<StageName, StageCard>();
+  /** Of each stage. */
+  #steps: Readonly<Partial<Record<StageName, number>>> = {};
   #stage: StageName = 'base';
   /** In words, once it is known. */
   #memory = '';
 
-  /** Cards of all stages of a run; those of `done` with their results. */
-  begin(config: RunConfig, done: readonly StageResult[]): void {
+  /** Cards of all stages of a run; those of `done` with their results, and those that have begun with their curves. */
+  begin(config: RunConfig, done: readonly StageResult[], curves: readonly StageCurve[]): void {
     this.#cards.clear();
     const stages: StageName[] = ['base', 'vm-cpt', 'cot-sft', ...config.arms];
+    this.#steps = { 'vm-cpt': config.vmCpt.steps, 'cot-sft': config.sft.steps, ...Object.fromEntries(config.arms.map((arm) => [arm, config.rl.steps])) };
     stages.forEach((stage) => this.#cards.set(stage, card(nameOf(stage))));
     done.forEach((result, i) => {
       const c = this.#cards.get(stages[i]!);
@@ -34,6 +37,7 @@ export class ProgressView {
       c.result.append(resultLine(result, 'without the policy'));
       this.#done(c);
     });
+    for (const { stage, name, points } of curves) this.#draw(stage, name, points);
     this.#stage = stages[Math.min(done.length, stages.length - 1)]!;
     this.#root.replaceChildren(el('ol', { class: 'stages' }, ...[...this.#cards.values()].map((c) => c.element)));
     this.#root.hidden = false;
@@ -50,6 +54,7 @@ export class ProgressView {
         c.element.classList.add('active');
         c.state.textContent = event.stage === 'base' ? 'answering' : 'training';
         c.bar.hidden = false;
+        c.result.replaceChildren();
         return event.steps === 0 ? `${event.title}: answering the test questions.` : `${event.title}: training, ${event.steps} steps${event.firstStep > 0 ? `, going on from step ${event.firstStep}` : ''}.`;
       }
       case 'progress': {
@@ -67,14 +72,7 @@ export class ProgressView {
         c.bar.value = event.step;
         c.line.textContent = `step ${event.step} of ${event.steps}, ${event.value}`;
         c.speed.textContent = `${Math.round(event.tokensPerSecond).toLocaleString('en')} tokens/s, ${duration(event.secondsLeft)} left${this.#memory}`;
-        for (const [name, value] of numbersOf(event.value)) {
-          let chart = c.charts.get(name);
-          if (chart === undefined) {
-            c.charts.set(name, (chart = new Chart(name, event.steps)));
-            c.element.append(chart.element);
-          }
-          chart.add(event.step, value);
-        }
+        for (const [name, value] of numbersOf(event.value)) this.#draw(event.stage, name, [[event.step, value]]);
         return undefined;
       }
       case 'evaluated': {
@@ -97,6 +95,17 @@ export class ProgressView {
   rest(state: string): void {
     const c = this.#cards.get(this.#stage);
     if (c?.element.classList.contains('active') === true) c.state.textContent = state;
+  }
+
+  #draw(stage: StageName, name: string, points: StageCurve['points']): void {
+    const c = this.#cards.get(stage);
+    if (c === undefined) return;
+    let chart = c.charts.get(name);
+    if (chart === undefined) {
+      c.charts.set(name, (chart = new Chart(name, this.#steps[stage] ?? 1)));
+      c.element.append(chart.element);
+    }
+    chart.add(...points);
   }
 
   #card(): StageCard {

@@ -232,8 +232,8 @@ export type ToTrain =
   | { readonly type: 'forget'; readonly id: string };
 
 export type FromTrain =
-  /** The answer to `open`. `adapter` is a failure when there is none; `saved` is a run that was begun earlier, or what is wrong with it. */
-  | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure }
+  /** The answer to `open`. `adapter` is a failure when there is none; `saved` is a run that was begun earlier, or what is wrong with it; `curves` are of its stages. */
+  | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure; readonly curves: readonly StageCurve[] }
   | { readonly type: 'loading'; readonly done: number; readonly of: number }
   | { readonly type: 'event'; readonly event: RunEvent }
   /** Bytes of buffers that are alive on the GPU. */
@@ -271,6 +271,12 @@ export interface StageResult {
   readonly low: number;
   readonly high: number;
   readonly n: number;
+}
+
+export interface StageCurve {
+  readonly stage: StageName;
+  readonly name: string;
+  readonly points: readonly (readonly [step: number, value: number])[];
 }
 
 export interface SavedRun {

@@ -135,8 +135,10 @@ describe('a run', () => {
     await page.reload();
     await phase(page, 'saved');
     await page.locator('.stage.done').nth(2).waitFor();
+    expect(await page.locator('.stage.done .chart svg').evaluateAll((all) => all.map((s) => s.getAttribute('aria-label')).slice(0, 2))).toEqual([expect.stringMatching(/^loss: \d.* at step 2,/), expect.stringMatching(/^loss: \d.* at step 2,/)]);
     await page.getByRole('button', { name: 'Resume' }).click();
     await phase(page, 'finished');
+    expect(await page.locator('.stage .chart').count()).toBe(7);
 
     // Report and files.
     await page.frameLocator('iframe.report').getByRole('heading', { name: 'Accuracy on unseen images' }).waitFor();

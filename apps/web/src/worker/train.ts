@@ -2,6 +2,7 @@
 import { type Device, openDevice } from '@trimpi/runtime';
 import type { FromTrain, ToTrain } from '../protocol.ts';
 import { failureOf } from './failure.ts';
+import { savedCurves } from './curves.ts';
 import { forgetRun, keepRun, keptRuns } from './history.ts';
 import { pageMemory } from './memory.ts';
 import { nameOf } from './name.ts';
@@ -26,8 +27,9 @@ function openStorage(): Promise<PageStorage> {
 async function open(): Promise<void> {
   const [files, adapter] = await Promise.all([openStorage(), openDevice().then(describe, failureOf)]);
   const saved = await savedRun(files).catch(failureOf);
+  const curves = saved === undefined || 'message' in saved ? [] : await savedCurves(files, ['vm-cpt', 'cot-sft', ...saved.config.arms]).catch(() => []);
   post({ type: 'runs', runs: await keptRuns() });
-  post({ type: 'opened', adapter, keepsFiles: files.keepsFiles, ...(saved === undefined ? {} : { saved }) });
+  post({ type: 'opened', adapter, keepsFiles: files.keepsFiles, curves, ...(saved === undefined ? {} : { saved }) });
 }
 
 function describe(device: Device) {
