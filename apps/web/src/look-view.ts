@@ -5,7 +5,7 @@ import { policyText, sceneCanvas } from './scene-canvas.ts';
 import { treeList } from './tree-view.ts';
 
 /** A question or a case of a policy that the visitor chose. */
-interface Choice {
+export interface Choice {
   readonly policyId: string;
   readonly nodeId: string;
 }
@@ -17,12 +17,23 @@ export class LookView {
   readonly #cards: { readonly scene: SceneView; readonly element: HTMLElement }[] = [];
   readonly #nodes = new Map<string, HTMLButtonElement>();
   #choice: Choice | undefined;
+  #drawing = true;
+  /** Choices that pictures have been drawn for. */
+  readonly #asked = new Set<string>();
+  readonly #more: (choice: Choice) => void;
+
+  /** `more` has pictures drawn for a choice that none comes by. */
+  constructor(more: (choice: Choice) => void) {
+    this.#more = more;
+  }
 
   clear(): void {
     this.#policies.setAttribute('aria-busy', 'true');
     this.#scenes.replaceChildren();
     this.#cards.length = 0;
     this.#nodes.clear();
+    this.#asked.clear();
+    this.#drawing = true;
     this.#choice = undefined;
   }
 
@@ -31,7 +42,11 @@ export class LookView {
       this.#policies.replaceChildren(...message.policies.map((p) => this.#policy(p)));
       this.#policies.setAttribute('aria-busy', 'false');
     } else if (message.type === 'scene') this.#add(message.scene);
-    else if (message.type === 'drawn') this.#choose(this.#choice);
+    else if (message.type === 'drawn') {
+      this.#drawing = false;
+      this.#choose(this.#choice);
+      this.#drawMore();
+    }
     else this.#policies.replaceChildren(el('p', { class: 'notice' }, `The examples could not be drawn: ${message.failure.message}`));
   }
 
@@ -49,12 +64,13 @@ export class LookView {
   #node(node: TreeView, policyId: string, name: string): HTMLElement {
     const choice = { policyId, nodeId: node.id };
     const leaf = node.kind === 'leaf';
+    const possible = canBeReached(node);
     const words = leaf ? node.answer : node.question;
     const button = el(
       'button',
       {
-        type: 'button', class: leaf ? 'leaf' : 'question', 'aria-pressed': 'false', disabled: leaf && !node.reachable,
-        'aria-label': `${leaf ? '' : `${node.id} `}${words} of policy ${name}: show its pictures`, click: () => this.#choose(same(this.#choice, choice) ? undefined : choice),
+        type: 'button', class: leaf ? 'leaf' : 'question', 'aria-pressed': 'false', ...(possible ? {} : { 'aria-disabled': 'true' }),
+        'aria-label': `${leaf ? '' : `${node.id} `}${words} of policy ${name}: ${possible ? 'show its pictures' : 'no picture reaches it'}`, click: () => (possible ? this.#press(choice) : this.#refuse(choice)),
       },
       ...(leaf ? [words] : [el('small', {}, node.id), ` ${words}`]),
     );
@@ -69,6 +85,27 @@ export class LookView {
     this.#choose(this.#choice);
   }
 
+  #press(choice: Choice): void {
+    this.#choose(same(this.#choice, choice) ? undefined : choice);
+    this.#drawMore();
+  }
+
+  /** Pictures of the choice, where there are none and nothing else is being drawn. */
+  #drawMore(): void {
+    const choice = this.#choice;
+    if (choice === undefined || this.#cards.some(({ scene }) => passes(scene, choice))) return;
+    this.#shown.textContent = `Drawing pictures that come by ${choice.nodeId} …`;
+    if (this.#drawing || this.#asked.has(key(choice))) return;
+    this.#asked.add(key(choice));
+    this.#drawing = true;
+    this.#more(choice);
+  }
+
+  #refuse({ nodeId }: Choice): void {
+    this.#choose(undefined);
+    this.#shown.textContent = `No picture reaches ${nodeId} of this policy: the answers on the way to it contradict each other, or ask for more objects than a picture has.`;
+  }
+
   #choose(choice: Choice | undefined): void {
     this.#choice = choice;
     for (const [name, button] of this.#nodes) button.setAttribute('aria-pressed', String(choice !== undefined && name === key(choice)));
@@ -79,6 +116,10 @@ export class LookView {
     }
     this.#shown.textContent = choice === undefined ? `${visible} pictures of the test set.` : `${visible} of ${this.#cards.length} pictures come by ${choice.nodeId} of this policy. Choose it again to see all.`;
   }
+}
+
+function canBeReached(node: TreeView): boolean {
+  return node.kind === 'leaf' ? node.reachable : canBeReached(node.yes) || canBeReached(node.no);
 }
 
 function same(a: Choice | undefined, b: Choice): boolean {

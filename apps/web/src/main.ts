@@ -30,7 +30,7 @@ const adapterLine = byId('adapter');
 
 const progress = new ProgressView();
 const report = new ReportView();
-const look = new LookView();
+const look = new LookView((choice) => lookWorker?.postMessage({ type: 'more', ...choice } satisfies ToLook, []));
 const samples = new SamplesView();
 const runs = new RunsView((id) => tell({ type: 'forget', id }));
 let phase: Phase = 'loading';

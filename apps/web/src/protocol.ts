@@ -41,11 +41,15 @@ export interface SceneView {
   readonly rgba: Uint8ClampedArray<ArrayBuffer>;
 }
 
-export type ToLook = { readonly type: 'look'; readonly config: RunConfig; readonly scenes: number };
+export type ToLook =
+  | { readonly type: 'look'; readonly config: RunConfig; readonly scenes: number }
+  /** Scenes that come by a question, or end at a case, of a policy. */
+  | { readonly type: 'more'; readonly policyId: string; readonly nodeId: string };
 
 export type FromLook =
   | { readonly type: 'policies'; readonly policies: readonly PolicyView[] }
   | { readonly type: 'scene'; readonly scene: SceneView }
+  /** All scenes that were asked for. */
   | { readonly type: 'drawn' }
   | { readonly type: 'failed'; readonly failure: Failure };
 

@@ -66,6 +66,17 @@ describe('policies with pictures', () => {
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '6-pictures', '#policies details');
 
+    // A case that none of the first pictures reaches gets some of its own; one that none can reach is said to be so.
+    const seen = [0, 1, 2, 3].map((i) => runDataset(config).example('test', i).leafId);
+    const rare = policy!.tree.leaves.find((l) => policy!.reachable.includes(l.index) && !seen.includes(l.id))!;
+    await page.locator(`#policies [data-node="${rare.id}"]`).press('Enter');
+    await page.locator('#scenes-shown').getByText(`3 of 7 pictures come by ${rare.id}`).waitFor();
+    expect(new Set(await page.locator('#scenes .scene:visible strong').allTextContents())).toEqual(new Set([await page.locator(`#policies [data-node="${rare.id}"]`).textContent()]));
+    const never = policy!.tree.leaves.find((l) => !policy!.reachable.includes(l.index))!;
+    await page.locator(`#policies [data-node="${never.id}"]`).press('Enter');
+    await page.locator('#scenes-shown').getByText(`No picture reaches ${never.id}`).waitFor();
+    expect(await page.locator('#scenes .scene:visible').count()).toBe(7);
+
     await page.locator('#compare').scrollIntoViewIfNeeded();
     await page.locator('#compare-ask:enabled').waitFor({ timeout: 60_000 });
     await page.getByRole('button', { name: 'Ask both' }).click();
