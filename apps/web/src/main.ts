@@ -41,6 +41,7 @@ let done: readonly StageResult[] = [];
 /** What stopped the run, until the next start. */
 let failure: Failure | undefined;
 let lookWorker: Worker | undefined;
+let gta: GtaView | undefined;
 const initial = initialConfig();
 const settings = new SettingsView(initial, begin, drawExamples);
 const compare = new CompareView(() => settings.current(), () => phase === 'running' || phase === 'pausing');
@@ -48,7 +49,6 @@ const bring = new BringView(() => settings.current());
 let trainWorker = openTrainWorker();
 
 drawExamples(initial);
-void new GtaView();
 
 pause.addEventListener('click', () => {
   tell({ type: 'pause' });
@@ -78,7 +78,11 @@ function drawExamples(config: RunConfig): void {
   lookWorker?.terminate();
   look.clear();
   lookWorker = new Worker(new URL('./worker/look.ts', import.meta.url), { type: 'module', name: 'look' });
-  lookWorker.addEventListener('message', ({ data }: MessageEvent<FromLook>) => look.show(data));
+  lookWorker.addEventListener('message', ({ data }: MessageEvent<FromLook>) => {
+    look.show(data);
+    // Until then the page is so short that everything is in sight.
+    if (data.type === 'drawn' || data.type === 'failed') gta ??= new GtaView();
+  });
   lookWorker.postMessage({ type: 'look', config, scenes: SCENES } satisfies ToLook, []);
   compare.refresh();
 }

@@ -299,6 +299,10 @@ describe('GTAPolicy', () => {
   it('shows tools, rules, and the calls that a rule decides', async () => {
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
     await page.goto(withConfig());
+    await page.locator('#scenes .scene').nth(7).waitFor();
+    await phase(page, 'ready');
+    // Its scripts come when somebody scrolls there.
+    expect(page.workers().map((w) => new URL(w.url()).pathname.replace(/.*\/|-.*/g, '')).toSorted()).toEqual(['look', 'train']);
     await page.locator('#gta').scrollIntoViewIfNeeded();
     await page.locator('#gta-shown').getByText('calls of the test set').waitFor({ timeout: 60_000 });
     // 14 tools and what holds for all.
