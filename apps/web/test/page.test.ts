@@ -97,6 +97,24 @@ describe('what is loaded', () => {
     expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);
     expect(scriptBytes(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
   });
+
+  it('is the own origin’s alone: scripts in the page and requests elsewhere are refused', async () => {
+    const { page, context } = await openPage(browser, site.address);
+    await page.goto(site.address);
+    expect(await page.locator('meta[http-equiv="Content-Security-Policy"]').getAttribute('content')).toMatch(/^default-src 'none'; script-src 'self'; /);
+    const refused = await page.evaluate(async () => {
+      const found: string[] = [];
+      addEventListener('securitypolicyviolation', (event) => found.push(`${event.effectiveDirective} ${event.blockedURI}`));
+      const script = document.createElement('script');
+      script.textContent = 'globalThis.ran = true';
+      document.head.append(script);
+      await fetch('https://elsewhere.invalid/').catch(() => undefined);
+      await new Promise((heard) => setTimeout(heard));
+      return { found, ran: 'ran' in globalThis };
+    });
+    expect(refused).toEqual({ found: ['script-src-elem inline', 'connect-src https://elsewhere.invalid/'], ran: false });
+    await context.close();
+  });
 });
 
 describe('a run', () => {
