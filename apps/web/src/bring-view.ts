@@ -20,7 +20,7 @@ export class BringView {
   readonly #onnx = byId<HTMLButtonElement>('onnx-make');
   readonly #bits = byId<HTMLSelectElement>('onnx-bits');
   readonly #onnxFiles = byId('onnx-files');
-  readonly #links = new FileLinks();
+  readonly #onnxLinks = new FileLinks();
   readonly #config: () => RunConfig;
   #worker: Worker | undefined;
   #files: readonly BroughtFile[] = [];
@@ -36,6 +36,9 @@ export class BringView {
     this.#input.addEventListener('change', () => {
       const { files } = this.#input;
       if (files !== null && files.length > 0) void this.#take(async () => chosenFiles(files));
+    });
+    addEventListener('beforeunload', (event) => {
+      if (this.#own?.unsaved === true) event.preventDefault();
     });
     // A folder that misses the zone would replace the page, and the run with it.
     for (const type of ['dragover', 'drop']) addEventListener(type, (event) => event.preventDefault());
@@ -65,10 +68,17 @@ export class BringView {
   trained(is: boolean): void {
     this.#onnx.disabled = !is;
     byId('onnx-hint').textContent = is ? 'Adapter, merged weights and report of the run are under Report.' : 'Appears when a run is complete, as do adapter, merged weights and report (see Report).';
-    if (!is) this.#onnxFiles.replaceChildren();
+    if (is) return;
+    this.#onnxFiles.replaceChildren();
+    this.#onnxLinks.clear();
   }
 
   async #take(read: () => Promise<BroughtFile[]>): Promise<void> {
+    if (this.#own?.training === true) {
+      this.#input.value = '';
+      this.#say('A model is being trained on your policy. Press Stop first; another folder then takes its place, and what is trained so far is lost.');
+      return;
+    }
     this.#say('Reading the folder …');
     try {
       this.#files = await read();
@@ -82,6 +92,7 @@ export class BringView {
     for (const url of this.#pictures) URL.revokeObjectURL(url);
     this.#pictures = [];
     this.#checkpoint?.dispose();
+    this.#own?.dispose();
     this.#checkpoint = this.#own = undefined;
     this.#restart();
     this.#tell({ type: 'folder', files: this.#files, memory: Number(this.#memory.value) });
@@ -112,7 +123,7 @@ export class BringView {
         this.#showPolicy(message.policy);
         return;
       case 'checkpoint':
-        this.#checkpoint = new CheckpointPanel({ tell: (m) => this.#tell(m), say: (text) => this.#say(text), memory: () => Number(this.#memory.value), links: this.#links }, message.checkpoint);
+        this.#checkpoint = new CheckpointPanel({ tell: (m) => this.#tell(m), say: (text) => this.#say(text), memory: () => Number(this.#memory.value) }, message.checkpoint);
         this.#result.replaceChildren(this.#checkpoint.element, ...this.#onCheckpoint(this.#checkpoint, message.checkpoint.missing.length === 0));
         return;
       case 'own-progress':
@@ -123,7 +134,7 @@ export class BringView {
         return;
       case 'onnx':
         this.#onnx.disabled = false;
-        this.#onnxFiles.replaceChildren(this.#links.list(message.files));
+        this.#onnxFiles.replaceChildren(this.#onnxLinks.list(message.files));
         this.#say(`${message.files.length} ONNX files are ready.`);
         return;
       case 'failed': {
@@ -194,7 +205,6 @@ export class BringView {
       },
       stop: () => this.#tell({ type: 'stop' }),
       say: (text) => this.#say(text),
-      links: this.#links,
     }, model, heading, about);
     return this.#own.element;
   }

@@ -1,7 +1,7 @@
 /** @file A brought checkpoint: what it is and needs; loaded, asked about a picture, and taken away. */
 import { el } from './dom.ts';
 import { chosenFiles, FolderError } from './dropped.ts';
-import type { FileLinks } from './file-links.ts';
+import { FileLinks } from './file-links.ts';
 import type { ChatSide, CheckpointView, FitView, FromBring, StoredBits, TakeForm, ToBring } from './protocol.ts';
 import { size } from './sizes.ts';
 
@@ -13,7 +13,6 @@ interface Host {
   say(text: string): void;
   /** GiB. */
   memory(): number;
-  readonly links: FileLinks;
 }
 
 const SIDES: Readonly<Record<ChatSide, string>> = { aware: 'With the policy in the prompt', free: 'Without the policy' };
@@ -51,6 +50,7 @@ export class CheckpointPanel {
   readonly #form = el('select', { id: 'take-form' });
   readonly #take = el('button', { type: 'button', click: () => this.#beginTake() }, 'Make the files');
   readonly #taken = el('div', {});
+  readonly #links = new FileLinks();
   readonly #chat: HTMLFormElement;
   readonly #cards = new Map<ChatSide, AnswerCard>();
   #state: State = 'idle';
@@ -106,6 +106,11 @@ export class CheckpointPanel {
   }
 
   dispose(): void {
+    this.#links.clear();
+    this.#forgetPicture();
+  }
+
+  #forgetPicture(): void {
     if (this.#pictureUrl !== undefined) URL.revokeObjectURL(this.#pictureUrl);
   }
 
@@ -158,7 +163,7 @@ export class CheckpointPanel {
         return;
       case 'taken':
         this.#enter(this.#before);
-        this.#taken.replaceChildren(this.#host.links.list(message.files));
+        this.#taken.replaceChildren(this.#links.list(message.files));
         say(`${message.files.length} files are ready.`);
         return;
       default:
@@ -238,7 +243,7 @@ export class CheckpointPanel {
   }
 
   #preview(): void {
-    this.dispose();
+    this.#forgetPicture();
     const file = this.#picture.files?.[0];
     this.#pictureUrl = file === undefined ? undefined : URL.createObjectURL(file);
     this.#shown.hidden = this.#pictureUrl === undefined;

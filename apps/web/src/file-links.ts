@@ -1,7 +1,9 @@
 /** @file Files as links to keep them. */
 import { el } from './dom.ts';
 import type { SavedFile } from './protocol.ts';
+import { size } from './sizes.ts';
 
+/** One list of links: a new list, or `clear()`, lets go of the files of the one before. */
 export class FileLinks {
   #urls: string[] = [];
 
@@ -12,6 +14,7 @@ export class FileLinks {
 
   /** `what` says what a file is. */
   list(files: readonly SavedFile[], what: Readonly<Record<string, string>> = {}): HTMLElement {
+    this.clear();
     return el('ul', { class: 'files' }, ...files.map(({ name, blob }) => el('li', {}, this.#link(name, blob), el('span', { class: 'quiet' }, ` ${what[name] === undefined ? '' : `${what[name]}, `}${size(blob.size)}`))));
   }
 
@@ -20,8 +23,4 @@ export class FileLinks {
     this.#urls.push(url);
     return el('a', { href: url, download: name.startsWith('adapter/') || name.startsWith('model/') ? name.slice(name.indexOf('/') + 1) : name }, name);
   }
-}
-
-function size(bytes: number): string {
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -1,7 +1,7 @@
 /** @file A model on a policy of the visitor's own: asked with and without it, trained, and taken away. */
 import { Chart } from './chart.ts';
 import { el } from './dom.ts';
-import type { FileLinks } from './file-links.ts';
+import { FileLinks } from './file-links.ts';
 import type { FromBring, OwnMeasure } from './protocol.ts';
 
 /** What the worker says about such a run. */
@@ -11,7 +11,6 @@ interface Host {
   begin(train: boolean): void;
   stop(): void;
   say(text: string): void;
-  readonly links: FileLinks;
 }
 
 export class OwnPanel {
@@ -23,9 +22,13 @@ export class OwnPanel {
   readonly #line = el('p', { class: 'quiet' });
   readonly #measures = el('div', { class: 'stages' });
   readonly #curves = el('div', { class: 'stages' });
-  readonly #files = el('div', {});
+  readonly #files = el('div', { click: ({ target }) => (this.#unsaved &&= !(target instanceof HTMLAnchorElement && target.textContent.endsWith('.safetensors'))) });
+  readonly #links = new FileLinks();
   readonly #charts = new Map<string, Chart>();
   #goesOn = false;
+  #training = false;
+  /** Whether weights are trained that have not been taken away. */
+  #unsaved = false;
 
   /** @param model what is asked and trained, as in "the base". */
   constructor(host: Host, model: string, heading: string, about: string) {
@@ -33,6 +36,18 @@ export class OwnPanel {
     this.#ask = el('button', { type: 'button', click: () => this.#begin(false) }, `Ask ${model} about it`);
     this.#train = el('button', { type: 'button', class: 'main', click: () => this.#begin(true) }, `Train ${model} on it`);
     this.element = el('div', {}, el('h4', {}, heading), el('p', {}, about), el('div', { class: 'actions' }, this.#ask, this.#train, this.#stop), this.#line, this.#measures, this.#curves, this.#files);
+  }
+
+  get training(): boolean {
+    return this.#training;
+  }
+
+  get unsaved(): boolean {
+    return this.#unsaved;
+  }
+
+  dispose(): void {
+    this.#links.clear();
   }
 
   hear(message: FromOwn): void {
@@ -44,6 +59,7 @@ export class OwnPanel {
         this.#showMeasure(message.measure);
         return;
       case 'own-step': {
+        this.#unsaved = true;
         let chart = this.#charts.get(message.title);
         if (chart === undefined) {
           this.#charts.set(message.title, (chart = new Chart(`${message.title}: ${message.name}`, message.steps)));
@@ -57,7 +73,7 @@ export class OwnPanel {
       case 'own-done':
         this.rest();
         this.#goesOn = message.stopped;
-        if (message.files.length > 0) this.#files.replaceChildren(el('h4', {}, 'Take away'), this.#host.links.list(message.files));
+        if (message.files.length > 0) this.#files.replaceChildren(el('h4', {}, 'Take away'), this.#links.list(message.files));
         this.#host.say(message.files.length > 0 ? 'Trained on your policy. The model can be taken away below.' : message.stopped ? 'Stopped. Training goes on from here when it is started again.' : 'It has been asked.');
         return;
       default:
@@ -68,6 +84,7 @@ export class OwnPanel {
   /** Nothing goes on any more. */
   rest(): void {
     const focused = document.activeElement === this.#stop;
+    this.#training = false;
     this.#ask.disabled = this.#train.disabled = false;
     this.#stop.disabled = true;
     this.#line.textContent = '';
@@ -82,7 +99,9 @@ export class OwnPanel {
       this.#charts.clear();
     }
     this.#files.replaceChildren();
+    this.#links.clear();
     this.#goesOn = false;
+    this.#training = train;
     this.#ask.disabled = this.#train.disabled = true;
     this.#stop.disabled = false;
     this.#stop.focus();

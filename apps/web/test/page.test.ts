@@ -408,6 +408,14 @@ describe('what a visitor brings', () => {
     await chosen(page, folder);
     await told(page, 'Policy “policy”: 8 rows to train on, 4 to test on, 1 error found.');
     expect(await page.locator('#bring-result .notice').textContent()).toContain('examples.jsonl, line 13: query is missing.');
+    // Asked again, it answers again, and is not trained.
+    for (const times of [1, 2]) {
+      await page.getByRole('button', { name: 'Ask the base about it' }).click();
+      await page.locator('#bring-result .result').nth(1).waitFor({ timeout: 60_000 });
+      await told(page, 'It has been asked.');
+      expect(await page.locator('#bring-result .result').count(), `time ${times}`).toBe(2);
+      expect(await page.locator('#bring-result .chart').count()).toBe(0);
+    }
     await page.getByRole('button', { name: 'Train the base on it' }).click();
     await told(page, 'Trained on your policy', 400_000);
     const measured = await page.locator('#bring-result .result').allTextContents();
@@ -443,6 +451,11 @@ describe('what a visitor brings', () => {
     await page.getByLabel('Tokens of an answer at most').fill('4');
     await page.getByRole('button', { name: 'Train the checkpoint on it' }).click();
     await page.locator('#bring-result .chart').first().waitFor({ timeout: 120_000 });
+    // What is being trained is not lost without a word.
+    const leaves = () => page.evaluate(() => dispatchEvent(new Event('beforeunload', { cancelable: true })));
+    expect(await leaves()).toBe(false);
+    await chosen(page, join(GOLDEN, 'model'));
+    await told(page, 'Press Stop first');
     await page.locator('#bring-result').getByRole('button', { name: 'Stop' }).last().click();
     await told(page, 'Training goes on from here');
     await page.getByRole('button', { name: 'Train the checkpoint on it' }).click();
@@ -454,6 +467,7 @@ describe('what a visitor brings', () => {
     expect(adapter.config.r).toBe(8);
     // B was zero before training.
     expect([...adapter.weights.values()].every(({ loraB }) => loraB.some((x) => x !== 0))).toBe(true);
+    expect(await leaves()).toBe(true);
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '15-checkpoint-trained', '#bring-result .result');
     expect(complaints).toEqual([]);

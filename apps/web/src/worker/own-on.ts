@@ -34,8 +34,9 @@ export async function ownRun({ policy, checkpoint, config, on, train, signal, po
   const examples = ownExamples(own, (name) => pictures.get(name)!).map((example, i): ChatExample => ({ example: on.type === 'base' ? inWords(example) : example, score: (completion) => score(completion, own.rows[i]!.answer) }));
   const settings = on.type === 'base' ? forBase(config) : forCheckpoint(config, on);
   const key = JSON.stringify([own.name, own.rows.length, on.type, settings]);
-  if (kept?.key !== key) kept = { key, storage: memoryStorage() };
-  const { storage } = kept;
+  if (train && kept?.key !== key) kept = { key, storage: memoryStorage() };
+  // A base that is only asked answers each time, whatever has been trained.
+  const storage = train ? kept!.storage : memoryStorage();
 
   const device = await openDevice({ powerPreference: 'high-performance' });
   const engine = new WebGpuEngine(device);
@@ -80,7 +81,7 @@ export async function ownRun({ policy, checkpoint, config, on, train, signal, po
   }
   const done = !stopped && !asked.signal.aborted;
   const files = done ? [...storage.files].filter(([name]) => /^(adapter\/|model\/|report\.)/.test(name)).map(([name, bytes]): SavedFile => ({ name, blob: new Blob([bytes as Uint8Array<ArrayBuffer>]) })) : [];
-  if (done) kept = undefined;
+  if (train && done) kept = undefined;
   post({ type: 'own-done', stopped, files });
 }
 
