@@ -74,7 +74,7 @@ export class OwnPanel {
         this.rest();
         this.#goesOn = message.stopped;
         if (message.files.length > 0) this.#files.replaceChildren(el('h4', {}, 'Take away'), this.#links.list(message.files));
-        this.#host.say(message.files.length > 0 ? 'Trained on your policy. The model can be taken away below.' : message.stopped ? 'Stopped. Training goes on from here when it is started again.' : 'It has been asked.');
+        this.#host.say(message.files.length > 0 ? 'Trained on your policy. The model can be taken away below.' : message.stopped ? 'Stopped. Training goes on from here when it is started again, and is lost when another folder is brought.' : 'It has been asked.');
         return;
       default:
         return message satisfies never;
