@@ -5,7 +5,7 @@ import { policyText, sceneCanvas } from './scene-canvas.ts';
 import { treeList } from './tree-view.ts';
 
 /** A question or a case of a policy that the visitor chose. */
-export interface Choice {
+interface Choice {
   readonly policyId: string;
   readonly nodeId: string;
 }

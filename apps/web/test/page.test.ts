@@ -219,6 +219,7 @@ describe('a run', () => {
     await screenshot(page, '4-dark');
     await page.setViewportSize({ width: 360, height: 740 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+    expect(await axeViolations(page)).toEqual([]);
     for (const part of ['look', 'train', 'report', 'compare', 'bring']) await screenshot(page, `5-phone-${part}`, `#${part}`);
 
     const html = await download(page, 'report.html');
