@@ -363,6 +363,7 @@ describe('what a visitor brings', () => {
     const { page, context, complaints } = await openPage(browser, site.address);
     await page.goto(withConfig());
     // What is drawn when somebody scrolls by must stand before a place on the screen is taken.
+    await page.locator('#scenes .scene').nth(7).waitFor();
     await page.locator('#gta').scrollIntoViewIfNeeded();
     await page.locator('#gta-shown').getByText('calls of the test set').waitFor();
     await page.locator('#compare').scrollIntoViewIfNeeded();
