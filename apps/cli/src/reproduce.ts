@@ -91,7 +91,8 @@ function show(event: ReproduceEvent): void {
       console.log(event.text);
       break;
     case 'progress':
-      if (event.done - pictures >= 1_000 || event.done < pictures) console.log(`  ${(pictures = event.done)} of ${event.of} pictures`);
+      if (event.done < pictures) pictures = 0;
+      if (event.done - pictures >= 1_000) console.log(`  ${(pictures = event.done)} of ${event.of} pictures`);
       break;
     case 'row':
       console.log(`[${event.done + 1}/${event.of}] ${event.setting}, seed ${event.seed}: ${event.title}${event.secondsLeft === null ? '' : ` (about ${Math.ceil(event.secondsLeft / 60)} min left in all)`}`);
