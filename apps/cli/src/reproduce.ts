@@ -39,7 +39,7 @@ export function reproduceCommand(program: Command): void {
     .option('--scale <scale>', 'tiny: two CPU cores, some minutes a row; small: a GPU; full: the data and steps of the paper on a checkpoint of Qwen2.5-VL', oneOf(...SCALES), 'tiny')
     .option('--out <dir>', 'folder of results and stages', 'runs/reproduce')
     .option('--base <dir>', 'another base than the ones that are shipped (the tiny one up to N=3 in words, else the small one); with --scale full the checkpoint folder')
-    .option('--tune <what>', '--scale full: lora (one adapter through all stages, the default) or full (all parameters, as the paper)', oneOf('lora', 'full'))
+    .option('--tune <what>', '--scale full: lora (one adapter through all stages, the default) or full (all parameters of the language model)', oneOf('lora', 'full'))
     .option('--bits <n>', '--scale full: bits of the frozen weights, 32, 16, 8 or 4 (default: 16)', integer(1))
     .option('--max-tokens <n>', '--scale full: most tokens in memory at once when training (default: 8192)', integer(16))
     .option('--max-rollouts <n>', '--scale full: most completions sampled at once (default: 256)', integer(1))

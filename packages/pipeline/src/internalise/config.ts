@@ -8,8 +8,8 @@ export const FORMAT_INSTRUCTION = 'Think first inside <think> and </think>, then
 
 export interface InternaliseConfig extends StageSettings {
   /**
-   * `lora`: one adapter on the frozen checkpoint through all stages, which is what is shipped. `full`: as the paper, all
-   * parameters in VM-CPT and RL, and an adapter in SFT that is merged after.
+   * `lora`: one adapter on the frozen checkpoint through all stages, which is what is shipped. `full`: all parameters of the
+   * language model in VM-CPT and RL (the paper: of the vision tower too), and an adapter in SFT that is merged after.
    */
   readonly tune: 'lora' | 'full';
   /** PEFT's terms; `targetModules` is a pattern, `all-linear`, or empty for the text projections. */
