@@ -11,7 +11,7 @@ export type Algorithm = PaperAlgorithm | (typeof FURTHER)[number] | `poro-${(typ
 export const ALGORITHMS: readonly Algorithm[] = [...PAPER_ALGORITHMS, ...FURTHER.flatMap((name) => [name, `poro-${name}`] as const)];
 
 const NAMES = { grpo: 'GRPO', dapo: 'DAPO', 'dr-grpo': 'Dr. GRPO', rloo: 'RLOO', gspo: 'GSPO', cispo: 'CISPO', 'reinforce-plus-plus': 'REINFORCE++' } as const;
-export type PlainAlgorithm = keyof typeof NAMES;
+type PlainAlgorithm = keyof typeof NAMES;
 
 /** What PolicyRollout is on, or the objective itself. */
 export function plainOf(algorithm: Algorithm): PlainAlgorithm {
@@ -20,8 +20,8 @@ export function plainOf(algorithm: Algorithm): PlainAlgorithm {
 
 /** `GRPO`, `PolicyRollout on GRPO`. */
 export function algorithmName(algorithm: Algorithm): string {
-  const name = NAMES[plainOf(algorithm)];
-  return algorithm.startsWith('poro-') ? `PolicyRollout on ${name}` : name;
+  const plain = plainOf(algorithm);
+  return plain === algorithm ? NAMES[plain] : `PolicyRollout on ${NAMES[plain]}`;
 }
 
 /** What the data of a run are made from. */

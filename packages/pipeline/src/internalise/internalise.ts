@@ -45,7 +45,7 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const processor = await Processor.load(base);
   const chats = new ChatTask({ processor, examples, system: config.system, stopIds: await stopTokenIds(base, processor), testSize: config.testSize });
   const check = () => options.signal?.aborted === true && interrupt('preparing pictures', storage);
-  const sizes = await checkExamples(chats, config, processor.config.maxPositionEmbeddings);
+  const sizes = await checkExamples(chats, config, processor.config.maxPositionEmbeddings, check);
 
   options.onEvent?.({ type: 'note', text: `Loading ${base.name}` });
   const pictures = chats.pictures();
@@ -79,14 +79,14 @@ export async function internalise({ config, title, examples, engine, limits, ada
 }
 
 /** @throws PipelineError `invalid-option` naming what is missing or too long. */
-async function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: InternaliseConfig, maxPositions: number): Promise<ChatSizes> {
+async function checkExamples(chats: ChatTask, { maxTokens, rl, vmCpt, sft }: InternaliseConfig, maxPositions: number, check: () => void): Promise<ChatSizes> {
   const bad = (argument: string, message: string, remedy: string): never => {
     throw new PipelineError('invalid-option', argument, message, remedy);
   };
   if (chats.train.length === 0) bad('examples', 'has no training example.', 'Give some with "split": "train".');
   if (chats.test.length === 0) bad('examples', 'has no test example.', 'Give some with "split": "test"; they are never trained on.');
   if (vmCpt.steps + sft.steps > 0 && chats.train.every(({ example }) => example.reasoning === '')) bad('examples', 'has no training example with reasoning, which VM-CPT and CoT SFT learn from.', 'Add reasoning to some, or set the steps of vmCpt and sft to 0.');
-  const sizes = await chats.sizes();
+  const sizes = await chats.sizes(check);
   checkSizes(sizes, { maxTokens, rl }, maxPositions);
   return sizes;
 }

@@ -43,7 +43,7 @@ export function objectiveOf(algorithm: Algorithm): Objective {
 
 export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
   const { model, task, adapter, seed, saveSteps, storage, maxTokens, maxRollouts } = context;
-  const twins = algorithm.startsWith('poro-');
+  const twins = plainOf(algorithm) !== algorithm;
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
   model.setTrainable(adapter === undefined ? 'text' : { adapter });
