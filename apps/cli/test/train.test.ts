@@ -33,6 +33,17 @@ describe('settings', () => {
     expect(() => readOwnTrainSettings('data: a\nmodel: b\npolicies: 5\n', 'own.yaml')).toThrow('own.yaml:3:1: policies is no setting');
   });
 
+  it.each([['clevr', ''], ['own', 'data: a\nmodel: b\n']])('--defaults %s: every optional setting stands there as a comment that can be taken off', async (kind, more) => {
+    const { stdout } = await trimpi('train', '--defaults', kind);
+    const bare = stdout.replace(/^(data|model): ""\n/gm, '');
+    const all = bare.replace(/^ {2}# (\w+: \S+ # )/gm, '  $1');
+    const { vmCpt, sft, rl } = kind === 'own' ? readOwnTrainSettings(`${more}${all}`, 'own.yaml').config : readTrainSettings(all, 'all.yaml').config;
+    const training = { warmupSteps: 5, lrSchedulerType: 'linear', weightDecay: 0, maxGradNorm: 1, earlyStoppingPatience: 20, earlyStoppingThreshold: 0 };
+    expect(vmCpt).toMatchObject(training);
+    expect(sft).toMatchObject(training);
+    expect(rl).toMatchObject({ ...training, beta: 0, epsilon: 0.2, epsilonHigh: 0.3, promptsPerUpdate: 8, numIterations: 1, dynamicSampling: true, maskTruncatedCompletions: false, softPunishCache: 8 });
+  });
+
   it('what a file leaves out has its default at every depth; JSON is read too', () => {
     const want = { ...DEMO_CONFIG, seed: 9, rl: { ...DEMO_CONFIG.rl, steps: 3 } };
     expect(readTrainSettings('seed: 4\nrl:\n  steps: 3\nout: x\n', 'a.yaml', { seed: 9 })).toEqual({ out: 'x', base: 'tiny', config: want });
@@ -51,6 +62,15 @@ describe('settings', () => {
     ['half a rank', 'sft:\n  r: 1.5\n', ':2:6: sft.r: is 1.5'],
     ['no scale of the adapter', 'sft:\n  loraAlpha: -1\n', ':2:14: sft.loraAlpha: is -1'],
     ['a rate of nothing', 'vmCpt:\n  learningRate: 0\n', ':2:17: vmCpt.learningRate: is 0'],
+    ['a schedule that is none', 'sft:\n  lrSchedulerType: polynomial\n', ':2:20: sft.lrSchedulerType: is polynomial. Give one of constant, linear, cosine'],
+    ['a longer warm-up than the stage', 'vmCpt:\n  warmupSteps: 41\n', ':2:16: vmCpt.warmupSteps: is 41. Give a whole number from 0 to 40'],
+    ['a misspelt optional setting', 'rl:\n  epsilonHih: 0.3\n', ':2:3: rl.epsilonHih is no setting. Did you mean epsilonHigh?'],
+    ['an option of RL elsewhere', 'sft:\n  beta: 0.1\n', ':2:3: sft.beta is no setting'],
+    ['a penalty of another type', 'rl:\n  beta: strong\n', ':2:9: rl.beta must be a number'],
+    ['a penalty that an arm does not have', 'arms: [grpo, dapo]\nrl:\n  beta: 0.1\n', ':3:9: rl.beta: is 0.1, and DAPO has no KL penalty'],
+    ['no yes or no', 'rl:\n  dynamicSampling: 5\n', ':2:20: rl.dynamicSampling must be true or false'],
+    ['a decay below 0', 'sft:\n  weightDecay: -0.1\n', ':2:16: sft.weightDecay: is -0.1'],
+    ['a threshold alone', 'sft:\n  earlyStoppingThreshold: 0.1\n', ':2:27: sft.earlyStoppingThreshold: is of no use without a patience'],
     ['policies too deep for the base', 'n: 4\n', ':1:4: n is 4, and the tiny base follows policies up to three deep'],
     ['pictures that the base does not know', 'variant: m\n', ':1:10: variant is m, and the tiny base knows no pictures'],
     ['a doubled setting', 'seed: 1\nseed: 2\n', ':2:1: Map keys must be unique'],

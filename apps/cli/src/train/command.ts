@@ -11,6 +11,7 @@ import { UsageError } from '../errors.ts';
 import { requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { runPipeline } from '../run-pipeline.ts';
+import { OPTIONAL } from './optional.ts';
 import { type Defaults, defaultsAsYaml, hasSetting, parseSettings, type Settings } from './settings.ts';
 
 interface TrainOptions {
@@ -97,7 +98,7 @@ export function trainCommand(program: Command): void {
 
 async function train(file: string | undefined, { out, seed, resume = false, defaults, json = false }: TrainOptions): Promise<void> {
   if (defaults !== undefined) {
-    process.stdout.write(defaults === 'own' ? defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN) : defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT));
+    process.stdout.write(defaults === 'own' ? defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN, OPTIONAL) : defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT, OPTIONAL));
     return;
   }
   if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml, or trimpi train --defaults own > policy.yaml for your own policy.');
@@ -147,7 +148,7 @@ interface Over {
 
 /** @param file what errors call it. @throws UsageError with file, line and column. */
 export function readTrainSettings(text: string, file: string, { out, seed }: Over = {}): TrainSettings {
-  const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
+  const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS }, OPTIONAL);
   const { out: written, base, ...given } = values as unknown as typeof DEFAULTS;
   const config = checked(fail, () => resolveConfig({ ...given, ...(seed === undefined ? {} : { seed }) }));
   if (base === 'tiny' && config.n > 3) fail('n', `n is ${config.n}, and the tiny base follows policies up to three deep. Set base: small (for a GPU), or n to 3.`);
@@ -157,7 +158,7 @@ export function readTrainSettings(text: string, file: string, { out, seed }: Ove
 
 /** As `readTrainSettings`, for data and a checkpoint of one's own. */
 export function readOwnTrainSettings(text: string, file: string, { out, seed }: Over = {}): OwnTrainSettings {
-  const { values, fail } = parseSettings(text, file, OWN_DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
+  const { values, fail } = parseSettings(text, file, OWN_DEFAULTS as unknown as Defaults, { arms: ALGORITHMS }, OPTIONAL);
   const { out: written, data, model, ...config } = values as unknown as typeof OWN_DEFAULTS;
   if (data === '') fail('data', 'data is missing: name your policy folder, or a dataset that trimpi data wrote.');
   if (model === '') fail('model', 'model is missing: name a checkpoint folder, or tiny.');

@@ -62,6 +62,7 @@ export function resolveInternaliseConfig(options: Partial<InternaliseConfig> = {
     throw new PipelineError('invalid-option', 'lora.targetModules', `is ${JSON.stringify(config.lora.targetModules)}, no regular expression.`, 'Give a pattern of module names, all-linear, or nothing.', { cause });
   }
   if (!['lora', 'full'].includes(config.tune)) throw new PipelineError('invalid-option', 'tune', `is ${String(config.tune)}.`, 'Give lora or full.');
+  if (config.tune === 'full' && (config.rl.beta ?? 0) > 0) throw new PipelineError('invalid-option', 'rl.beta', `is ${config.rl.beta}, and full training has no room for a second model to keep near to.`, 'Set tune to lora (the checkpoint without its adapter is the reference), or rl.beta to 0.');
   if (![4, 8, 16, 32].includes(config.bits)) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}.`, 'Give 32, 16, 8 or 4.');
   if (config.tune === 'full' && config.bits !== 32) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}, and full training changes the weights themselves.`, 'Set bits to 32, or tune to lora.');
   return config;
