@@ -24,13 +24,20 @@ export function algorithmName(algorithm: Algorithm): string {
   return plain === algorithm ? NAMES[plain] : `PolicyRollout on ${NAMES[plain]}`;
 }
 
+/** ClevrPolicy, or GTAPolicy: the paper's rules of tools. Both in compact words. */
+export const RUN_BENCHMARKS = ['clevr', 'gta'] as const;
+export type RunBenchmark = (typeof RUN_BENCHMARKS)[number];
+
 /** What the data of a run are made from. */
 export interface DataConfig {
+  /** Default, and what is meant where it is left out: `clevr`. */
+  readonly benchmark?: RunBenchmark;
   readonly seed: number;
-  /** Depth of the policies' trees. */
+  /** Depth of the policies' trees (ClevrPolicy; GTAPolicy takes no notice of it). */
   readonly n: number;
-  /** Whether policies show some of their values by pictures (M) or are text alone (T, the default). */
+  /** Whether policies show some of their values by pictures (M) or are text alone (T, the default; GTAPolicy is). */
   readonly variant?: 't' | 'm';
+  /** GTAPolicy is one. */
   readonly policies: number;
   /** Training scenes of each policy; the first `reasonedPerPolicy` of them come with reasoning. */
   readonly trainPerPolicy: number;
@@ -39,7 +46,7 @@ export interface DataConfig {
   readonly testSize: number;
 }
 
-/** A run of all stages on ClevrPolicy with a base that knows its words. Learning rates and steps are the demo's where not given. */
+/** A run of all stages on ClevrPolicy or GTAPolicy with a base that knows its words. Learning rates and steps are the demo's where not given. */
 export interface RunConfig extends DataConfig {
   readonly vmCpt: StageConfig;
   readonly sft: StageConfig & { readonly r: number; readonly loraAlpha: number };
@@ -120,19 +127,39 @@ export const DEMO_CONFIG: RunConfig = {
   saveSteps: 20,
 };
 
+/** The same on GTAPolicy, for a base that knows its words (the small one): as many questions in its one policy, reasoning for each of its 32 cases, longer answers. */
+export const GTA_CONFIG: RunConfig = {
+  benchmark: 'gta',
+  ...DEMO_CONFIG,
+  policies: 1,
+  trainPerPolicy: 400,
+  reasonedPerPolicy: 48,
+  // A call takes 36 words at most.
+  rl: { ...DEMO_CONFIG.rl, maxNewTokens: 40 },
+};
+
 /** Settings over the demo's; of a stage only those that differ. */
 export type RunOverrides = Partial<Omit<RunConfig, 'vmCpt' | 'sft' | 'rl'>> & { readonly [Stage in 'vmCpt' | 'sft' | 'rl']?: Partial<RunConfig[Stage]> };
 
-/** Checks a config and fills in the demo's values. Throws `invalid-option` naming the field. */
-export function resolveConfig(options: RunOverrides = {}): RunConfig {
+/** Checks a config and fills in the demo's values, those of `GTA_CONFIG` for GTAPolicy. Throws `invalid-option` naming the field. */
+export function resolveConfig({ benchmark = 'clevr', ...options }: RunOverrides = {}): RunConfig {
   const unknown = Object.keys(options).find((k) => !(k in DEMO_CONFIG));
-  if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(DEMO_CONFIG).join(', ')}.`);
-  const { vmCpt, sft, rl } = DEMO_CONFIG;
-  const config = { ...DEMO_CONFIG, ...options, vmCpt: { ...vmCpt, ...options.vmCpt }, sft: { ...sft, ...options.sft }, rl: { ...rl, ...options.rl } };
+  if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(GTA_CONFIG).join(', ')}.`);
+  if (!RUN_BENCHMARKS.includes(benchmark)) throw new PipelineError('invalid-option', 'benchmark', `is ${String(benchmark)}.`, `Give one of ${RUN_BENCHMARKS.join(', ')}.`);
+  const defaults = benchmark === 'gta' ? GTA_CONFIG : DEMO_CONFIG;
+  const { vmCpt, sft, rl } = defaults;
+  // ClevrPolicy is not written down: settings are compared when a run is gone on with, and it had no name at first.
+  const config = { ...defaults, ...options, vmCpt: { ...vmCpt, ...options.vmCpt }, sft: { ...sft, ...options.sft }, rl: { ...rl, ...options.rl } };
   const integer = checkStages(config);
   integer('n', config.n, 1, 6);
   if (config.variant !== 't' && config.variant !== 'm') throw new PipelineError('invalid-option', 'variant', `is ${String(config.variant)}.`, 'Give t or m.');
   integer('policies', config.policies, 1, 100);
+  if (benchmark === 'gta') {
+    for (const [name, one] of [['n', DEMO_CONFIG.n], ['variant', DEMO_CONFIG.variant]] as const) {
+      if (config[name] !== one) bad(name, `is ${config[name]}, and belongs to ClevrPolicy.`, 'Leave it out, or set benchmark to clevr.');
+    }
+    if (config.policies !== 1) bad('policies', `is ${config.policies}, and GTAPolicy is one policy.`, 'Leave it out; trainPerPolicy says how many questions it is trained on.');
+  }
   integer('trainPerPolicy', config.trainPerPolicy, 1);
   integer('reasonedPerPolicy', config.reasonedPerPolicy, 1, config.trainPerPolicy);
   integer('testSize', config.testSize, 1);

@@ -1,10 +1,10 @@
-/** @file `trimpi train`: all stages with the settings of a file: ClevrPolicy and the tiny base, or examples and a checkpoint of one's own. */
+/** @file `trimpi train`: all stages with the settings of a file: ClevrPolicy or GTAPolicy and a base that is shipped, or examples and a checkpoint of one's own. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
 import type { ModelFiles } from '@trimpi/model';
-import { ALGORITHMS, DEMO_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, PipelineError, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
+import { ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, PipelineError, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
 import { smallBase, tinyBase } from '@trimpi/pipeline/node';
 import { openStored } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
@@ -12,13 +12,13 @@ import { requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { runPipeline } from '../run-pipeline.ts';
 import { OPTIONAL } from './optional.ts';
-import { type Defaults, defaultsAsYaml, hasSetting, parseSettings, type Settings } from './settings.ts';
+import { type Defaults, defaultsAsYaml, hasSetting, parseSettings, settingOf, type Settings } from './settings.ts';
 
 interface TrainOptions {
   readonly out?: string;
   readonly seed?: number;
   readonly resume?: boolean;
-  readonly defaults?: true | 'clevr' | 'own';
+  readonly defaults?: true | 'clevr' | 'gta' | 'own';
   readonly json?: boolean;
 }
 
@@ -62,12 +62,16 @@ const ABOUT_OWN: Readonly<Record<string, string>> = {
   saveSteps: 'steps between two checkpoints',
 };
 
-const DEFAULTS = { out: 'runs/train', base: 'tiny', ...DEMO_CONFIG };
+const DEFAULTS = { out: 'runs/train', base: 'tiny', benchmark: 'clevr', ...DEMO_CONFIG };
+const GTA_DEFAULTS = { out: 'runs/train', base: 'small', ...GTA_CONFIG };
+/** What GTAPolicy has not: `--defaults gta` leaves them out. */
+const CLEVR_ONLY = ['n', 'variant', 'policies'] as const;
 
 /** What the settings are, for those who begin with the defaults. */
 const ABOUT: Readonly<Record<string, string>> = {
   out: 'folder of the run: checkpoints, adapter, model, report',
   base: 'tiny, small (a GPU: for n above 3 and for pictures), or a folder with a base (trimpi pretrain makes one)',
+  benchmark: 'clevr: ClevrPolicy; gta: GTAPolicy, rules of tools (base: small)',
   seed: 'scenes, policies, sampling and order are a function of it',
   n: 'depth of the decision trees: 1 to 6',
   variant: 't: policies in words; m: some values shown by pictures',
@@ -82,23 +86,41 @@ const ABOUT: Readonly<Record<string, string>> = {
   saveSteps: 'steps between two checkpoints',
 };
 
+const ABOUT_GTA: Readonly<Record<string, string>> = {
+  ...ABOUT,
+  base: 'small, or a folder with a base that knows the words of GTAPolicy (trimpi pretrain --recipe small makes one)',
+  benchmark: 'gta: GTAPolicy, rules of tools; clevr: ClevrPolicy (trimpi train --defaults)',
+  trainPerPolicy: 'training questions, and how many of them come with reasoning (there are 32 cases)',
+};
+
 export function trainCommand(program: Command): void {
   program
     .command('train')
-    .description('all stages with the settings of a file: VM-CPT, CoT SFT with LoRA, RL with PolicyRollout, an evaluation after each; on ClevrPolicy with the tiny base, or with data and model of your own')
+    .description('all stages with the settings of a file: VM-CPT, CoT SFT with LoRA, RL with PolicyRollout, an evaluation after each; on ClevrPolicy or GTAPolicy with a base that is shipped, or with data and model of your own')
     .argument('[config]', 'YAML or JSON; what it leaves out has its default')
     .option('--out <dir>', 'folder of the run (default: out of the file)')
     .option('--seed <n>', 'scenes, policies and sampling are a function of it (default: seed of the file)', integer(0, 2 ** 32 - 1))
     .option('--resume', 'go on with the run in the folder; begin it when there is none')
-    .option('--defaults [kind]', 'print every setting with its default, and end: clevr (default), or own for your own policy and checkpoint', oneOf('clevr', 'own'))
+    .option('--defaults [kind]', 'print every setting with its default, and end: clevr (default), gta, or own for your own policy and checkpoint', oneOf('clevr', 'gta', 'own'))
     .option('--json', 'events as lines of JSON, the report last')
-    .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json', 'trimpi train --defaults own > policy.yaml')}\n\nCtrl-C saves; the same command with --resume goes on.`)
+    .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json', 'trimpi train --defaults gta > tools.yaml', 'trimpi train --defaults own > policy.yaml')}\n\nCtrl-C saves; the same command with --resume goes on.`)
     .action(train);
+}
+
+function defaultsFile(kind: NonNullable<TrainOptions['defaults']>): string {
+  switch (kind) {
+    case 'own':
+      return defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN, OPTIONAL);
+    case 'gta':
+      return defaultsAsYaml(Object.fromEntries(Object.entries(GTA_DEFAULTS as unknown as Defaults).filter(([name]) => !CLEVR_ONLY.includes(name as 'n'))), ABOUT_GTA, OPTIONAL);
+    default:
+      return defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT, OPTIONAL);
+  }
 }
 
 async function train(file: string | undefined, { out, seed, resume = false, defaults, json = false }: TrainOptions): Promise<void> {
   if (defaults !== undefined) {
-    process.stdout.write(defaults === 'own' ? defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN, OPTIONAL) : defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT, OPTIONAL));
+    process.stdout.write(defaultsFile(defaults));
     return;
   }
   if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml, or trimpi train --defaults own > policy.yaml for your own policy.');
@@ -148,9 +170,13 @@ interface Over {
 
 /** @param file what errors call it. @throws UsageError with file, line and column. */
 export function readTrainSettings(text: string, file: string, { out, seed }: Over = {}): TrainSettings {
-  const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS }, OPTIONAL);
-  const { out: written, base, ...given } = values as unknown as typeof DEFAULTS;
+  const gta = settingOf(text, 'benchmark') === 'gta';
+  const { values, fail } = parseSettings(text, file, (gta ? GTA_DEFAULTS : DEFAULTS) as unknown as Defaults, { arms: ALGORITHMS }, OPTIONAL);
+  const { out: written, base, ...given } = values as unknown as typeof GTA_DEFAULTS;
+  const stray = gta ? CLEVR_ONLY.find((name) => hasSetting(text, name)) : undefined;
+  if (stray !== undefined) fail(stray, `${stray} belongs to ClevrPolicy, and benchmark is gta. Leave it out.`);
   const config = checked(fail, () => resolveConfig({ ...given, ...(seed === undefined ? {} : { seed }) }));
+  if (base === 'tiny' && gta) fail('base', "base is tiny, which does not know GTAPolicy's words. Set base: small.");
   if (base === 'tiny' && config.n > 3) fail('n', `n is ${config.n}, and the tiny base follows policies up to three deep. Set base: small (for a GPU), or n to 3.`);
   if (base === 'tiny' && config.variant === 'm') fail('variant', 'variant is m, and the tiny base knows no pictures in policies. Set base: small (for a GPU), or variant: t.');
   return { out: out ?? written, base, config };

@@ -89,6 +89,12 @@ export function parseSettings<T extends Defaults>(text: string, file: string, de
   };
 }
 
+/** What a file says of a plain setting, as far as it can be read. */
+export function settingOf(text: string, name: string): unknown {
+  const { contents } = parseDocument(text, { uniqueKeys: false });
+  return isMap(contents) ? contents.get(name) : undefined;
+}
+
 /** Whether a file has a setting of this name, as far as it can be read. */
 export function hasSetting(text: string, name: string): boolean {
   const { contents } = parseDocument(text, { uniqueKeys: false });
