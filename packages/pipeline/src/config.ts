@@ -150,7 +150,7 @@ export function resolveConfig({ benchmark = 'clevr', ...options }: RunOverrides 
   const { vmCpt, sft, rl } = defaults;
   // ClevrPolicy is not written down: settings are compared when a run is gone on with, and it had no name at first.
   const config = { ...defaults, ...options, vmCpt: { ...vmCpt, ...options.vmCpt }, sft: { ...sft, ...options.sft }, rl: { ...rl, ...options.rl } };
-  const integer = checkStages(config);
+  checkStages(config);
   integer('n', config.n, 1, 6);
   if (config.variant !== 't' && config.variant !== 'm') throw new PipelineError('invalid-option', 'variant', `is ${String(config.variant)}.`, 'Give t or m.');
   integer('policies', config.policies, 1, 100);
@@ -173,19 +173,25 @@ export function positive(name: string, value: number): void {
   if (!(Number.isFinite(value) && value > 0)) throw new PipelineError('invalid-option', name, `is ${value}.`, 'Give a number above 0.');
 }
 
-/** Checks what every run has; returns the check of a whole number for the rest. Throws `invalid-option` naming the field. */
-export function checkStages(config: StageSettings): IntegerCheck {
-  const integer: IntegerCheck = (name, value, min, max = 1e9) => {
-    if (!Number.isInteger(value) || value < min || value > max) throw new PipelineError('invalid-option', name, `is ${value}.`, `Give a whole number from ${min} to ${max}.`);
-  };
+/** @throws PipelineError `invalid-option` naming the field. */
+export function integer(name: string, value: number, min: number, max = 1e9): void {
+  if (!Number.isInteger(value) || value < min || value > max) throw new PipelineError('invalid-option', name, `is ${value}.`, `Give a whole number from ${min} to ${max}.`);
+}
+
+/** Checks a supervised stage. Throws `invalid-option` naming the field. */
+export function checkStage(name: string, stage: StageConfig): void {
+  integer(`${name}.steps`, stage.steps, 0);
+  integer(`${name}.batchSize`, stage.batchSize, 1);
+  positive(`${name}.learningRate`, stage.learningRate);
+  checkTraining(name, stage);
+}
+
+/** Checks what every run has. Throws `invalid-option` naming the field. */
+export function checkStages(config: StageSettings): void {
   integer('seed', config.seed, 0, 2 ** 32 - 1);
   integer('saveSteps', config.saveSteps, 1);
-  for (const [name, stage] of [['vmCpt', config.vmCpt], ['sft', config.sft]] as const) {
-    integer(`${name}.steps`, stage.steps, 0);
-    integer(`${name}.batchSize`, stage.batchSize, 1);
-    positive(`${name}.learningRate`, stage.learningRate);
-    checkTraining(name, stage, integer);
-  }
+  checkStage('vmCpt', config.vmCpt);
+  checkStage('sft', config.sft);
   integer('rl.steps', config.rl.steps, 0);
   integer('rl.promptsPerStep', config.rl.promptsPerStep, 1);
   integer('rl.rollouts', config.rl.rollouts, 2);
@@ -193,14 +199,11 @@ export function checkStages(config: StageSettings): IntegerCheck {
   integer('rl.maxNewTokens', config.rl.maxNewTokens, 1);
   positive('rl.learningRate', config.rl.learningRate);
   positive('rl.temperature', config.rl.temperature);
-  checkTraining('rl', config.rl, integer);
+  checkTraining('rl', config.rl);
   const arm = config.arms.find((a, i) => !ALGORITHMS.includes(a) || config.arms.indexOf(a) !== i);
   if (arm !== undefined) throw new PipelineError('invalid-option', 'arms', `holds ${String(arm)}${ALGORITHMS.includes(arm) ? ' twice' : ''}.`, `Give each of ${ALGORITHMS.join(', ')} at most once.`);
-  checkRlTraining(config.rl, config.arms, integer);
-  return integer;
+  checkRlTraining(config.rl, config.arms);
 }
-
-type IntegerCheck = (name: string, value: number, min: number, max?: number) => void;
 
 function bad(name: string, message: string, remedy: string): never {
   throw new PipelineError('invalid-option', name, message, remedy);
@@ -210,7 +213,7 @@ function atLeastZero(name: string, value: number | undefined): void {
   if (value !== undefined && !(Number.isFinite(value) && value >= 0)) bad(name, `is ${value}.`, 'Give a number from 0.');
 }
 
-function checkTraining(stage: string, { steps, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm, earlyStoppingPatience, earlyStoppingThreshold }: TrainingOptions & { readonly steps: number }, integer: IntegerCheck): void {
+function checkTraining(stage: string, { steps, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm, earlyStoppingPatience, earlyStoppingThreshold }: TrainingOptions & { readonly steps: number }): void {
   if (warmupSteps !== undefined) integer(`${stage}.warmupSteps`, warmupSteps, 0, steps);
   if (lrSchedulerType !== undefined && !SCHEDULES.includes(lrSchedulerType)) bad(`${stage}.lrSchedulerType`, `is ${String(lrSchedulerType)}.`, `Give one of ${SCHEDULES.join(', ')}.`);
   atLeastZero(`${stage}.weightDecay`, weightDecay);
@@ -226,7 +229,7 @@ const LACKING: Readonly<Partial<Record<'beta' | 'epsilon', Readonly<Partial<Reco
   epsilon: { cispo: 'CISPO has no lower clip' },
 };
 
-function checkRlTraining(rl: RlConfig, arms: readonly Algorithm[], integer: IntegerCheck): void {
+function checkRlTraining(rl: RlConfig, arms: readonly Algorithm[]): void {
   for (const name of ['beta', 'epsilon', 'epsilonHigh'] as const) atLeastZero(`rl.${name}`, rl[name]);
   // A ratio is above 0 anyway: a wider clip is none.
   if (rl.epsilon !== undefined && rl.epsilon > 1) bad('rl.epsilon', `is ${rl.epsilon}.`, 'Give a number from 0 to 1: ratios are clipped at 1 - epsilon.');

@@ -17,7 +17,7 @@ export { type ReproduceEvent, type ReproduceOptions, reproduceRows } from './rep
 export { type Baselines, type Ordering, type ReproduceResults, type RowResult, type RowSummary, summariseRows, testOrderings } from './reproduce/results.ts';
 export { resultsPage } from './reproduce/page.ts';
 export { type Benchmark, BENCHMARKS, PAPER, rlOf, ROWS, type RowName, rowTitle, type Setting, settingTitle, type Start, STARTS } from './reproduce/rows.ts';
-export { type CheckpointSettings, type ReproduceSettings, type Scale, SCALES, scaleSettings } from './reproduce/settings.ts';
+export { type CheckpointSettings, type ReproduceOverrides, type ReproduceSettings, reproduceSettings, type Scale, SCALES, scaleSettings } from './reproduce/settings.ts';
 export { type CallScores, type Measured, type Overridden, type SuiteReport } from './evaluation/suite.ts';
 export { type CanonicalReport, measureCanonical } from './evaluation/canonical.ts';
 export { type ChatExample } from './internalise/chats.ts';

@@ -1,10 +1,10 @@
 /** @file `trimpi train`: all stages with the settings of a file: ClevrPolicy or GTAPolicy and a base that is shipped, or examples and a checkpoint of one's own. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
 import type { ModelFiles } from '@trimpi/model';
-import { ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, PipelineError, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
+import { ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
 import { smallBase, tinyBase } from '@trimpi/pipeline/node';
 import { openStored } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
@@ -12,7 +12,7 @@ import { requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { runPipeline } from '../run-pipeline.ts';
 import { OPTIONAL } from './optional.ts';
-import { type Defaults, defaultsAsYaml, hasSetting, parseSettings, settingOf, type Settings } from './settings.ts';
+import { checked, type Defaults, defaultsAsYaml, hasSetting, parseSettings, readText, settingOf } from './settings.ts';
 
 interface TrainOptions {
   readonly out?: string;
@@ -124,7 +124,7 @@ async function train(file: string | undefined, { out, seed, resume = false, defa
     return;
   }
   if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml, or trimpi train --defaults own > policy.yaml for your own policy.');
-  const text = readText(file);
+  const text = readText(file, 'trimpi train --defaults prints one.');
   const over = { out, seed };
   const checkOut = (folder: string) => {
     if (!resume && existsSync(join(folder, 'run.json'))) throw new UsageError(`${folder} holds a run. Add --resume to go on with it, or give another --out.`);
@@ -155,14 +155,6 @@ function baseFiles(setting: string, folder: string): ModelFiles {
   return folderFiles(resolve(folder));
 }
 
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new UsageError(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a YAML or JSON file; trimpi train --defaults prints one.`);
-  }
-}
-
 interface Over {
   readonly out?: string | undefined;
   readonly seed?: number | undefined;
@@ -189,14 +181,4 @@ export function readOwnTrainSettings(text: string, file: string, { out, seed }: 
   if (data === '') fail('data', 'data is missing: name your policy folder, or a dataset that trimpi data wrote.');
   if (model === '') fail('model', 'model is missing: name a checkpoint folder, or tiny.');
   return { out: out ?? written, data, model, config: checked(fail, () => resolveInternaliseConfig({ ...config, ...(seed === undefined ? {} : { seed }) })) };
-}
-
-/** Complaints of a config at the place of the setting in the file. */
-function checked<Config>(fail: Settings<Defaults>['fail'], resolveIt: () => Config): Config {
-  try {
-    return resolveIt();
-  } catch (error) {
-    if (error instanceof PipelineError && error.code === 'invalid-option') return fail(error.argument, error.message);
-    throw error;
-  }
 }

@@ -29,5 +29,5 @@ const RL = {
   softPunishCache: [8, 'penalty of long answers, from 0 to 1 over the last so many tokens before maxNewTokens; without: none'],
 } satisfies Record<keyof RlTrainingOptions, Optional[string]>;
 
-/** By stage, for both kinds of run. */
-export const OPTIONAL: Readonly<Record<string, Optional>> = { vmCpt: SUPERVISED, sft: SUPERVISED, rl: RL };
+/** By stage, for every kind of run. */
+export const OPTIONAL: Readonly<Record<string, Optional>> = { vmCpt: SUPERVISED, sft: SUPERVISED, directSft: SUPERVISED, rl: RL };

@@ -1,5 +1,7 @@
 /** @file A settings file in YAML or JSON, checked against its defaults; every complaint has file, line and column. */
 import { Document, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument, type Scalar, visit } from 'yaml';
+import { readFileSync } from 'node:fs';
+import { PipelineError } from '@trimpi/pipeline';
 import { UsageError } from '../errors.ts';
 import { nearest } from '../options.ts';
 
@@ -11,6 +13,8 @@ export type Optional = Readonly<Record<string, readonly [value: string | number 
 
 export interface Settings<T extends Defaults> {
   readonly values: T;
+  /** What the file says, and no more. */
+  readonly given: unknown;
   /** An error at the place of a setting (`rl.rollouts`), or at its nearest owner that the file has. */
   fail(path: string, message: string): never;
 }
@@ -81,6 +85,7 @@ export function parseSettings<T extends Defaults>(text: string, file: string, de
   const values = read(document.contents as Node | null, defaults, '') as T;
   return {
     values,
+    given: document.toJS() ?? {},
     fail(path, message) {
       let owner = path;
       while (owner !== '' && !places.has(owner)) owner = owner.slice(0, Math.max(0, owner.lastIndexOf('.')));
@@ -114,4 +119,23 @@ export function defaultsAsYaml(defaults: Defaults, about: Readonly<Record<string
     },
   });
   return document.toString();
+}
+
+/** Complaints of a config at the place of the setting in the file. */
+export function checked<Config>(fail: Settings<Defaults>['fail'], resolveIt: () => Config): Config {
+  try {
+    return resolveIt();
+  } catch (error) {
+    if (error instanceof PipelineError && error.code === 'invalid-option') return fail(error.argument, error.message);
+    throw error;
+  }
+}
+
+/** The text of a settings file; `hint` ends what is said of one that cannot be read. */
+export function readText(file: string, hint: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new UsageError(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a YAML or JSON file; ${hint}`);
+  }
 }
