@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { afterAll, describe, expect, it } from 'vitest';
 import { createProgram } from '../src/program.ts';
@@ -100,6 +100,69 @@ describe('completion scripts', () => {
     expect(done.stdout.toString().trim()).toBe('--model');
     const rows = spawnSync('bash', ['-c', `${stdout}\nCOMP_WORDS=(trimpi reproduce --rows direct-sft+p); COMP_CWORD=3; _trimpi; echo "\${COMPREPLY[@]}"`]);
     expect(rows.stdout.toString().trim()).toBe('direct-sft+poro-grpo direct-sft+poro-dapo');
+  });
+
+  const installed = (shell: string) => spawnSync(shell, ['--version']).status === 0;
+  /** A folder with the script under the name that the shell looks for, and a file to complete. */
+  const place = async (shell: 'zsh' | 'fish', name: string): Promise<string> => {
+    const folder = dir.path(shell);
+    mkdirSync(folder);
+    writeFileSync(`${folder}/${name}`, (await trimpi('completion', shell)).stdout);
+    writeFileSync(`${folder}/settings.yaml`, '');
+    return folder;
+  };
+
+  it('zsh completes with its own', async (context) => {
+    if (!installed('zsh')) context.skip('zsh is not installed');
+    const folder = await place('zsh', '_trimpi');
+    expect(spawnSync('zsh', ['-n', `${folder}/_trimpi`]).status).toBe(0);
+    // A shell in a terminal of its own: each line gets a Tab, and a `trimpi` that says what it was called with.
+    writeFileSync(`${folder}/.zshrc`, "fpath=($ZDOTDIR $fpath)\nautoload -Uz compinit\ncompinit -D -u\ntrimpi() { print -r -- \"<$*>\" }\nPS1='READY> '\n");
+    writeFileSync(`${folder}/type.zsh`, `zmodload zsh/zpty
+zpty shell zsh -d -i
+zpty -r shell out '*READY> *'
+for line in "$@"; do
+  zpty -w -n shell "$line"$'\\t\\n'
+  zpty -r shell out '*<*>*READY> *'
+  print -r -- "\${\${out#*<}%%>*}"
+done
+zpty -d shell
+`);
+    const typed = {
+      'trimpi da': 'data',
+      'trimpi data sh': 'data show',
+      'trimpi serve --mo': 'serve --model',
+      'trimpi data show --split te': 'data show --split test',
+      // Two rows begin so: what they share is filled in.
+      'trimpi reproduce --rows direct-sft+p': 'reproduce --rows direct-sft+poro-',
+      'trimpi completion z': 'completion zsh',
+      'trimpi train sett': 'train settings.yaml',
+      'trimpi eval --completions sett': 'eval --completions settings.yaml',
+    };
+    const done = spawnSync('zsh', ['-f', 'type.zsh', ...Object.keys(typed)], { cwd: folder, env: { ...process.env, ZDOTDIR: folder, TERM: 'dumb' }, timeout: 120_000 });
+    expect(done.stdout.toString().trim().split('\n').map((line) => line.trim()), done.stderr.toString()).toEqual(Object.values(typed));
+  });
+
+  it('fish completes with its own', async (context) => {
+    if (!installed('fish')) context.skip('fish is not installed');
+    const folder = await place('fish', 'trimpi.fish');
+    expect(spawnSync('fish', ['--no-execute', `${folder}/trimpi.fish`]).status).toBe(0);
+    const complete = (line: string): string[] => {
+      const done = spawnSync('fish', ['--no-config', '-c', 'source trimpi.fish; complete -C "$argv[1]"', line], { cwd: folder, env: { ...process.env, HOME: folder }, timeout: 120_000 });
+      expect(done.stderr.toString()).toBe('');
+      // Behind each candidate stands what it is.
+      return done.stdout.toString().trim().split('\n').map((found) => found.split('\t')[0]!);
+    };
+    expect(complete('trimpi da')).toEqual(['data']);
+    expect(complete('trimpi data ')).toEqual(['check', 'check-policy', 'clevr-policy', 'export', 'gta-policy', 'show']);
+    expect(complete('trimpi serve --mo')).toEqual(['--model']);
+    expect(complete('trimpi data show --split te')).toEqual(['test']);
+    expect(complete('trimpi reproduce --rows direct-sft+p')).toEqual(['direct-sft+poro-dapo', 'direct-sft+poro-grpo']);
+    expect(complete('trimpi completion ')).toEqual(['bash', 'fish', 'zsh']);
+    expect(complete('trimpi train sett')).toEqual(['settings.yaml']);
+    expect(complete('trimpi eval --completions sett')).toEqual(['settings.yaml']);
+    // An option of one command is not one of another.
+    expect(complete('trimpi doctor --mo')).toEqual(['']);
   });
 });
 
