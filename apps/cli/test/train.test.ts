@@ -31,6 +31,9 @@ describe('settings', () => {
     const named = stdout.replace('data: ""', 'data: sorting').replace('model: ""', 'model: models/qwen');
     expect(readOwnTrainSettings(named, 'own.yaml')).toEqual({ out: 'runs/policy', data: 'sorting', model: 'models/qwen', config: INTERNALISE_CONFIG });
     expect(() => readOwnTrainSettings('data: a\nmodel: b\nbits: 5\n', 'own.yaml')).toThrow('own.yaml:3:7: bits: is 5');
+    expect(() => readOwnTrainSettings('data: a\nmodel: b\nsft:\n  weightDecay: -1\n', 'own.yaml')).toThrow('own.yaml:4:16: sft.weightDecay: is -1');
+    expect(() => readOwnTrainSettings('data: a\nmodel: b\ntune: full\nrl:\n  beta: 0.1\n', 'own.yaml')).toThrow('own.yaml:5:9: rl.beta: is 0.1, and full training has no room');
+    expect(readOwnTrainSettings('data: a\nmodel: b\nrl: { beta: 0.1 }\n', 'own.yaml').config.rl).toEqual({ ...INTERNALISE_CONFIG.rl, beta: 0.1 });
     expect(() => readOwnTrainSettings('data: a\nmodel: b\npolicies: 5\n', 'own.yaml')).toThrow('own.yaml:3:1: policies is no setting');
   });
 
@@ -157,6 +160,19 @@ saveSteps: 1
     expect(aware.promptTokens).toBe(report.inContext.promptTokens);
     const settings = await trimpi('train', path, '--resume', '--seed', '3');
     expect(settings).toMatchObject({ code: 2, stderr: expect.stringContaining('other settings') });
+  });
+
+  it('a reader that goes away is as Ctrl-C', async () => {
+    const path = file('piped.yaml', SMALL.replace(dir.path('run'), dir.path('piped')));
+    const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+    const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', main, 'train', path, '--json'], { cwd: fileURLToPath(new URL('..', import.meta.url)) });
+    let stderr = '';
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+    // As `trimpi train ... | head -1` does.
+    child.stdout.once('data', () => child.stdout.destroy());
+    expect(await new Promise((done) => child.on('close', done)), stderr).toBe(130);
+    expect(stderr).not.toContain('EPIPE');
+    expect(existsSync(dir.path('piped', 'run.json'))).toBe(true);
   });
 
   it('GTAPolicy: report and eval say the same of calls, with the policy and without', async () => {

@@ -1,7 +1,7 @@
 /** @file The report as one HTML page: no script, no request; charts are SVG made by ECharts. */
 import { encode } from 'fast-png';
 import { accuracyBars, escape, page, percent, svg } from './page.ts';
-import type { Curve, ReportExample, RunReport, SampledCompletion } from './report.ts';
+import type { Curve, ReportExample, ReportImage, RunReport, SampledCompletion } from './report.ts';
 
 export function renderReport(report: RunReport, curves: readonly Curve[], examples: readonly ReportExample[], samples: readonly { readonly stage: string; readonly lines: readonly SampledCompletion[] }[] = []): string {
   return page(report.title, `
@@ -77,12 +77,14 @@ function groupBy(curves: readonly Curve[]): [string, Curve[]][] {
 }
 
 function example(e: ReportExample): string {
-  return `<article>${e.image === undefined ? '<span></span>' : `<img alt="Picture of the question ${escape(e.query)}" src="${pngDataUrl(e.image)}">`}<div>
+  const pictures = e.image === undefined ? [] : [e.image, ...(e.further ?? [])];
+  const shown = pictures.map((image, i) => `<img alt="Picture ${pictures.length === 1 ? '' : `${i + 1} `}of the question ${escape(e.query)}" src="${pngDataUrl(image)}">`);
+  return `<article>${shown.length === 1 ? shown[0]! : `<span>${shown.join('<br>')}</span>`}<div>
 <p><strong>${escape(e.query)}</strong> Right answer: <strong>${escape(e.answer)}</strong></p>
 ${e.completions.map((c) => `<p class="${c.correct ? 'right' : 'wrong'}"><em>${escape(c.stage)}:</em> <code>${escape(c.text)}</code></p>`).join('')}</div></article>`;
 }
 
-function pngDataUrl({ width, height, rgb }: NonNullable<ReportExample['image']>): string {
+function pngDataUrl({ width, height, rgb }: ReportImage): string {
   const bytes = encode({ width, height, data: rgb, channels: 3, depth: 8 });
   let binary = '';
   for (const b of bytes) binary += String.fromCharCode(b);

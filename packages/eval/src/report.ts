@@ -58,9 +58,17 @@ export interface Curve {
   readonly points: readonly (readonly [step: number, value: number])[];
 }
 
+export interface ReportImage {
+  readonly width: number;
+  readonly height: number;
+  readonly rgb: Uint8Array;
+}
+
 export interface ReportExample {
   /** The first picture of the question, if it has one. */
-  readonly image?: { readonly width: number; readonly height: number; readonly rgb: Uint8Array };
+  readonly image?: ReportImage;
+  /** Its further pictures. */
+  readonly further?: readonly ReportImage[];
   readonly query: string;
   readonly answer: string;
   readonly completions: readonly { readonly stage: string; readonly text: string; readonly correct: boolean }[];

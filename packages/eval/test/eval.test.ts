@@ -72,6 +72,14 @@ describe('report', () => {
     expect(findings(called)).toContain('Of its calls tool and version are right in 62.5 %, arguments in 50.0 %; the mean of both is 56.3 %.');
   });
 
+  it('shows every picture of a question', () => {
+    const picture = { width: 2, height: 1, rgb: new Uint8Array(6) };
+    const html = (more: object) => renderReport({ ...report(160), findings: [] }, [], [{ query: 'q?', answer: 'b', completions: [], ...more }]);
+    expect(html({}).match(/<img/g)).toBeNull();
+    expect(html({ image: picture })).toContain('<article><img alt="Picture of the question q?"');
+    expect([...html({ image: picture, further: [picture, picture] }).matchAll(/<img alt="Picture (\d) of the question q\?" src="data:image\/png/g)].map((m) => m[1])).toEqual(['1', '2', '3']);
+  });
+
   it('is one page with nothing from outside', () => {
     const full = { ...report(160), findings: findings(report(160)) };
     const html = renderReport(full, [{ stage: 's', name: 'loss', points: [[1, 2], [2, 1]] }], [{ image: { width: 2, height: 1, rgb: new Uint8Array(6) }, query: 'q & a?', answer: 'b', completions: [{ stage: 's', text: '<think>', correct: false }] }]);

@@ -1,6 +1,6 @@
 /** @file The benchmark of a run, in compact words for a base that knows them: what it trains on, is asked, and what a report says of the questions. */
 import { compactGtaVocabulary, compactVocabulary, type Example } from '@trimpi/datasets';
-import { type Tokenizer, type VisionLanguageModel } from '@trimpi/model';
+import type { Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import { requireWords, WordCodec } from './base/words.ts';
 import type { DataConfig } from './config.ts';
 import { makeGtaRunData, makeRunData, PromptWriter } from './data.ts';

@@ -1,4 +1,5 @@
 /** @file The files that a finished run leaves: its report, and the model with the policy inside. */
+import type { Example } from '@trimpi/datasets';
 import { findings, type ReportExample, type RunReport, type SampledCompletion } from '@trimpi/eval';
 import { type ModelFiles, publishedKey, requireText, serializeSafetensors, type VisionLanguageModel } from '@trimpi/model';
 import type { RunState } from './run-state.ts';
@@ -12,10 +13,10 @@ const SHOWN_SAMPLES = 96;
 export type ReportFacts = Pick<RunReport, 'title' | 'adapter' | 'chance' | 'majority' | 'shortcuts' | 'canonical'>;
 
 /** @param examples the test questions in their order; the page shows the first. */
-export async function writeReport(storage: RunStorage, { config, finished, inContext, seconds }: RunState<{ readonly seed: number }>, facts: ReportFacts, examples: readonly Omit<ReportExample, 'completions'>[]): Promise<RunReport> {
+export async function writeReport(storage: RunStorage, { config, finished, inContext, seconds }: RunState<{ readonly seed: number }>, facts: ReportFacts, examples: readonly Pick<Example, 'images' | 'query' | 'answer'>[]): Promise<RunReport> {
   const partial = { ...facts, seed: config.seed, seconds, inContext: inContext!, stages: finished.map((f) => f.report), settings: settingsOf(config) };
   const report: RunReport = { ...partial, findings: findings(partial) };
-  const shown: ReportExample[] = finished[0]!.shown.map((_, i) => ({ ...examples[i]!, completions: finished.map((f) => ({ stage: f.report.title, ...f.shown[i]! })) }));
+  const shown: ReportExample[] = finished[0]!.shown.map((_, i) => ({ ...pictured(examples[i]!), completions: finished.map((f) => ({ stage: f.report.title, ...f.shown[i]! })) }));
   const samples: { stage: string; lines: SampledCompletion[] }[] = [];
   for (const { report: stage } of finished) {
     const bytes = await storage.read(completionsFile(stage.name));
@@ -28,6 +29,10 @@ export async function writeReport(storage: RunStorage, { config, finished, inCon
   const { renderReport } = await import('@trimpi/eval/html');
   await storage.write('report.html', renderReport(report, finished.flatMap((f) => f.curves), shown, samples));
   return report;
+}
+
+function pictured({ images: [image, ...further], query, answer }: Pick<Example, 'images' | 'query' | 'answer'>): Omit<ReportExample, 'completions'> {
+  return { ...(image === undefined ? {} : { image }), ...(further.length === 0 ? {} : { further }), query, answer };
 }
 
 /** As they were given; of GTAPolicy without what it takes no notice of. */

@@ -42,8 +42,7 @@ export async function run({ config, engine, adapterName, base, ...options }: Run
       },
     });
     await exportModel(storage, base, model);
-    const examples = benchmark.test.map(({ images, query, answer }) => ({ image: images[0]!, query, answer }));
-    return await writeReport(storage, state, { ...(await benchmark.facts()), adapter: adapterName }, examples);
+    return await writeReport(storage, state, { ...(await benchmark.facts()), adapter: adapterName }, benchmark.test);
   } finally {
     model.dispose();
   }

@@ -74,6 +74,8 @@ describe('a run', () => {
     for (const file of ['model/model.safetensors', 'adapter/adapter_model.safetensors']) expect(storage.files.has(file), file).toBe(true);
     expect(text(storage, 'report.html')).toMatch(/<th>Tool<\/th><th>Arguments<\/th><th>Overall<\/th>/);
     expect(text(storage, 'report.html')).not.toContain('Branching error');
+    // A question of rules of tools has up to three pictures; the page shows all six questions.
+    expect(text(storage, 'report.html').match(/<img alt="Picture/g)).toHaveLength(of('test').reduce((n, e) => n + e.images.length, 0));
 
     const stopped = memoryStorage();
     const stop = new AbortController();

@@ -71,7 +71,7 @@ export async function internalise({ config, title, examples, engine, limits, ada
     return await writeReport(
       storage, state,
       { title: `TriMPI: ${title} into ${base.name}`, adapter: adapterName, majority: majorityAccuracy(answers(chats.train), answers(chats.test)) },
-      chats.test.map(({ example }) => ({ ...(example.images[0] === undefined ? {} : { image: example.images[0] }), query: example.query, answer: example.answer })),
+      answers(chats.test),
     );
   } finally {
     model.dispose();
