@@ -1,15 +1,16 @@
 /** @file `trimpi pretrain`: the tiny base from nothing. */
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { pretrain, type PretrainEvent, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
+import { pretrain, type PretrainEvent, type PretrainRecipe, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
 import { folderStorage, pretrainProcesses } from '@trimpi/pipeline/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { interruptible, InterruptedError } from './interrupt.ts';
-import { examples, oneOf } from './options.ts';
+import { examples, number, oneOf } from './options.ts';
 
 interface PretrainCommandOptions {
   readonly out: string;
   readonly recipe: keyof typeof RECIPES;
+  readonly share?: number;
   readonly json?: boolean;
 }
 
@@ -20,26 +21,44 @@ export function pretrainCommand(program: Command): void {
     .command('pretrain')
     .description('train a base from nothing on generated data: hours on CPU cores, minutes on a GPU; goes on where it was stopped')
     .option('--recipe <name>', 'tiny: the base of the demo; small: policies up to six deep, with pictures', oneOf('tiny', 'small'), 'tiny')
+    .option('--share <x>', 'only this share of the steps, scenes and tokens of the recipe, above 0 to 1: a trial of this machine (default: all)', number(1e-6, 1))
     .option('--out <dir>', 'folder of checkpoint and base; the same command goes on', 'runs/pretrain')
     .option('--json', 'events as lines of JSON')
-    .addHelpText('after', `${examples('trimpi pretrain', 'trimpi pretrain --recipe small --out runs/base --json > curves.jsonl')}\n\nCtrl-C saves. The finished folder is a base for trimpi train (base: DIR).`)
+    .addHelpText('after', `${examples('trimpi pretrain', 'trimpi pretrain --share 0.01 --out runs/trial', 'trimpi pretrain --recipe small --out runs/base --json > curves.jsonl')}\n\nCtrl-C saves. The finished folder is a base for trimpi train (base: DIR).`)
     .action(run);
 }
 
-async function run({ out, recipe, json = false }: PretrainCommandOptions): Promise<void> {
+async function run({ out, recipe, share, json = false }: PretrainCommandOptions): Promise<void> {
   const storage = folderStorage(resolve(out));
   const device = await openDevice();
   const engine = new WebGpuEngine(device);
   const workers = pretrainProcesses();
   try {
     const lines = new Lines();
-    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: RECIPES[recipe], workers, signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
+    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: share === undefined ? RECIPES[recipe] : shareOf(RECIPES[recipe], share), workers, signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
     if (result === undefined) throw new InterruptedError();
     console.log(json ? JSON.stringify(result) : `Done. The base is in ${storage.name}.`);
   } finally {
     workers.dispose();
     engine.dispose();
   }
+}
+
+/** A recipe with so much of its work, and no less than a step of each stage needs. */
+export function shareOf(recipe: PretrainRecipe, share: number): PretrainRecipe {
+  const { vision, text, measure } = recipe;
+  const of = (amount: number, least = 1) => Math.min(amount, Math.max(least, Math.ceil(amount * share)));
+  return {
+    ...recipe,
+    // Scenes that do not fill a batch are not measured.
+    vision: { ...vision, steps: of(vision.steps), scenes: of(vision.scenes, vision.batch), ...(vision.cropPool === undefined ? {} : { cropPool: of(vision.cropPool, 96) }) },
+    text: {
+      ...text, scenes: of(text.scenes, vision.batch), repeatTokens: of(text.repeatTokens), drillTokens: of(text.drillTokens),
+      ...(text.decayTokens === undefined ? {} : { decayTokens: of(text.decayTokens) }),
+      mix: text.mix.map((phase) => ({ ...phase, tokens: of(phase.tokens) })),
+    },
+    measure: { ...measure, scenes: of(measure.scenes, vision.batch), policies: of(measure.policies, 8) },
+  };
 }
 
 /** A line every ten seconds with the mean losses since the last one. */

@@ -2,13 +2,15 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
-import { type Benchmark, BENCHMARKS, type CheckpointSettings, type ReproduceEvent, ROWS, type RowName, type Scale, SCALES, settingTitle } from '@trimpi/pipeline';
+import { type Benchmark, BENCHMARKS, type CheckpointSettings, type ReproduceEvent, type ReproduceOverrides, reproduceSettings, rlOf, ROWS, type RowName, type Scale, SCALES, scaleSettings, type Setting, settingTitle } from '@trimpi/pipeline';
 import { reproduce } from '@trimpi/pipeline/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { deviceLimits, requireFolder } from './model/load.ts';
 import { examples, integer, integers, oneOf } from './options.ts';
+import { OPTIONAL } from './train/optional.ts';
+import { checked, type Defaults, parseSettings, readText } from './train/settings.ts';
 
 interface ReproduceCommandOptions {
   readonly n: readonly number[];
@@ -17,6 +19,7 @@ interface ReproduceCommandOptions {
   readonly rows?: readonly RowName[];
   readonly scale: Scale;
   readonly out: string;
+  readonly config?: string;
   readonly base?: string;
   readonly tune?: CheckpointSettings['tune'];
   readonly bits?: number;
@@ -38,6 +41,7 @@ export function reproduceCommand(program: Command): void {
     .option('--rows <list>', `rows, with commas between them (default: all ${ROWS.length})`, (text) => text.split(',').map((name) => row(name.trim())))
     .option('--scale <scale>', 'tiny: two CPU cores, some minutes a row; small: a GPU; full: the data and steps of the paper on a checkpoint of Qwen2.5-VL', oneOf(...SCALES), 'tiny')
     .option('--out <dir>', 'folder of results and stages', 'runs/reproduce')
+    .option('--config <file>', 'YAML or JSON with settings over those of the scale, such as testSize, suiteSize or rl: { steps: 50 } (see ReproduceSettings of @trimpi/pipeline)')
     .option('--base <dir>', 'another base than the ones that are shipped (the tiny one up to N=3 in words, else the small one); with --scale full the checkpoint folder')
     .option('--tune <what>', '--scale full: lora (one adapter through all stages, the default) or full (all parameters of the language model)', oneOf('lora', 'full'))
     .option('--bits <n>', '--scale full: bits of the frozen weights, 32, 16, 8 or 4 (default: 16)', integer(1))
@@ -49,17 +53,19 @@ export function reproduceCommand(program: Command): void {
     .action(run);
 }
 
-async function run({ n, benchmarks, seeds, rows, scale, out, base, tune, bits, maxTokens, maxRollouts, minutes, json = false }: ReproduceCommandOptions): Promise<void> {
+async function run({ n, benchmarks, seeds, rows, scale, out, config, base, tune, bits, maxTokens, maxRollouts, minutes, json = false }: ReproduceCommandOptions): Promise<void> {
   if (scale === 'full' && base === undefined) throw new UsageError('--scale full needs --base: the folder of a Qwen2.5-VL checkpoint (config, tokenizer, weights).');
   const named = Object.entries({ '--tune': tune, '--bits': bits, '--max-tokens': maxTokens, '--max-rollouts': maxRollouts }).find(([, value]) => value !== undefined);
   if (scale !== 'full' && named !== undefined) throw new UsageError(`${named[0]} is for --scale full, and the scale is ${scale}.`);
   if (base !== undefined) requireFolder('base', base);
   const checkpoint = { ...(tune === undefined ? {} : { tune }), ...(bits === undefined ? {} : { bits }), ...(maxTokens === undefined ? {} : { maxTokens }), ...(maxRollouts === undefined ? {} : { maxRollouts }) };
+  const settings = config === undefined ? undefined : readOverrides(config, { n, benchmarks, rows: rows ?? ROWS, scale, checkpoint: scale === 'full' ? checkpoint : undefined });
   const results = await withDevice((engine, adapterName) => interruptible((interrupted) =>
     reproduce({
       n, benchmarks, seeds, scale, engine, adapterName, dir: resolve(out),
       signal: minutes === undefined ? interrupted : AbortSignal.any([interrupted, AbortSignal.timeout(minutes * 60_000)]),
       ...(rows === undefined ? {} : { rows }),
+      ...(settings === undefined ? {} : { settings }),
       ...(base === undefined ? {} : { base: folderFiles(resolve(base)) }),
       ...(scale === 'full' ? { checkpoint, limits: deviceLimits(engine) } : {}),
       onEvent: (event) => (json ? console.log(JSON.stringify(event)) : show(event)),
@@ -71,6 +77,25 @@ async function run({ n, benchmarks, seeds, rows, scale, out, base, tune, bits, m
   }
   for (const { claim, verdict, ...setting } of results.orderings) console.log(`${settingTitle(setting)} ${verdict}: ${claim}`);
   console.log(`\nThe table: ${resolve(out, 'results.md')} and results.html; figures in results.json.`);
+}
+
+interface Table {
+  readonly n: readonly number[];
+  readonly benchmarks: readonly Benchmark[];
+  readonly rows: readonly RowName[];
+  readonly scale: Scale;
+  readonly checkpoint: Partial<CheckpointSettings> | undefined;
+}
+
+/** @throws UsageError with file, line and column. */
+export function readOverrides(file: string, { n, benchmarks, rows, scale, checkpoint }: Table): ReproduceOverrides {
+  const settings = benchmarks.flatMap((benchmark): Setting[] => (benchmark === 'gta' ? [{ benchmark, n: 0 }] : n.map((depth) => ({ benchmark, n: depth }))));
+  const algorithms = rows.flatMap((row) => rlOf(row)?.algorithm ?? []);
+  const { checkpoint: _, ...defaults } = scaleSettings(scale, settings[0]!, checkpoint);
+  const { given, fail } = parseSettings(readText(file, 'one of its settings a line, such as testSize: 50.'), file, defaults as unknown as Defaults, {}, OPTIONAL);
+  const overrides = given as ReproduceOverrides;
+  for (const setting of settings) checked(fail, () => reproduceSettings(scale, setting, { checkpoint, overrides, algorithms }));
+  return overrides;
 }
 
 async function withDevice<T>(work: (engine: WebGpuEngine, adapterName: string) => Promise<T>): Promise<T> {

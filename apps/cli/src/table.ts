@@ -3,15 +3,18 @@ import type { RunReport } from '@trimpi/eval';
 /** The report's figures as a table for the terminal. */
 export function reportTable(report: RunReport): string {
   const { inContext } = report;
+  const calls = report.stages.some((s) => s.calls !== undefined);
+  const parts = (of: RunReport['inContext']['calls']) => (calls ? [of?.tool, of?.arguments, of?.overall].map((x) => (x === undefined ? '' : percent(x))) : []);
   const rows = [
-    ['', 'accuracy', '95 % interval', 'prompt tokens', 'prefill', 'tokens/s', 'time'],
-    ...(report.chance === undefined ? [] : [['Chance', percent(report.chance), '', '', '', '', '']]),
-    ['Majority answer', percent(report.majority), '', '', '', '', ''],
-    ['Base, policy in the prompt', percent(inContext.accuracy), `${percent(inContext.low)} - ${percent(inContext.high)}`, inContext.promptTokens.toFixed(1), `${inContext.prefillMs.toFixed(1)} ms`, '', ''],
+    ['', 'accuracy', '95 % interval', ...(calls ? ['tool', 'arguments', 'overall'] : []), 'prompt tokens', 'prefill', 'tokens/s', 'time'],
+    ...(report.chance === undefined ? [] : [['Chance', percent(report.chance), '', ...parts(undefined), '', '', '', '']]),
+    ['Majority answer', percent(report.majority), '', ...parts(undefined), '', '', '', ''],
+    ['Base, policy in the prompt', percent(inContext.accuracy), `${percent(inContext.low)} - ${percent(inContext.high)}`, ...parts(inContext.calls), inContext.promptTokens.toFixed(1), `${inContext.prefillMs.toFixed(1)} ms`, '', ''],
     ...report.stages.map((s) => [
       s.title,
       percent(s.accuracy),
       `${percent(s.low)} - ${percent(s.high)}`,
+      ...parts(s.calls),
       s.promptTokens.toFixed(1),
       `${s.prefillMs.toFixed(1)} ms`,
       s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0),

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,6 +28,17 @@ export async function trimpi(...args: readonly string[]): Promise<Ran> {
     for (const spy of spies) spy.mockRestore();
     process.exitCode = 0;
   }
+}
+
+/** Runs a command line as a process of its own, from the sources. */
+export async function trimpiProcess(...args: readonly string[]): Promise<Ran> {
+  const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@trimpi/source', main, ...args], { cwd: fileURLToPath(new URL('..', import.meta.url)), stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise<number | null>((done, fail) => child.on('close', done).on('error', fail));
+  return { code: code ?? -1, stdout, stderr };
 }
 
 /** A folder that is gone after the test file. */

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { DEMO_CONFIG, INTERNALISE_CONFIG } from '@trimpi/pipeline';
+import type { RunReport } from '@trimpi/eval';
+import { DEMO_CONFIG, GTA_CONFIG, INTERNALISE_CONFIG } from '@trimpi/pipeline';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readOwnTrainSettings, readTrainSettings } from '../src/train/command.ts';
 import { parseSettings } from '../src/train/settings.ts';
@@ -33,6 +34,31 @@ describe('settings', () => {
     expect(() => readOwnTrainSettings('data: a\nmodel: b\npolicies: 5\n', 'own.yaml')).toThrow('own.yaml:3:1: policies is no setting');
   });
 
+  it('--defaults gta prints those of GTAPolicy, without what belongs to ClevrPolicy', async () => {
+    const { code, stdout } = await trimpi('train', '--defaults', 'gta');
+    expect(code).toBe(0);
+    expect(stdout).not.toMatch(/^(n|variant|policies):/m);
+    expect(readTrainSettings(stdout, 'gta.yaml')).toEqual({ out: 'runs/train', base: 'small', config: GTA_CONFIG });
+    expect(readTrainSettings('benchmark: gta\nseed: 2\n', 'gta.yaml').config).toEqual({ ...GTA_CONFIG, seed: 2 });
+    expect(readTrainSettings('benchmark: clevr\n', 'clevr.yaml').config).toEqual(DEMO_CONFIG);
+  });
+
+  it('the file that the README shows is one', () => {
+    const [shown] = [...readFileSync(new URL('../README.md', import.meta.url), 'utf8').matchAll(/^```yaml\n([^]*?)^```/gm)].map((m) => m[1]!);
+    expect(readTrainSettings(shown!, 'tools.yaml')).toEqual({ out: 'runs/tools', base: 'small', config: { ...GTA_CONFIG, arms: ['poro-grpo'], rl: { ...GTA_CONFIG.rl, steps: 200 } } });
+  });
+
+  it.each([['clevr', ''], ['own', 'data: a\nmodel: b\n']])('--defaults %s: every optional setting stands there as a comment that can be taken off', async (kind, more) => {
+    const { stdout } = await trimpi('train', '--defaults', kind);
+    const bare = stdout.replace(/^(data|model): ""\n/gm, '');
+    const all = bare.replace(/^ {2}# (\w+: \S+ # )/gm, '  $1');
+    const { vmCpt, sft, rl } = kind === 'own' ? readOwnTrainSettings(`${more}${all}`, 'own.yaml').config : readTrainSettings(all, 'all.yaml').config;
+    const training = { warmupSteps: 5, lrSchedulerType: 'linear', weightDecay: 0, maxGradNorm: 1, earlyStoppingPatience: 20, earlyStoppingThreshold: 0 };
+    expect(vmCpt).toMatchObject(training);
+    expect(sft).toMatchObject(training);
+    expect(rl).toMatchObject({ ...training, beta: 0, epsilon: 0.2, epsilonHigh: 0.3, promptsPerUpdate: 8, numIterations: 1, dynamicSampling: true, maskTruncatedCompletions: false, softPunishCache: 8 });
+  });
+
   it('what a file leaves out has its default at every depth; JSON is read too', () => {
     const want = { ...DEMO_CONFIG, seed: 9, rl: { ...DEMO_CONFIG.rl, steps: 3 } };
     expect(readTrainSettings('seed: 4\nrl:\n  steps: 3\nout: x\n', 'a.yaml', { seed: 9 })).toEqual({ out: 'x', base: 'tiny', config: want });
@@ -51,6 +77,19 @@ describe('settings', () => {
     ['half a rank', 'sft:\n  r: 1.5\n', ':2:6: sft.r: is 1.5'],
     ['no scale of the adapter', 'sft:\n  loraAlpha: -1\n', ':2:14: sft.loraAlpha: is -1'],
     ['a rate of nothing', 'vmCpt:\n  learningRate: 0\n', ':2:17: vmCpt.learningRate: is 0'],
+    ['a benchmark that is none', 'benchmark: gat\n', ':1:12: benchmark: is gat. Give one of clevr, gta'],
+    ['a depth of rules of tools', 'benchmark: gta\nn: 2\n', ':2:4: n belongs to ClevrPolicy, and benchmark is gta'],
+    ['several policies of tools', 'benchmark: gta\npolicies: 1\n', ':2:11: policies belongs to ClevrPolicy'],
+    ['tools on the tiny base', 'benchmark: gta\nbase: tiny\n', ":2:7: base is tiny, which does not know GTAPolicy's words. Set base: small"],
+    ['a schedule that is none', 'sft:\n  lrSchedulerType: polynomial\n', ':2:20: sft.lrSchedulerType: is polynomial. Give one of constant, linear, cosine'],
+    ['a longer warm-up than the stage', 'vmCpt:\n  warmupSteps: 41\n', ':2:16: vmCpt.warmupSteps: is 41. Give a whole number from 0 to 40'],
+    ['a misspelt optional setting', 'rl:\n  epsilonHih: 0.3\n', ':2:3: rl.epsilonHih is no setting. Did you mean epsilonHigh?'],
+    ['an option of RL elsewhere', 'sft:\n  beta: 0.1\n', ':2:3: sft.beta is no setting'],
+    ['a penalty of another type', 'rl:\n  beta: strong\n', ':2:9: rl.beta must be a number'],
+    ['a penalty that an arm does not have', 'arms: [grpo, dapo]\nrl:\n  beta: 0.1\n', ':3:9: rl.beta: is 0.1, and DAPO has no KL penalty'],
+    ['no yes or no', 'rl:\n  dynamicSampling: 5\n', ':2:20: rl.dynamicSampling must be true or false'],
+    ['a decay below 0', 'sft:\n  weightDecay: -0.1\n', ':2:16: sft.weightDecay: is -0.1'],
+    ['a threshold alone', 'sft:\n  earlyStoppingThreshold: 0.1\n', ':2:27: sft.earlyStoppingThreshold: is of no use without a patience'],
     ['policies too deep for the base', 'n: 4\n', ':1:4: n is 4, and the tiny base follows policies up to three deep'],
     ['pictures that the base does not know', 'variant: m\n', ':1:10: variant is m, and the tiny base knows no pictures'],
     ['a doubled setting', 'seed: 1\nseed: 2\n', ':2:1: Map keys must be unique'],
@@ -118,5 +157,27 @@ saveSteps: 1
     expect(aware.promptTokens).toBe(report.inContext.promptTokens);
     const settings = await trimpi('train', path, '--resume', '--seed', '3');
     expect(settings).toMatchObject({ code: 2, stderr: expect.stringContaining('other settings') });
+  });
+
+  it('GTAPolicy: report and eval say the same of calls, with the policy and without', async () => {
+    const path = file('tools.yaml', `benchmark: gta\nout: ${dir.path('tools')}\ntrainPerPolicy: 2\nreasonedPerPolicy: 2\ntestSize: 6\nvmCpt: { steps: 0 }\nsft: { steps: 0 }\narms: []\n`);
+    const trained = await trimpi('train', path);
+    expect(trained.code, trained.stderr).toBe(0);
+    expect(trained.stdout).toMatch(/accuracy +95 % interval +tool +arguments +overall/);
+    const report = JSON.parse(readFileSync(dir.path('tools', 'report.json'), 'utf8')) as RunReport;
+    expect(report.settings).toMatchObject({ benchmark: 'gta', trainPerPolicy: 2 });
+    // Nothing was trained: the model that is left is the base, and answers as it did.
+    for (const [measured, ...more] of [[report.stages.at(-1)!], [report.inContext, '--with-policy']] as const) {
+      const { code, stdout, stderr } = await trimpi('eval', dir.path('tools'), '--json', ...more);
+      expect(code, stderr).toBe(0);
+      const said = JSON.parse(stdout) as { tool: number; arguments: number; reward: { mean: number } };
+      expect(said).toMatchObject({ n: 6, accuracy: measured.accuracy, tool: measured.calls!.tool, chance: report.chance, majority: report.majority, promptTokens: measured.promptTokens });
+      expect(said.arguments).toBeCloseTo(measured.calls!.arguments, 12);
+      expect(said.reward.mean).toBeCloseTo(measured.calls!.overall, 12);
+    }
+    // The base follows some of the rules when it reads them: not all that is compared is zero.
+    expect(report.inContext.calls!.overall).toBeGreaterThan(0);
+    const spoken = await trimpi('eval', dir.path('tools'), '--with-policy', '--limit', '1');
+    expect(spoken.stdout).toMatch(/accuracy .*\ntool .*\narguments .*\noverall /);
   });
 });

@@ -24,19 +24,27 @@ ${samples.some((s) => s.lines.length > 0) ? `<h2>Sampled completions</h2>${sampl
 function table(report: RunReport): string {
   const row = (name: string, cells: readonly string[]) => `<tr><td>${escape(name)}</td>${cells.map((c) => `<td>${c}</td>`).join('')}</tr>`;
   const { inContext } = report;
-  return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th><th>Branching error</th><th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
-${report.chance === undefined ? '' : row('Chance', [percent(report.chance), '', '', '', '', '', '', ''])}
-${row('Majority answer', [percent(report.majority), '', '', '', '', '', '', ''])}
-${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), '', '', ''])}
-${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), s.branchingError?.toFixed(1) ?? '', s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
+  // Trees have branches, tools have calls.
+  const own: readonly (readonly [name: string, cell: (s: Partial<RunReport['stages'][number]>) => string])[] = report.stages.some((s) => s.calls !== undefined)
+    ? [['Tool', (s) => maybe(s.calls?.tool)], ['Arguments', (s) => maybe(s.calls?.arguments)], ['Overall', (s) => maybe(s.calls?.overall)]]
+    : [['Branching error', (s) => s.branchingError?.toFixed(1) ?? '']];
+  const empty = own.map(() => '');
+  return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th>${own.map(([name]) => `<th>${name}</th>`).join('')}<th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
+${report.chance === undefined ? '' : row('Chance', [percent(report.chance), '', '', '', '', ...empty, '', ''])}
+${row('Majority answer', [percent(report.majority), '', '', '', '', ...empty, '', ''])}
+${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), ...own.map(([, cell]) => cell(inContext)), '', ''])}
+${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), ...own.map(([, cell]) => cell(s)), s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
 </tbody></table>`;
+}
+
+function maybe(x: number | undefined): string {
+  return x === undefined ? '' : percent(x);
 }
 
 /** What the RL stages learnt from, and where their time went. */
 function reinforcement(report: RunReport): string {
   const stages = report.stages.flatMap((s) => (s.rl === undefined ? [] : [{ title: s.title, rl: s.rl }]));
   if (stages.length === 0) return '';
-  const maybe = (x: number | undefined) => (x === undefined ? '' : percent(x));
   const parts = [...new Set(stages.flatMap(({ rl }) => Object.keys(rl.time)))];
   const cells = (title: string, values: readonly string[]) => `<tr><td>${escape(title)}</td>${values.map((v) => `<td>${v}</td>`).join('')}</tr>`;
   return `<h2>Reinforcement learning</h2><table tabindex="0"><thead><tr><th>Stage</th><th>Rollouts</th><th>Groups with an advantage</th><th>Accuracy, policy-free</th><th>Accuracy, policy-aware</th>${parts.map((p) => `<th>${escape(p)}</th>`).join('')}</tr></thead><tbody>

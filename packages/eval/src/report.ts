@@ -1,6 +1,13 @@
 /** @file What a run found, as data (`report.json`) and as a page that needs nothing else (`report.html`). */
 import type { Proportion } from './interval.ts';
 
+/** GTAPolicy's scores of calls, as means: tool and version right, share of right arguments, and the mean of both. */
+export interface CallScores {
+  readonly tool: number;
+  readonly arguments: number;
+  readonly overall: number;
+}
+
 export interface StageReport extends Proportion {
   readonly name: string;
   /** In words, for the page. */
@@ -16,6 +23,8 @@ export interface StageReport extends Proportion {
   readonly seconds: number;
   /** Average absolute difference between how often ids are cited and how often they should be (the paper's branching error). */
   readonly branchingError?: number;
+  /** GTAPolicy, of whose calls the accuracy is the share that is right in all. */
+  readonly calls?: CallScores;
   /** Exact McNemar test against the stage it started from. */
   readonly pAgainstBefore?: number;
   /** RL only. */
@@ -66,7 +75,7 @@ export interface RunReport {
   readonly chance?: number;
   readonly majority: number;
   /** The base with the policy in its prompt. */
-  readonly inContext: Proportion & { readonly promptTokens: number; readonly prefillMs: number };
+  readonly inContext: Proportion & { readonly promptTokens: number; readonly prefillMs: number; readonly calls?: CallScores };
   /** What can be answered without reading the policy: the number of objects, a histogram of attributes. */
   readonly shortcuts?: { readonly objectCount: number; readonly histogram: number };
   /** Mean prompt tokens if the policies were written in the paper's prose, with and without the policy, same tokenizer. */
@@ -94,6 +103,7 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
     const { chance } = report;
     if (last.low > Math.max(chance ?? 0, report.majority)) out.push(`At the end the model answers without the policy above ${chance === undefined ? '' : `chance (${percent(chance)}) and above `}the majority answer (${percent(report.majority)}).`);
     else out.push(`At the end the model is not measurably above ${chance === undefined ? '' : `chance (${percent(chance)}) or `}the majority answer (${percent(report.majority)}).`);
+    if (last.calls !== undefined) out.push(`Of its calls tool and version are right in ${percent(last.calls.tool)}, arguments in ${percent(last.calls.arguments)}; the mean of both is ${percent(last.calls.overall)}.`);
     out.push(`Its prompts hold ${last.promptTokens.toFixed(0)} tokens, against ${report.inContext.promptTokens.toFixed(0)} with the policy (${percent(1 - last.promptTokens / report.inContext.promptTokens)} fewer); prefill takes ${last.prefillMs.toFixed(1)} ms against ${report.inContext.prefillMs.toFixed(1)} ms.`);
     if (report.canonical !== undefined) out.push(`With the same policies in the paper's prose, prompts would hold ${report.canonical.withoutPolicy.toFixed(0)} tokens against ${report.canonical.withPolicy.toFixed(0)} (${percent(1 - report.canonical.withoutPolicy / report.canonical.withPolicy)} fewer), counted with the same tokenizer${report.canonical.prefillMs ? `; prefill would take ${report.canonical.prefillMs.withoutPolicy.toFixed(1)} ms against ${report.canonical.prefillMs.withPolicy.toFixed(1)} ms` : ''}.`);
     if (report.shortcuts !== undefined) out.push(`Shortcuts that read no policy: the number of objects alone answers ${percent(report.shortcuts.objectCount)}, a histogram of attributes learnt from all training answers ${percent(report.shortcuts.histogram)}.`);

@@ -56,6 +56,22 @@ describe('report', () => {
     expect(findings(report(55)).join(' ')).toMatch(/not measurably above chance/);
   });
 
+  it('has the parts of a call where there are some, and branching errors where there are none', () => {
+    const plain = report(160);
+    const calls = { tool: 0.625, arguments: 0.5, overall: 0.5625 };
+    const called = { ...plain, inContext: { ...plain.inContext, calls: { ...calls, tool: 0.875 } }, stages: plain.stages.map((s) => ({ ...s, calls })) };
+    const html = (of: typeof plain) => renderReport({ ...of, findings: findings(of) }, [], []);
+    expect(html(plain)).toContain('<th>Branching error</th>');
+    expect(html(plain)).not.toContain('<th>Tool</th>');
+    const page = html(called);
+    expect(page).not.toContain('Branching error');
+    expect(page).toContain('<td>87.5 %</td><td>50.0 %</td><td>56.3 %</td>');
+    expect(page.match(/<td>62.5 %<\/td><td>50.0 %<\/td><td>56.3 %<\/td>/g)).toHaveLength(4);
+    const rows = [...page.slice(page.indexOf('<h2>Accuracy'), page.indexOf('<h2>Training')).matchAll(/<tr>.*?<\/tr>/g)].map(([row]) => row.match(/<t[hd]>/g)!.length);
+    expect(new Set(rows)).toEqual(new Set([11]));
+    expect(findings(called)).toContain('Of its calls tool and version are right in 62.5 %, arguments in 50.0 %; the mean of both is 56.3 %.');
+  });
+
   it('is one page with nothing from outside', () => {
     const full = { ...report(160), findings: findings(report(160)) };
     const html = renderReport(full, [{ stage: 's', name: 'loss', points: [[1, 2], [2, 1]] }], [{ image: { width: 2, height: 1, rgb: new Uint8Array(6) }, query: 'q & a?', answer: 'b', completions: [{ stage: 's', text: '<think>', correct: false }] }]);

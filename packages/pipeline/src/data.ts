@@ -1,4 +1,5 @@
 /** @file ClevrPolicy and GTAPolicy in compact words as rows and prompts of a base. */
+import type { CallScores } from '@trimpi/eval';
 import { branchingError, clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample, compactGta, type CompactGtaDataset, type CompactGtaExample, type Example, type GtaScore, type RgbImage, scoreClevrPolicy, scoreCompactGta, type Split } from '@trimpi/datasets';
 import { type BatchImage, defaultPreprocessorConfig, patchify, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
 import type { SupervisedRow } from '@trimpi/trainers';
@@ -171,7 +172,7 @@ export class PromptWriter {
 
   /** The same of GTAPolicy's: a call is right when tool, version and all arguments are. */
   gtaTask(data: GtaRunData): Task {
-    return this.#splits(data, scoreGtaItem);
+    return { ...this.#splits(data, scoreGtaItem), calls: (completions) => callScores(data.test, completions) };
   }
 
   #splits<E extends Example>({ train, reasoned, test }: Splits<E>, score: (item: RunItem<E>, completion: string) => { readonly accuracy: number; readonly format: number }): Task {
@@ -211,4 +212,11 @@ export function scoreItem(item: { readonly example: Pick<Example, 'answer'> }, c
 
 export function scoreGtaItem(item: { readonly example: Pick<CompactGtaExample, 'gold'> }, completion: string): GtaScore {
   return scoreCompactGta(completion, item.example.gold);
+}
+
+/** Means of the paper's scores over completions of items. */
+export function callScores(items: readonly { readonly example: Pick<CompactGtaExample, 'gold'> }[], completions: readonly string[]): CallScores {
+  const scores = completions.map((completion, i) => scoreGtaItem(items[i]!, completion));
+  const mean = (of: (score: GtaScore) => number) => scores.reduce((sum, score) => sum + of(score), 0) / scores.length;
+  return { tool: mean((x) => x.tool), arguments: mean((x) => x.arguments), overall: mean((x) => x.accuracy) };
 }

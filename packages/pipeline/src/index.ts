@@ -4,8 +4,9 @@ export { type DrawnScenes, type SceneDrawer, type SceneRequest } from './base/sc
 export { type TextBatch, type TextBatchSource, type TextPhase } from './base/batches.ts';
 export { type KnownImages } from './base/rows.ts';
 export { WordCodec } from './base/words.ts';
-export { type Algorithm, algorithmName, ALGORITHMS, type DataConfig, PAPER_ALGORITHMS, DEMO_CONFIG, resolveConfig, type RlConfig, type RunConfig, type RunOverrides, type StageConfig } from './config.ts';
-export { encodeExample, type GtaRunData, gtaDataset, makeGtaRunData, makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreGtaItem, scoreItem } from './data.ts';
+export { type Algorithm, algorithmName, ALGORITHMS, type DataConfig, PAPER_ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, resolveConfig, type RlConfig, type RlTrainingOptions, RUN_BENCHMARKS, type RunBenchmark, type RunConfig, type RunOverrides, SCHEDULES, type StageConfig, type TrainingOptions } from './config.ts';
+export { callScores, encodeExample, type GtaRunData, gtaDataset, makeGtaRunData, makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreGtaItem, scoreItem } from './data.ts';
+export { gtaShortcuts } from './evaluation/facts.ts';
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
 export { run, type RunOptions } from './run.ts';
 export { type RunEvent, type ShownAnswer, type StageName, stageTitle } from './stages.ts';
@@ -16,7 +17,7 @@ export { type ReproduceEvent, type ReproduceOptions, reproduceRows } from './rep
 export { type Baselines, type Ordering, type ReproduceResults, type RowResult, type RowSummary, summariseRows, testOrderings } from './reproduce/results.ts';
 export { resultsPage } from './reproduce/page.ts';
 export { type Benchmark, BENCHMARKS, PAPER, rlOf, ROWS, type RowName, rowTitle, type Setting, settingTitle, type Start, STARTS } from './reproduce/rows.ts';
-export { type CheckpointSettings, type ReproduceSettings, type Scale, SCALES, scaleSettings } from './reproduce/settings.ts';
+export { type CheckpointSettings, type ReproduceOverrides, type ReproduceSettings, reproduceSettings, type Scale, SCALES, scaleSettings } from './reproduce/settings.ts';
 export { type CallScores, type Measured, type Overridden, type SuiteReport } from './evaluation/suite.ts';
 export { type CanonicalReport, measureCanonical } from './evaluation/canonical.ts';
 export { type ChatExample } from './internalise/chats.ts';

@@ -13,7 +13,7 @@ export type ReportFacts = Pick<RunReport, 'title' | 'adapter' | 'chance' | 'majo
 
 /** @param examples the test questions in their order; the page shows the first. */
 export async function writeReport(storage: RunStorage, { config, finished, inContext, seconds }: RunState<{ readonly seed: number }>, facts: ReportFacts, examples: readonly Omit<ReportExample, 'completions'>[]): Promise<RunReport> {
-  const partial = { ...facts, seed: config.seed, seconds, inContext: inContext!, stages: finished.map((f) => f.report), settings: { ...config } };
+  const partial = { ...facts, seed: config.seed, seconds, inContext: inContext!, stages: finished.map((f) => f.report), settings: settingsOf(config) };
   const report: RunReport = { ...partial, findings: findings(partial) };
   const shown: ReportExample[] = finished[0]!.shown.map((_, i) => ({ ...examples[i]!, completions: finished.map((f) => ({ stage: f.report.title, ...f.shown[i]! })) }));
   const samples: { stage: string; lines: SampledCompletion[] }[] = [];
@@ -28,6 +28,13 @@ export async function writeReport(storage: RunStorage, { config, finished, inCon
   const { renderReport } = await import('@trimpi/eval/html');
   await storage.write('report.html', renderReport(report, finished.flatMap((f) => f.curves), shown, samples));
   return report;
+}
+
+/** As they were given; of GTAPolicy without what it takes no notice of. */
+function settingsOf(config: object): Record<string, unknown> {
+  const settings: Record<string, unknown> = { ...config };
+  if (settings['benchmark'] === 'gta') for (const name of ['n', 'variant', 'policies']) delete settings[name];
+  return settings;
 }
 
 /** The model with the policy inside, as a checkpoint that transformers loads. */

@@ -1,15 +1,12 @@
 /**
- * @file All stages of the paper on ClevrPolicy and one engine: base, VM-CPT, CoT SFT with LoRA, and RL from there (GRPO or
+ * @file All stages of the paper on ClevrPolicy or GTAPolicy and one engine: base, VM-CPT, CoT SFT with LoRA, and RL from there (GRPO or
  * DAPO, and PolicyRollout on either, all with as many rollouts). What `npm run demo` does.
  */
-import { compactVocabulary } from '@trimpi/datasets';
 import type { RunReport } from '@trimpi/eval';
 import { adapterFiles, type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
-import { requireWords, WordCodec } from './base/words.ts';
+import { openBenchmark } from './benchmark.ts';
 import type { RunConfig } from './config.ts';
-import { makeRunData, PromptWriter } from './data.ts';
-import { clevrFacts } from './evaluation/facts.ts';
 import { exportModel, writeReport } from './run-report.ts';
 import { loadRunState } from './run-state.ts';
 import { runStages, type StageOptions } from './stages.ts';
@@ -32,25 +29,21 @@ export async function run({ config, engine, adapterName, base, ...options }: Run
   const model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json'))));
   try {
     await model.load(await openCheckpoint(base));
-    const tokenizer = await Tokenizer.load(base);
-    const codec = new WordCodec(tokenizer);
-    requireWords(codec, compactVocabulary({ depth: config.n, demonstrations: config.variant === 'm' }), base.name, `policies of depth ${config.n}`);
-    const writer = new PromptWriter(model, codec);
-    const data = await makeRunData(model, config, (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }));
-    const longest = Math.max(...[...data.train, ...data.test].map(({ example }) => codec.encode(example.response).length + 1));
+    const benchmark = await openBenchmark(model, await Tokenizer.load(base), base.name, config, (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }));
+    const { longest } = benchmark;
     if (config.rl.steps > 0 && config.rl.maxNewTokens < longest) options.onEvent?.({ type: 'note', text: `rl.maxNewTokens is ${config.rl.maxNewTokens}, and the longest right answer takes ${longest} tokens: such answers are cut off` });
     const drawing = (performance.now() - began) / 1000;
     const state = await runStages({
       ...options, storage, model,
       state: { ...before, seconds: before.seconds + drawing },
-      task: writer.task(data),
+      task: benchmark.task,
       onAdapter: async (adapter) => {
-        for (const [name, bytes] of Object.entries(adapterFiles(adapter, 'trimpi-tiny-base + vm-cpt'))) await storage.write(`adapter/${name}`, bytes);
+        for (const [name, bytes] of Object.entries(adapterFiles(adapter, `trimpi-${config.benchmark === 'gta' ? 'small' : 'tiny'}-base + vm-cpt`))) await storage.write(`adapter/${name}`, bytes);
       },
     });
     await exportModel(storage, base, model);
-    const examples = data.test.map(({ example }) => ({ image: example.images[0]!, query: example.query, answer: example.answer }));
-    return await writeReport(storage, state, { ...(await clevrFacts(model, tokenizer, data, config.n)), adapter: adapterName }, examples);
+    const examples = benchmark.test.map(({ images, query, answer }) => ({ image: images[0]!, query, answer }));
+    return await writeReport(storage, state, { ...(await benchmark.facts()), adapter: adapterName }, examples);
   } finally {
     model.dispose();
   }

@@ -3,7 +3,7 @@
  * stage is a function of settings and seed: one that was stopped goes on from its last checkpoint and ends with the
  * same weights.
  */
-import { mcnemar, type Outcome, type RlReport, type SampledCompletion, type StageReport } from '@trimpi/eval';
+import { type CallScores, mcnemar, type Outcome, type RlReport, type SampledCompletion, type StageReport } from '@trimpi/eval';
 import type { VisionLanguageModel } from '@trimpi/model';
 import { type Algorithm, algorithmName, type RlConfig, type StageConfig } from './config.ts';
 import { PipelineError } from './errors.ts';
@@ -24,7 +24,7 @@ export type RunEvent =
   | { readonly type: 'stage'; readonly stage: StageName; readonly title: string; readonly steps: number; readonly firstStep: number }
   | { readonly type: 'step'; readonly stage: StageName; readonly step: number; readonly steps: number; readonly value: string; readonly metric: readonly [name: string, value: number]; readonly tokensPerSecond: number; readonly secondsLeft: number }
   | { readonly type: 'progress'; readonly what: string; readonly done: number; readonly of: number }
-  | { readonly type: 'evaluated'; readonly stage: StageName | 'in-context'; readonly title: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly promptTokens: number; /** Answers to the first questions. */ readonly shown: readonly ShownAnswer[] };
+  | { readonly type: 'evaluated'; readonly stage: StageName | 'in-context'; readonly title: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly promptTokens: number; /** GTAPolicy's scores. */ readonly calls?: CallScores; /** Answers to the first questions. */ readonly shown: readonly ShownAnswer[] };
 
 export interface ShownAnswer {
   readonly id: string;
@@ -131,8 +131,9 @@ class Stages<Config extends StageSettings> {
     if (this.#isFinished('base')) return;
     this.#emit({ type: 'stage', stage: 'base', title: stageTitle('base'), steps: 0, firstStep: 0 });
     const { proportion, outcomes, promptTokens, prefillMs } = await this.#evaluate(true);
-    this.#state = { ...this.#state, inContext: { ...proportion, promptTokens, prefillMs } };
-    this.#emit({ type: 'evaluated', stage: 'in-context', title: 'Base, policy in the prompt', ...proportion, promptTokens, shown: this.#shown(outcomes) });
+    const calls = this.#calls(outcomes);
+    this.#state = { ...this.#state, inContext: { ...proportion, promptTokens, prefillMs, ...calls } };
+    this.#emit({ type: 'evaluated', stage: 'in-context', title: 'Base, policy in the prompt', ...proportion, promptTokens, ...calls, shown: this.#shown(outcomes) });
     await this.#finish('base', undefined);
   }
 
@@ -166,7 +167,8 @@ class Stages<Config extends StageSettings> {
     const title = stageTitle(stage);
     const { proportion, outcomes, promptTokens, prefillMs } = await this.#evaluate(false);
     const shown = this.#shown(outcomes);
-    this.#emit({ type: 'evaluated', stage, title, ...proportion, promptTokens, shown });
+    const calls = this.#calls(outcomes);
+    this.#emit({ type: 'evaluated', stage, title, ...proportion, promptTokens, ...calls, shown });
     const { seconds, tokens } = result?.trained ?? { seconds: 0, tokens: 0 };
     const correct = outcomes.map((o) => o.correct);
     const before = stage === 'base' ? undefined : this.#state.finished.find((f) => f.report.name === predecessor(stage))?.correct;
@@ -175,6 +177,7 @@ class Stages<Config extends StageSettings> {
       name: stage, title, ...proportion, policyInPrompt: false, promptTokens, prefillMs, seconds,
       tokensPerSecond: seconds === 0 ? 0 : tokens / seconds,
       ...(branchingError === undefined ? {} : { branchingError }),
+      ...calls,
       ...(before === undefined ? {} : { pAgainstBefore: mcnemar(before, correct) }),
       ...(result?.rl === undefined ? {} : { rl: result.rl }),
     };
@@ -193,6 +196,11 @@ class Stages<Config extends StageSettings> {
         interrupt('evaluation', storage);
       },
     }, task.test, policyInPrompt);
+  }
+
+  #calls(outcomes: readonly Outcome[]): { readonly calls?: CallScores } {
+    const calls = this.#o.task.calls?.(outcomes.map((o) => o.completion));
+    return calls === undefined ? {} : { calls };
   }
 
   #shown(outcomes: readonly Outcome[]): ShownAnswer[] {

@@ -1,4 +1,5 @@
 /** @file What a run trains on and is measured by, wherever it comes from. */
+import type { CallScores } from '@trimpi/eval';
 import type { TokenSequence } from '@trimpi/model';
 import type { SupervisedRow } from '@trimpi/trainers';
 import type { SupervisedKind } from './train/supervised.ts';
@@ -35,4 +36,6 @@ export interface Task {
   text(tokens: ArrayLike<number>): string;
   /** The paper's branching error of completions of `test`: how far the cited condition ids are from those of the right reasoning. */
   branchingError?(completions: readonly string[]): number;
+  /** GTAPolicy's scores of completions of `test`. */
+  calls?(completions: readonly string[]): CallScores;
 }

@@ -115,6 +115,26 @@ describe('a policy of one\'s own into a checkpoint', () => {
   });
 });
 
+it('optional settings of the stages reach its trainers', async () => {
+  const storage = memoryStorage();
+  const notes: string[] = [];
+  await start(storage, {
+    config: resolveInternaliseConfig({
+      ...config,
+      vmCpt: { ...config.vmCpt, steps: 4, earlyStoppingPatience: 1, earlyStoppingThreshold: 1e6 },
+      sft: { ...config.sft, warmupSteps: 0, lrSchedulerType: 'cosine' },
+      rl: { ...config.rl, steps: 1, beta: 0.1, softPunishCache: 2 },
+    }),
+    onEvent: (e) => e.type === 'note' && notes.push(e.text),
+  });
+  const metrics = (stage: string) => new TextDecoder().decode(storage.files.get(`metrics-${stage}.jsonl`)).trim().split('\n').map((line) => JSON.parse(line) as Record<string, number>);
+  expect(notes).toContain('VM-CPT ends after 2 of 4 steps: 1 without a better loss.');
+  expect(metrics('cot-sft').map((m) => m['learning_rate']! / 1e-3)).toEqual([1, expect.closeTo(0.5, 6)]);
+  // The adapter has learnt by now: the checkpoint without it is another model. Steps without an advantage have a penalty all the same.
+  expect(metrics('poro-grpo')[0]!['kl']).toBeGreaterThan(0);
+  expect(metrics('poro-grpo')[0]).toHaveProperty(['rewards/overlong/free']);
+});
+
 describe('what cannot be trained is refused before anything is loaded', () => {
   const refused = (more: Partial<InternaliseOptions>) => start(memoryStorage(), { base: { name: 'no weights', open: (file) => (file.endsWith('.safetensors') ? Promise.reject(new Error('loaded')) : base.open(file)) }, ...more });
 

@@ -23,6 +23,8 @@ export interface StoredScore {
   readonly accuracy: number;
   /** The format reward. */
   readonly format: 0 | 1;
+  /** GTAPolicy in a run, where a call is right when all of it is: whether tool and version are. */
+  readonly tool?: 0 | 1;
   /** GTAPolicy: the share of the arguments that is right. */
   readonly arguments?: number;
 }

@@ -67,6 +67,8 @@ export interface Evaluation extends Proportion {
   readonly format: Proportion;
   /** The accuracy reward where it is more than right or wrong: mean with a 95 % interval by the normal approximation. */
   readonly reward: { readonly mean: number; readonly low: number; readonly high: number };
+  /** GTAPolicy in a run: tool and version right. */
+  readonly tool?: number;
   /** GTAPolicy: mean share of right arguments. */
   readonly arguments?: number;
   readonly promptTokens: number;
@@ -157,6 +159,7 @@ function summary(model: string, { kind, chance, majority }: Asked, answers: read
     chance, majority,
     format: proportion(answers.filter((a) => a.score.format === 1).length, n),
     reward: { mean: reward, low: Math.max(0, reward - half), high: Math.min(1, reward + half) },
+    ...(answers[0]!.score.tool === undefined ? {} : { tool: mean((a) => a.score.tool!) }),
     ...(answers[0]!.score.arguments === undefined ? {} : { arguments: mean((a) => a.score.arguments!) }),
     promptTokens: mean((a) => a.promptTokens),
     seconds,
@@ -168,6 +171,7 @@ function inWords(e: Evaluation): string {
   return [
     `${e.model}, ${e.n} questions, policy ${e.policyInPrompt ? 'in the prompt' : 'not in the prompt'}`,
     `${e.kind === 'gta-policy' ? 'tool     ' : 'accuracy '} ${percent(e.accuracy)}  (${range(e)})`,
+    ...(e.tool === undefined ? [] : [`tool      ${percent(e.tool)}`]),
     ...(e.arguments === undefined ? [] : [`arguments ${percent(e.arguments)}`, `overall   ${percent(e.reward.mean)}  (${range(e.reward)})`]),
     `format    ${percent(e.format.accuracy)}  (${range(e.format)})`,
     ...(e.chance === null ? [] : [`chance    ${percent(e.chance)}`]),

@@ -1,11 +1,13 @@
 /** @file A folder that `trimpi demo` or `trimpi train` wrote: its model, and the questions of its settings. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Example } from '@trimpi/datasets';
 import { majorityAccuracy } from '@trimpi/eval';
 import { openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
-import { encodeExample, PromptWriter, resolveConfig, type RunConfig, runDataset, scoreItem, WordCodec } from '@trimpi/pipeline';
+import { encodeExample, gtaDataset, gtaShortcuts, PromptWriter, resolveConfig, type RunConfig, runDataset, scoreGtaItem, scoreItem, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import type { StoredScore } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import type { QuestionSet } from './questions.ts';
 
@@ -30,21 +32,13 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
     const model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(files, 'config.json'))));
     await model.load(await openCheckpoint(files));
     const writer = new PromptWriter(model, new WordCodec(tokenizer));
-    const dataset = runDataset(config);
-    const of = (split: 'train' | 'test') => Array.from({ length: dataset.size(split) }, (_, i) => dataset.example(split, i));
-    const test = of('test');
+    const { questions, chance, majority } = config.benchmark === 'gta' ? gtaQuestions(config) : clevrQuestions(config);
     return {
-      model, stopIds: [model.config.eosTokenId!], maxNewTokens: config.rl.maxNewTokens,
+      model, stopIds: [model.config.eosTokenId!], maxNewTokens: config.rl.maxNewTokens, chance, majority,
       decode: (tokens) => writer.text(tokens),
-      chance: 1 / dataset.policies[0]!.tree.leaves.length,
-      majority: majorityAccuracy(of('train'), test),
-      questions: test.map((example) => ({
-        id: example.id, policyId: example.policyId, answer: example.answer,
+      questions: questions.map(({ example, score }) => ({
+        id: example.id, policyId: example.policyId, answer: example.answer, score,
         prompt: async () => writer.prompt(await encodeExample(model, example), withPolicy),
-        score: (completion) => {
-          const { accuracy, format } = scoreItem({ example }, completion);
-          return { correct: accuracy === 1, accuracy, format: format === 1 ? 1 : 0 };
-        },
       })),
       dispose: () => {
         model.dispose();
@@ -55,6 +49,48 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
     engine.dispose();
     throw error;
   }
+}
+
+interface RunQuestions {
+  readonly questions: readonly { readonly example: Example; score(completion: string): StoredScore }[];
+  readonly chance: number;
+  readonly majority: number;
+}
+
+function clevrQuestions(config: RunConfig): RunQuestions {
+  const dataset = runDataset(config);
+  const [train, test] = splitsOf(dataset);
+  return {
+    chance: 1 / dataset.policies[0]!.tree.leaves.length,
+    majority: majorityAccuracy(train, test),
+    questions: test.map((example) => ({
+      example,
+      score: (completion) => {
+        const { accuracy, format } = scoreItem({ example }, completion);
+        return { correct: accuracy === 1, accuracy, format: format === 1 ? 1 : 0 };
+      },
+    })),
+  };
+}
+
+function gtaQuestions(config: RunConfig): RunQuestions {
+  const dataset = gtaDataset(config);
+  const [train, test] = splitsOf(dataset);
+  return {
+    ...gtaShortcuts(dataset, train, test),
+    questions: test.map((example) => ({
+      example,
+      score: (completion) => {
+        const { accuracy, format, tool, arguments: share } = scoreGtaItem({ example }, completion);
+        return { correct: accuracy === 1, accuracy, format, tool, arguments: share };
+      },
+    })),
+  };
+}
+
+function splitsOf<E>({ size, example }: { size(split: 'train' | 'test'): number; example(split: 'train' | 'test', index: number): E }): readonly [train: E[], test: E[]] {
+  const of = (split: 'train' | 'test') => Array.from({ length: size(split) }, (_, i) => example(split, i));
+  return [of('train'), of('test')];
 }
 
 function settingsOf(dir: string): RunConfig {

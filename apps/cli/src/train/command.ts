@@ -1,23 +1,24 @@
-/** @file `trimpi train`: all stages with the settings of a file: ClevrPolicy and the tiny base, or examples and a checkpoint of one's own. */
-import { existsSync, readFileSync } from 'node:fs';
+/** @file `trimpi train`: all stages with the settings of a file: ClevrPolicy or GTAPolicy and a base that is shipped, or examples and a checkpoint of one's own. */
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
 import type { ModelFiles } from '@trimpi/model';
-import { ALGORITHMS, DEMO_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, PipelineError, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
+import { ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, INTERNALISE_CONFIG, internalise, type InternaliseConfig, resolveConfig, resolveInternaliseConfig, run, type RunConfig } from '@trimpi/pipeline';
 import { smallBase, tinyBase } from '@trimpi/pipeline/node';
 import { openStored } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import { requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { runPipeline } from '../run-pipeline.ts';
-import { type Defaults, defaultsAsYaml, hasSetting, parseSettings, type Settings } from './settings.ts';
+import { OPTIONAL } from './optional.ts';
+import { checked, type Defaults, defaultsAsYaml, hasSetting, parseSettings, readText, settingOf } from './settings.ts';
 
 interface TrainOptions {
   readonly out?: string;
   readonly seed?: number;
   readonly resume?: boolean;
-  readonly defaults?: true | 'clevr' | 'own';
+  readonly defaults?: true | 'clevr' | 'gta' | 'own';
   readonly json?: boolean;
 }
 
@@ -61,12 +62,16 @@ const ABOUT_OWN: Readonly<Record<string, string>> = {
   saveSteps: 'steps between two checkpoints',
 };
 
-const DEFAULTS = { out: 'runs/train', base: 'tiny', ...DEMO_CONFIG };
+const DEFAULTS = { out: 'runs/train', base: 'tiny', benchmark: 'clevr', ...DEMO_CONFIG };
+const GTA_DEFAULTS = { out: 'runs/train', base: 'small', ...GTA_CONFIG };
+/** What GTAPolicy has not: `--defaults gta` leaves them out. */
+const CLEVR_ONLY = ['n', 'variant', 'policies'] as const;
 
 /** What the settings are, for those who begin with the defaults. */
 const ABOUT: Readonly<Record<string, string>> = {
   out: 'folder of the run: checkpoints, adapter, model, report',
   base: 'tiny, small (a GPU: for n above 3 and for pictures), or a folder with a base (trimpi pretrain makes one)',
+  benchmark: 'clevr: ClevrPolicy; gta: GTAPolicy, rules of tools (base: small)',
   seed: 'scenes, policies, sampling and order are a function of it',
   n: 'depth of the decision trees: 1 to 6',
   variant: 't: policies in words; m: some values shown by pictures',
@@ -81,27 +86,45 @@ const ABOUT: Readonly<Record<string, string>> = {
   saveSteps: 'steps between two checkpoints',
 };
 
+const ABOUT_GTA: Readonly<Record<string, string>> = {
+  ...ABOUT,
+  base: 'small, or a folder with a base that knows the words of GTAPolicy (trimpi pretrain --recipe small makes one)',
+  benchmark: 'gta: GTAPolicy, rules of tools; clevr: ClevrPolicy (trimpi train --defaults)',
+  trainPerPolicy: 'training questions, and how many of them come with reasoning (there are 32 cases)',
+};
+
 export function trainCommand(program: Command): void {
   program
     .command('train')
-    .description('all stages with the settings of a file: VM-CPT, CoT SFT with LoRA, RL with PolicyRollout, an evaluation after each; on ClevrPolicy with the tiny base, or with data and model of your own')
+    .description('all stages with the settings of a file: VM-CPT, CoT SFT with LoRA, RL with PolicyRollout, an evaluation after each; on ClevrPolicy or GTAPolicy with a base that is shipped, or with data and model of your own')
     .argument('[config]', 'YAML or JSON; what it leaves out has its default')
     .option('--out <dir>', 'folder of the run (default: out of the file)')
     .option('--seed <n>', 'scenes, policies and sampling are a function of it (default: seed of the file)', integer(0, 2 ** 32 - 1))
     .option('--resume', 'go on with the run in the folder; begin it when there is none')
-    .option('--defaults [kind]', 'print every setting with its default, and end: clevr (default), or own for your own policy and checkpoint', oneOf('clevr', 'own'))
+    .option('--defaults [kind]', 'print every setting with its default, and end: clevr (default), gta, or own for your own policy and checkpoint', oneOf('clevr', 'gta', 'own'))
     .option('--json', 'events as lines of JSON, the report last')
-    .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json', 'trimpi train --defaults own > policy.yaml')}\n\nCtrl-C saves; the same command with --resume goes on.`)
+    .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json', 'trimpi train --defaults gta > tools.yaml', 'trimpi train --defaults own > policy.yaml')}\n\nCtrl-C saves; the same command with --resume goes on.`)
     .action(train);
+}
+
+function defaultsFile(kind: NonNullable<TrainOptions['defaults']>): string {
+  switch (kind) {
+    case 'own':
+      return defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN, OPTIONAL);
+    case 'gta':
+      return defaultsAsYaml(Object.fromEntries(Object.entries(GTA_DEFAULTS as unknown as Defaults).filter(([name]) => !CLEVR_ONLY.includes(name as 'n'))), ABOUT_GTA, OPTIONAL);
+    default:
+      return defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT, OPTIONAL);
+  }
 }
 
 async function train(file: string | undefined, { out, seed, resume = false, defaults, json = false }: TrainOptions): Promise<void> {
   if (defaults !== undefined) {
-    process.stdout.write(defaults === 'own' ? defaultsAsYaml(OWN_DEFAULTS as unknown as Defaults, ABOUT_OWN) : defaultsAsYaml(DEFAULTS as unknown as Defaults, ABOUT));
+    process.stdout.write(defaultsFile(defaults));
     return;
   }
   if (file === undefined) throw new UsageError('train needs a settings file. Begin with one: trimpi train --defaults > mine.yaml, or trimpi train --defaults own > policy.yaml for your own policy.');
-  const text = readText(file);
+  const text = readText(file, 'trimpi train --defaults prints one.');
   const over = { out, seed };
   const checkOut = (folder: string) => {
     if (!resume && existsSync(join(folder, 'run.json'))) throw new UsageError(`${folder} holds a run. Add --resume to go on with it, or give another --out.`);
@@ -132,14 +155,6 @@ function baseFiles(setting: string, folder: string): ModelFiles {
   return folderFiles(resolve(folder));
 }
 
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new UsageError(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a YAML or JSON file; trimpi train --defaults prints one.`);
-  }
-}
-
 interface Over {
   readonly out?: string | undefined;
   readonly seed?: number | undefined;
@@ -147,9 +162,13 @@ interface Over {
 
 /** @param file what errors call it. @throws UsageError with file, line and column. */
 export function readTrainSettings(text: string, file: string, { out, seed }: Over = {}): TrainSettings {
-  const { values, fail } = parseSettings(text, file, DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
-  const { out: written, base, ...given } = values as unknown as typeof DEFAULTS;
+  const gta = settingOf(text, 'benchmark') === 'gta';
+  const { values, fail } = parseSettings(text, file, (gta ? GTA_DEFAULTS : DEFAULTS) as unknown as Defaults, { arms: ALGORITHMS }, OPTIONAL);
+  const { out: written, base, ...given } = values as unknown as typeof GTA_DEFAULTS;
+  const stray = gta ? CLEVR_ONLY.find((name) => hasSetting(text, name)) : undefined;
+  if (stray !== undefined) fail(stray, `${stray} belongs to ClevrPolicy, and benchmark is gta. Leave it out.`);
   const config = checked(fail, () => resolveConfig({ ...given, ...(seed === undefined ? {} : { seed }) }));
+  if (base === 'tiny' && gta) fail('base', "base is tiny, which does not know GTAPolicy's words. Set base: small.");
   if (base === 'tiny' && config.n > 3) fail('n', `n is ${config.n}, and the tiny base follows policies up to three deep. Set base: small (for a GPU), or n to 3.`);
   if (base === 'tiny' && config.variant === 'm') fail('variant', 'variant is m, and the tiny base knows no pictures in policies. Set base: small (for a GPU), or variant: t.');
   return { out: out ?? written, base, config };
@@ -157,19 +176,9 @@ export function readTrainSettings(text: string, file: string, { out, seed }: Ove
 
 /** As `readTrainSettings`, for data and a checkpoint of one's own. */
 export function readOwnTrainSettings(text: string, file: string, { out, seed }: Over = {}): OwnTrainSettings {
-  const { values, fail } = parseSettings(text, file, OWN_DEFAULTS as unknown as Defaults, { arms: ALGORITHMS });
+  const { values, fail } = parseSettings(text, file, OWN_DEFAULTS as unknown as Defaults, { arms: ALGORITHMS }, OPTIONAL);
   const { out: written, data, model, ...config } = values as unknown as typeof OWN_DEFAULTS;
   if (data === '') fail('data', 'data is missing: name your policy folder, or a dataset that trimpi data wrote.');
   if (model === '') fail('model', 'model is missing: name a checkpoint folder, or tiny.');
   return { out: out ?? written, data, model, config: checked(fail, () => resolveInternaliseConfig({ ...config, ...(seed === undefined ? {} : { seed }) })) };
-}
-
-/** Complaints of a config at the place of the setting in the file. */
-function checked<Config>(fail: Settings<Defaults>['fail'], resolveIt: () => Config): Config {
-  try {
-    return resolveIt();
-  } catch (error) {
-    if (error instanceof PipelineError && error.code === 'invalid-option') return fail(error.argument, error.message);
-    throw error;
-  }
 }

@@ -1,10 +1,10 @@
-/** @file What a report says of the ClevrPolicy questions themselves. */
+/** @file What a report says of the questions themselves. */
 import { majorityAccuracy } from '@trimpi/eval';
-import { shortcutBaselines } from '@trimpi/datasets';
+import { type CompactGtaDataset, type CompactGtaExample, shortcutBaselines } from '@trimpi/datasets';
 import type { Tokenizer, VisionLanguageModel } from '@trimpi/model';
-import type { RunData } from '../data.ts';
+import type { GtaRunData, RunData } from '../data.ts';
 import type { ReportFacts } from '../run-report.ts';
-import { measureCanonical } from './canonical.ts';
+import { measureCanonical, measureGtaCanonical } from './canonical.ts';
 
 export async function clevrFacts(model: VisionLanguageModel, tokenizer: Tokenizer, data: RunData, n: number): Promise<Omit<ReportFacts, 'adapter'>> {
   const { policies } = data.dataset;
@@ -17,5 +17,20 @@ export async function clevrFacts(model: VisionLanguageModel, tokenizer: Tokenize
     majority: majorityAccuracy(train, test),
     shortcuts: { objectCount, histogram },
     canonical: await measureCanonical(model, tokenizer, data.dataset, data.test[0]!.images[0]!, data.test[0]!.policyImages[0]),
+  };
+}
+
+export async function gtaFacts(model: VisionLanguageModel, tokenizer: Tokenizer, data: GtaRunData): Promise<Omit<ReportFacts, 'adapter'>> {
+  const cases = data.dataset.policy.tools.reduce((n, tool) => n + tool.cases.length, 0);
+  return { title: `TriMPI: rules of tools with ${cases} cases into the weights (GTAPolicy)`, ...gtaShortcuts(data.dataset, data.train.map((t) => t.example), data.test.map((t) => t.example)), canonical: await measureGtaCanonical(model, tokenizer, data.test[0]!.images[0]!) };
+}
+
+/** Chance draws a tool's version once the tool and its arguments are known: both stand in the question. */
+export function gtaShortcuts({ policy }: Pick<CompactGtaDataset, 'policy'>, train: readonly CompactGtaExample[], test: readonly CompactGtaExample[]): { readonly chance: number; readonly majority: number } {
+  const versions = new Map(policy.tools.map(({ tool, cases }) => [tool as string, new Set(cases.map((c) => c.leaf.version)).size]));
+  const examples = (items: readonly CompactGtaExample[]) => items.map(({ tool, gold }) => ({ policyId: tool, answer: gold.version ?? '' }));
+  return {
+    chance: test.reduce((sum, t) => sum + 1 / (versions.get(t.tool) ?? 1), 0) / test.length,
+    majority: majorityAccuracy(examples(train), examples(test)),
   };
 }

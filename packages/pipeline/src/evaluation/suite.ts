@@ -2,14 +2,16 @@
  * @file Everything that is measured of a model beside its accuracy: policies overridden in context, the policy put back,
  * what it says of the policy, and what it forgot.
  */
-import { compactReferral, type Outcome, proportion, type Proportion, sliceAccuracy, unseenCells } from '@trimpi/eval';
+import { type CallScores, compactReferral, type Outcome, proportion, type Proportion, sliceAccuracy, unseenCells } from '@trimpi/eval';
 import { branchingError, branchingErrorRate, clevrOverride, type ClevrOverrideExample, type ClevrPolicyDataset, type ClevrPolicyExample, clevrPolicy, compactGta, type CompactGtaExample, existenceQuestions, resolveCompactGta, type SeenScene, sceneValues, scoreOverride } from '@trimpi/datasets';
 import { type BatchImage, packBatch, type VisionLanguageModel } from '@trimpi/model';
 import { TINY_BASE_SCENES } from '../base/scenes.ts';
-import { encodeExamples, type GtaRunData, type PromptWriter, type RunData, type RunItem, scoreGtaItem, scoreItem } from '../data.ts';
+import { callScores, encodeExamples, type GtaRunData, type PromptWriter, type RunData, type RunItem, scoreGtaItem, scoreItem } from '../data.ts';
 import type { TaskItem } from '../task.ts';
 import { measureAccuracy } from './accuracy.ts';
 import { type AnswerContext, answerAll } from './answers.ts';
+
+export type { CallScores };
 
 export interface SuiteContext extends AnswerContext {
   readonly writer: PromptWriter;
@@ -47,13 +49,6 @@ export interface SuiteReport {
 /** Shares of an overriding policy's questions that are answered by the new policy, and by the old one. */
 export interface Overridden extends Measured {
   readonly stubborn: number;
-}
-
-/** Tool and version right, share of right arguments, and the mean of both. */
-export interface CallScores {
-  readonly tool: number;
-  readonly arguments: number;
-  readonly overall: number;
 }
 
 /** Items beside the run's own, with images encoded once: the vision tower is frozen. */
@@ -114,10 +109,7 @@ export async function measureGtaSuite(context: SuiteContext, data: GtaRunData, s
   const { model, writer } = context;
   const { test, dataset } = data;
   const { report, counted, deployed, aware } = await measureTest(context, writer.gtaTask(data).test, policyInPrompt);
-  const calls = (outcomes: readonly Outcome[]): CallScores => {
-    const scores = outcomes.map((o, i) => scoreGtaItem(test[i]!, o.completion));
-    return { tool: mean(scores.map((x) => x.tool)), arguments: mean(scores.map((x) => x.arguments)), overall: mean(scores.map((x) => x.accuracy)) };
-  };
+  const calls = (outcomes: readonly Outcome[]) => callScores(test, outcomes.map((o) => o.completion));
   let stubborn = 0;
   const override = await measured(context, suite.override.map((item) => {
     const { example, images } = item;

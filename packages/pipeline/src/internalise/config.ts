@@ -1,5 +1,5 @@
 /** @file Settings of a run on one's own policy. */
-import { checkStages, positive, type RlConfig, type StageConfig } from '../config.ts';
+import { checkStages, integer, positive, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
 import type { StageSettings } from '../stages.ts';
 
@@ -50,7 +50,7 @@ export function resolveInternaliseConfig(options: Partial<InternaliseConfig> = {
   const unknown = Object.keys(options).find((k) => !(k in INTERNALISE_CONFIG));
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run on your own policy.', `Known: ${Object.keys(INTERNALISE_CONFIG).join(', ')}.`);
   const config = { ...INTERNALISE_CONFIG, ...options };
-  const integer = checkStages(config);
+  checkStages(config);
   integer('testSize', config.testSize, 0);
   integer('maxTokens', config.maxTokens, 16);
   integer('maxRollouts', config.maxRollouts, 1);
@@ -62,7 +62,13 @@ export function resolveInternaliseConfig(options: Partial<InternaliseConfig> = {
     throw new PipelineError('invalid-option', 'lora.targetModules', `is ${JSON.stringify(config.lora.targetModules)}, no regular expression.`, 'Give a pattern of module names, all-linear, or nothing.', { cause });
   }
   if (!['lora', 'full'].includes(config.tune)) throw new PipelineError('invalid-option', 'tune', `is ${String(config.tune)}.`, 'Give lora or full.');
+  checkReference(config.tune, config.rl);
   if (![4, 8, 16, 32].includes(config.bits)) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}.`, 'Give 32, 16, 8 or 4.');
   if (config.tune === 'full' && config.bits !== 32) throw new PipelineError('invalid-option', 'bits', `is ${config.bits}, and full training changes the weights themselves.`, 'Set bits to 32, or tune to lora.');
   return config;
+}
+
+/** Of a checkpoint no second copy is held. Throws `invalid-option`. */
+export function checkReference(tune: InternaliseConfig['tune'] | undefined, { beta = 0 }: Pick<RlConfig, 'beta'>): void {
+  if (tune === 'full' && beta > 0) throw new PipelineError('invalid-option', 'rl.beta', `is ${beta}, and full training has no room for a second model to keep near to.`, 'Set tune to lora (the checkpoint without its adapter is the reference), or rl.beta to 0.');
 }

@@ -6,6 +6,7 @@ import type { Engine } from '@trimpi/runtime';
 import { requireWords, WordCodec } from '../base/words.ts';
 import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
+import { gtaShortcuts } from '../evaluation/facts.ts';
 import { makeGtaSuiteData, makeSuiteData, measureGtaSuite, measureSuite } from '../evaluation/suite.ts';
 import type { FoundBaselines, Place, Watch, Writing } from './place.ts';
 import { type Setting, settingTitle } from './rows.ts';
@@ -70,14 +71,7 @@ export class CompactWriting implements Writing {
     };
   }
 
-  /** Chance draws a tool's version once the tool and its arguments are known: both stand in the question. */
-  async #gtaBaselines({ dataset, train, test }: GtaRunData): Promise<FoundBaselines> {
-    const cases = new Map(dataset.policy.tools.map(({ tool, cases: own }) => [tool as string, new Set(own.map((c) => c.leaf.version)).size]));
-    const examples = (items: GtaRunData['test']) => items.map((t) => ({ ...t.example, policyId: t.example.tool, answer: t.example.gold.version ?? '' }));
-    return {
-      chance: test.reduce((sum, t) => sum + 1 / (cases.get(t.example.tool) ?? 1), 0) / test.length,
-      majority: majorityAccuracy(examples(train), examples(test)),
-      canonical: await measureGtaCanonical(this.#model, this.#tokenizer, test[0]!.images[0]!),
-    };
+  async #gtaBaselines(data: GtaRunData): Promise<FoundBaselines> {
+    return { ...gtaShortcuts(data.dataset, data.train.map((t) => t.example), data.test.map((t) => t.example)), canonical: await measureGtaCanonical(this.#model, this.#tokenizer, data.test[0]!.images[0]!) };
   }
 }

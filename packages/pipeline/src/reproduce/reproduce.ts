@@ -17,7 +17,7 @@ import type { Place, Writing } from './place.ts';
 import { ProseWriting } from './prose.ts';
 import { type Baselines, type ReproduceResults, type RowResult, settingOf, summariseRows, testOrderings } from './results.ts';
 import { type Benchmark, BENCHMARKS, rlOf, ROWS, type RowName, rowTitle, type Setting, settingFolder, settingTitle, type SupervisedRowName } from './rows.ts';
-import { type CheckpointSettings, type ReproduceSettings, type Scale, scaleSettings } from './settings.ts';
+import { type CheckpointSettings, type ReproduceOverrides, type ReproduceSettings, reproduceSettings, type Scale } from './settings.ts';
 
 export type ReproduceEvent =
   | { readonly type: 'note'; readonly text: string }
@@ -47,7 +47,7 @@ export interface ReproduceOptions {
   readonly limits?: DeviceLimits;
   readonly storage: RunStorage;
   /** Over the settings of the scale. */
-  readonly settings?: Partial<ReproduceSettings>;
+  readonly settings?: ReproduceOverrides;
   readonly onEvent?: (event: ReproduceEvent) => void;
   /** Stops after the current step, with everything saved; the promise rejects with `interrupted`. */
   readonly signal?: AbortSignal;
@@ -204,7 +204,8 @@ class Reproduction {
   // ---- files
 
   #settingsOf(setting: Setting): ReproduceSettings {
-    return { ...scaleSettings(this.#o.scale, setting, this.#o.checkpoint), ...this.#o.settings };
+    const algorithms = this.#rows.flatMap((row) => rlOf(row)?.algorithm ?? []);
+    return reproduceSettings(this.#o.scale, setting, { checkpoint: this.#o.checkpoint, overrides: this.#o.settings, algorithms });
   }
 
   /** Rows of different settings must not meet in one table. */
@@ -214,7 +215,7 @@ class Reproduction {
       const file = `${settingFolder(setting)}/settings.json`;
       const before = await this.#storage.read(file);
       if (before === null) await this.#storage.write(file, settings);
-      else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale, or another folder.');
+      else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
     }
   }
 

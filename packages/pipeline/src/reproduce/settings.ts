@@ -1,6 +1,6 @@
-import { type DataConfig, DEMO_CONFIG, type RlConfig, type StageConfig } from '../config.ts';
+import { type Algorithm, checkStage, checkStages, type DataConfig, DEMO_CONFIG, integer, positive, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
-import { FORMAT_INSTRUCTION, type InternaliseConfig, resolveInternaliseConfig } from '../internalise/config.ts';
+import { checkReference, FORMAT_INSTRUCTION, type InternaliseConfig, resolveInternaliseConfig } from '../internalise/config.ts';
 import type { Setting } from './rows.ts';
 
 export const SCALES = ['tiny', 'small', 'full'] as const;
@@ -18,6 +18,11 @@ export interface ReproduceSettings extends Omit<DataConfig, 'seed' | 'n' | 'vari
   /** Of scale `full`: how a real checkpoint is trained, and the size of ClevrPolicy's pictures. */
   readonly checkpoint?: CheckpointSettings;
 }
+
+type Stages = 'vmCpt' | 'sft' | 'directSft' | 'rl';
+
+/** Over the settings of a scale; of a stage only what differs. */
+export type ReproduceOverrides = Partial<Omit<ReproduceSettings, Stages>> & { readonly [Stage in Stages]?: Partial<ReproduceSettings[Stage]> };
 
 export interface CheckpointSettings extends Pick<InternaliseConfig, 'tune' | 'lora' | 'bits' | 'system' | 'maxTokens' | 'maxRollouts'> {
   readonly width: number;
@@ -76,4 +81,26 @@ function fullSettings(gta: boolean, checkpoint: CheckpointSettings): ReproduceSe
     saveSteps: 5,
     checkpoint,
   };
+}
+
+/**
+ * Settings of a scale with others over them, checked for the objectives of the rows.
+ * @throws PipelineError `invalid-option` naming the field.
+ */
+export function reproduceSettings(scale: Scale, setting: Setting, { checkpoint, overrides = {}, algorithms }: { readonly checkpoint?: Partial<CheckpointSettings> | undefined; readonly overrides?: ReproduceOverrides | undefined; readonly algorithms: readonly Algorithm[] }): ReproduceSettings {
+  const own = scaleSettings(scale, setting, checkpoint);
+  const settings = { ...own, ...overrides, vmCpt: { ...own.vmCpt, ...overrides.vmCpt }, sft: { ...own.sft, ...overrides.sft }, directSft: { ...own.directSft, ...overrides.directSft }, rl: { ...own.rl, ...overrides.rl } };
+  checkStages({ ...settings, seed: 0, arms: [...new Set(algorithms)] });
+  checkReference(settings.checkpoint?.tune, settings.rl);
+  checkStage('directSft', settings.directSft);
+  for (const name of ['sft', 'directSft'] as const) {
+    integer(`${name}.r`, settings[name].r, 1, 65_536);
+    positive(`${name}.loraAlpha`, settings[name].loraAlpha);
+  }
+  integer('policies', settings.policies, 1, 100);
+  integer('trainPerPolicy', settings.trainPerPolicy, 1);
+  integer('reasonedPerPolicy', settings.reasonedPerPolicy, 1, settings.trainPerPolicy);
+  integer('testSize', settings.testSize, 1);
+  integer('suiteSize', settings.suiteSize, 1);
+  return settings;
 }

@@ -1,5 +1,6 @@
 /** @file Steps of a stage with checkpoints, metrics in files, progress and interruption. */
-import { Checkpoints, eventFileName, fileVersionRecord, JsonLines, type Metrics, type MetricSink, scalarRecord, train, type Trainer, TrainerError } from '@trimpi/trainers';
+import { Checkpoints, eventFileName, fileVersionRecord, JsonLines, type Metrics, type MetricSink, type OptimizerOptions, scalarRecord, type ScheduleOptions, train, type Trainer, TrainerError } from '@trimpi/trainers';
+import type { TrainingOptions } from '../config.ts';
 import { PipelineError } from '../errors.ts';
 import { interrupt, type TrainContext } from './context.ts';
 
@@ -15,9 +16,11 @@ export interface LoopOptions {
   readonly stage: string;
   readonly title: string;
   readonly trainer: Trainer;
-  readonly steps: number;
-  /** Tokens that went through the model in a step, the step in words, and the metric that a curve shows. */
-  readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string; readonly metric: 'loss' | 'reward' };
+  readonly settings: TrainingOptions & { readonly steps: number; readonly learningRate: number };
+  /** What should get better, for a stage that may end early; a curve shows it too. */
+  readonly metric: 'loss' | 'reward';
+  /** Tokens that went through the model in a step, and the step in words. */
+  readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string };
   /** Lines that are kept beside the metrics (sampled completions). */
   readonly lines?: MetricSink;
 }
@@ -28,9 +31,21 @@ export interface Trained {
   readonly metrics: readonly Metrics[];
 }
 
+/** The settings of a stage that every trainer takes, with what holds where one is left out. */
+export function trainerOptions({ steps, learningRate, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm }: LoopOptions['settings']): ScheduleOptions & OptimizerOptions {
+  return {
+    steps, learningRate,
+    warmupSteps: warmupSteps ?? Math.min(5, steps),
+    lrSchedulerType: lrSchedulerType ?? 'linear',
+    ...(weightDecay === undefined ? {} : { weightDecay }),
+    ...(maxGradNorm === undefined ? {} : { maxGradNorm }),
+  };
+}
+
 /** Trains to the end, from the last checkpoint of this stage if there is one. Rejects with `interrupted` after the signal. */
-export async function trainLoop(context: TrainContext, { stage, title, trainer, steps, describe, lines }: LoopOptions): Promise<Trained> {
+export async function trainLoop(context: TrainContext, { stage, title, trainer, settings, metric, describe, lines }: LoopOptions): Promise<Trained> {
   const { model, storage, signal } = context;
+  const { steps, earlyStoppingPatience: patience, earlyStoppingThreshold: minDelta = 0 } = settings;
   let seconds = 0;
   let tokens = 0;
   let last = 0;
@@ -40,6 +55,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
     const end = await train({
       model, trainer, steps, checkpoints, saveSteps: context.saveSteps,
       ...(signal === undefined ? {} : { signal }),
+      ...(patience === undefined ? {} : { earlyStopping: { metric, patience, minDelta, greaterIsBetter: metric === 'reward' } }),
       accept: (extra) => (extra as Progress | null)?.stage === stage,
       extra: {
         save: (): Progress => ({ stage, seconds, tokens }),
@@ -56,13 +72,14 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
           const now = performance.now();
           seconds += (now - last) / 1000;
           last = now;
-          const { tokens: own, line, metric } = describe(metrics);
+          const { tokens: own, line } = describe(metrics);
           tokens += own;
           const done = Math.max(trainer.step / steps, 1e-9);
           context.onStep({ step: trainer.step, steps, value: line, metric: [metric, metrics[metric]!], tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
         },
       ],
     });
+    if (end === 'early') context.onNote(`${title} ends after ${trainer.step} of ${steps} steps: ${patience} without a better ${metric}.`);
     if (end === 'aborted') interrupt(`${title}, step ${trainer.step}`, storage);
   } catch (error) {
     if (error instanceof TrainerError && error.code === 'invalid-checkpoint') throw new PipelineError('invalid-checkpoint', error.argument, error.message, 'The other files of the run stay usable.', { cause: error });

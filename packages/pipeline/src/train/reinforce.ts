@@ -1,10 +1,11 @@
 /** @file The RL stages: GRPO and DAPO, and PolicyRollout on each, with the same number of rollouts. */
 import type { Curve, RlReport, SampledCompletion } from '@trimpi/eval';
-import { cispo, drGrpo, gspo, type Objective, poro, poroDapo, poroGrpo, reinforcePlusPlus, rloo } from '@trimpi/rollout';
+import { VisionLanguageModel } from '@trimpi/model';
+import { cispo, drGrpo, gspo, type Objective, objective, poro, poroDapo, poroGrpo, reinforcePlusPlus, rloo } from '@trimpi/rollout';
 import { JsonLines, type Metrics, RlTrainer } from '@trimpi/trainers';
-import { type Algorithm, plainOf, type RlConfig } from '../config.ts';
+import { type Algorithm, plainOf, type RlConfig, type RlTrainingOptions } from '../config.ts';
 import type { TrainContext } from './context.ts';
-import { type Trained, trainLoop } from './loop.ts';
+import { type Trained, trainerOptions, trainLoop } from './loop.ts';
 
 export interface RlStage {
   /** Names its files. */
@@ -15,27 +16,36 @@ export interface RlStage {
 }
 
 /**
- * With the paper's clips for GRPO and DAPO, each other one's own defaults; no KL term (beta 0), which would cost one more pass a
- * step. Without policy-aware rollouts PolicyRollout on an objective is that objective.
+ * With the paper's clips for GRPO and DAPO, each other one's own defaults, and no KL term (beta 0, which would cost one more pass
+ * a step), where the settings do not say otherwise. Without policy-aware rollouts PolicyRollout on an objective is that objective.
  */
-export function objectiveOf(algorithm: Algorithm): Objective {
+export function objectiveOf(algorithm: Algorithm, { beta = 0, epsilon, epsilonHigh, dynamicSampling }: RlTrainingOptions = {}): Objective {
+  const own = plainObjective(plainOf(algorithm), beta, { ...(epsilon === undefined ? {} : { epsilon }), ...(epsilonHigh === undefined ? {} : { epsilonHigh }) });
+  const { sampling } = own.parts;
+  if (dynamicSampling === undefined || dynamicSampling === (sampling?.dynamicSampling !== undefined)) return own;
+  return objective({ ...own.parts, sampling: { ...sampling!, dynamicSampling: dynamicSampling ? { maxRetries: DYNAMIC_RETRIES } : undefined } });
+}
+
+/** DAPO's own. */
+const DYNAMIC_RETRIES = 20;
+
+function plainObjective(plain: ReturnType<typeof plainOf>, beta: number, clips: Pick<RlTrainingOptions, 'epsilon' | 'epsilonHigh'>): Objective {
   const rewardWeights = { accuracy: 0.9, format: 0.1 };
-  const plain = plainOf(algorithm);
   switch (plain) {
     case 'grpo':
-      return poroGrpo({ beta: 0, rewardWeights });
+      return poroGrpo({ beta, rewardWeights, ...clips });
     case 'dapo':
-      return poroDapo({ rewardWeights });
+      return poroDapo({ rewardWeights, ...clips });
     case 'dr-grpo':
-      return poro(drGrpo({ rewardWeights }));
+      return poro(drGrpo({ beta, rewardWeights, ...clips }));
     case 'rloo':
-      return poro(rloo({ rewardWeights }));
+      return poro(rloo({ rewardWeights, ...clips }));
     case 'gspo':
-      return poro(gspo({ rewardWeights }));
+      return poro(gspo({ beta, rewardWeights, ...clips }));
     case 'cispo':
-      return poro(cispo({ rewardWeights }));
+      return poro(cispo({ beta, rewardWeights, ...clips }));
     case 'reinforce-plus-plus':
-      return poro(reinforcePlusPlus({ baseline: true, rewardWeights }));
+      return poro(reinforcePlusPlus({ baseline: true, beta, rewardWeights, ...clips }));
     default:
       return plain satisfies never;
   }
@@ -46,6 +56,9 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
   const twins = plainOf(algorithm) !== algorithm;
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
+  const { beta = 0, promptsPerUpdate, numIterations, maskTruncatedCompletions, softPunishCache } = rl;
+  // The weights that the stage begins with, before a checkpoint of it is read. An adapter is taken off instead.
+  const reference = beta === 0 || adapter !== undefined ? undefined : await copyOf(model);
   model.setTrainable(adapter === undefined ? 'text' : { adapter });
   try {
     const trainer = new RlTrainer(model, {
@@ -53,7 +66,12 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       ...(maxTokens === undefined ? {} : { maxTokens }),
       ...(maxRollouts === undefined ? {} : { maxRollouts }),
       examples: task.train.map((item) => ({ id: item.id, policyFree: item.prompt(false), policyAware: item.prompt(true) })),
-      objective: objectiveOf(algorithm),
+      ...(reference === undefined ? {} : { reference }),
+      ...(promptsPerUpdate === undefined ? {} : { promptsPerUpdate }),
+      ...(numIterations === undefined ? {} : { numIterations }),
+      ...(maskTruncatedCompletions === undefined ? {} : { maskTruncatedCompletions }),
+      ...(softPunishCache === undefined ? {} : { overlong: { maxLength: rl.maxNewTokens, cache: softPunishCache } }),
+      objective: objectiveOf(algorithm, rl),
       reward: (rollouts) => {
         const scores = rollouts.map((r) => items.get(r.example.id)!.score(task.text(r.completion.tokens)));
         return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
@@ -64,12 +82,9 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       maxNewTokens: rl.maxNewTokens,
       stopIds: task.stopIds,
       temperature: rl.temperature,
-      learningRate: rl.learningRate,
-      steps: rl.steps,
+      ...trainerOptions(rl),
       // Dynamic sampling ends when it has sampled as much as the others.
       maxPrompts: rl.steps * rl.promptsPerStep,
-      warmupSteps: Math.min(5, rl.steps),
-      lrSchedulerType: 'linear',
       seed,
       onRollouts: (step, rollouts, rewards, advantages) => {
         const kept = step % saveSteps === 0;
@@ -80,13 +95,21 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       },
     });
     return await trainLoop(context, {
-      stage, title, trainer, steps: rl.steps,
+      stage, title, trainer, settings: rl, metric: 'reward',
       lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
-      describe: (m) => ({ metric: 'reward', tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
+      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
     });
   } finally {
     model.setTrainable();
+    reference?.dispose();
   }
+}
+
+/** The same weights once more, frozen. */
+async function copyOf(model: VisionLanguageModel): Promise<VisionLanguageModel> {
+  const copy = new VisionLanguageModel(model.engine, model.config);
+  for (const part of ['text', 'vision'] as const) copy[part].values.write(Float32Array.from(await model[part].values.read()));
+  return copy;
 }
 
 export function completionsFile(stage: string): string {

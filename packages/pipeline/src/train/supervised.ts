@@ -3,7 +3,7 @@ import { type Adapter, loraConfig } from '@trimpi/model';
 import { SupervisedTrainer } from '@trimpi/trainers';
 import type { StageConfig } from '../config.ts';
 import type { TrainContext } from './context.ts';
-import { type Trained, trainLoop } from './loop.ts';
+import { type Trained, trainerOptions, trainLoop } from './loop.ts';
 
 /** `cpt` is VM-CPT without its mask: a loss on visual tokens too, the ablation of "visually masked". */
 export type SupervisedKind = 'vm-cpt' | 'cpt' | 'cot-sft' | 'direct-sft';
@@ -35,15 +35,12 @@ export async function trainSupervised(context: TrainContext, { stage, title, kin
       rows: (kind === 'direct-sft' ? task.train : task.reasoned).map((item) => item.row(kind)),
       batchSize: settings.batchSize,
       lossMean: isPretraining(kind) ? 'sequence' : 'token',
-      learningRate: settings.learningRate,
-      steps: settings.steps,
-      warmupSteps: Math.min(5, settings.steps),
-      lrSchedulerType: 'linear',
+      ...trainerOptions(settings),
       seed,
       ...(adapter === undefined ? {} : { adapter }),
       ...(maxTokens === undefined ? {} : { maxTokens }),
     });
-    const trained = await trainLoop(context, { stage, title, trainer, steps: settings.steps, describe: (m) => ({ tokens: m['trained_tokens']!, line: `loss ${m['loss']!.toFixed(3)}`, metric: 'loss' }) });
+    const trained = await trainLoop(context, { stage, title, trainer, settings, metric: 'loss', describe: (m) => ({ tokens: m['trained_tokens']!, line: `loss ${m['loss']!.toFixed(3)}` }) });
     if (own === undefined) return trained;
     const merged = await model.adapter(own).toAdapter();
     await model.merge(own);
