@@ -16,8 +16,8 @@ export interface LoopOptions {
   readonly title: string;
   readonly trainer: Trainer;
   readonly steps: number;
-  /** Tokens that went through the model in a step, the step in words, and the metric that a curve shows. */
-  readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string; readonly metric: 'loss' | 'reward' };
+  /** Tokens that went through the model in a step, and the step in words. */
+  readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string };
   /** Lines that are kept beside the metrics (sampled completions). */
   readonly lines?: MetricSink;
 }
@@ -56,10 +56,10 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
           const now = performance.now();
           seconds += (now - last) / 1000;
           last = now;
-          const { tokens: own, line, metric } = describe(metrics);
+          const { tokens: own, line } = describe(metrics);
           tokens += own;
           const done = Math.max(trainer.step / steps, 1e-9);
-          context.onStep({ step: trainer.step, steps, value: line, metric: [metric, metrics[metric]!], tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
+          context.onStep({ step: trainer.step, steps, value: line, metrics, tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
         },
       ],
     });

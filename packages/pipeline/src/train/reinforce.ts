@@ -82,7 +82,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
     return await trainLoop(context, {
       stage, title, trainer, steps: rl.steps,
       lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
-      describe: (m) => ({ metric: 'reward', tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
+      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
     });
   } finally {
     model.setTrainable();

@@ -43,7 +43,7 @@ export async function trainSupervised(context: TrainContext, { stage, title, kin
       ...(adapter === undefined ? {} : { adapter }),
       ...(maxTokens === undefined ? {} : { maxTokens }),
     });
-    const trained = await trainLoop(context, { stage, title, trainer, steps: settings.steps, describe: (m) => ({ tokens: m['trained_tokens']!, line: `loss ${m['loss']!.toFixed(3)}`, metric: 'loss' }) });
+    const trained = await trainLoop(context, { stage, title, trainer, steps: settings.steps, describe: (m) => ({ tokens: m['trained_tokens']!, line: `loss ${m['loss']!.toFixed(3)}` }) });
     if (own === undefined) return trained;
     const merged = await model.adapter(own).toAdapter();
     await model.merge(own);
