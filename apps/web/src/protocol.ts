@@ -1,6 +1,7 @@
 /** @file What the page and its two workers say to each other: one worker draws the examples, the other trains. */
 import type { SampledCompletion } from '@trimpi/eval';
 import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
+import type { Row } from './chart.ts';
 
 /** A tree, ready to be shown: conditions in words. */
 export type TreeView =
@@ -143,7 +144,7 @@ export type FromBring =
   | { readonly type: 'fit'; readonly fits: readonly FitView[] }
   | { readonly type: 'own-progress'; readonly what: string; readonly done: number; readonly of: number }
   | { readonly type: 'own-measured'; readonly measure: OwnMeasure }
-  | { readonly type: 'own-step'; readonly title: string; readonly step: number; readonly steps: number; readonly name: string; readonly value: number; readonly secondsLeft: number }
+  | { readonly type: 'own-step'; readonly title: string; readonly event: Extract<RunEvent, { type: 'step' }> }
   /** `stopped`: in the middle of training; the next start goes on from there. */
   | { readonly type: 'own-done'; readonly stopped: boolean; readonly files: readonly SavedFile[] }
   | { readonly type: 'onnx'; readonly files: readonly SavedFile[] }
@@ -237,7 +238,7 @@ export type ToTrain =
 
 export type FromTrain =
   /** The answer to `open`. `adapter` is a failure when there is none; `saved` is a run that was begun earlier, or what is wrong with it; `curves` are of its stages. */
-  | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure; readonly curves: readonly StageCurve[] }
+  | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure; readonly curves: readonly StageCurves[] }
   | { readonly type: 'loading'; readonly done: number; readonly of: number }
   | { readonly type: 'event'; readonly event: RunEvent }
   /** Bytes of buffers that are alive on the GPU. */
@@ -277,10 +278,11 @@ export interface StageResult {
   readonly n: number;
 }
 
-export interface StageCurve {
+/** What is saved of a chart (see `chartsOf`). */
+export interface StageCurves {
   readonly stage: StageName;
-  readonly name: string;
-  readonly points: readonly (readonly [step: number, value: number])[];
+  readonly chart: string;
+  readonly rows: readonly Row[];
 }
 
 export interface SavedRun {
