@@ -1,6 +1,7 @@
 /** @file What the page and its two workers say to each other: one worker draws the examples, the other trains. */
 import type { SampledCompletion } from '@trimpi/eval';
 import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
+import type { BaseName } from './bases.ts';
 import type { Row } from './chart.ts';
 
 /** A tree, ready to be shown: conditions in words. */
@@ -89,14 +90,14 @@ export type FromGta =
   | { readonly type: 'failed'; readonly failure: Failure };
 
 export type ToCompare =
-  | { readonly type: 'open'; readonly config: RunConfig }
+  | { readonly type: 'open'; readonly config: RunConfig; readonly base: BaseName }
   /** Scene number `scene` of policy number `policy`; `ask` also lets both models answer. */
   | { readonly type: 'draw'; readonly policy: number; readonly scene: number }
   | { readonly type: 'ask'; readonly policy: number; readonly scene: number; readonly stage: StageName; readonly maxNewTokens: number; readonly base: string };
 
 export type FromCompare =
-  /** `trained`: stages whose weights are saved, in order; none before training. `config`: of the run that is saved, or as asked for. */
-  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly config: RunConfig }
+  /** `trained`: stages whose weights are saved, in order; none before training. `config` and `base`: of the run that is saved, or as asked for. */
+  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly config: RunConfig; readonly base: BaseName }
   | { readonly type: 'scene'; readonly scene: SceneView }
   | { readonly type: 'says'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[] }
   | { readonly type: 'answered'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[]; readonly right: boolean; readonly promptTokens: number; readonly prefillMs: number }
@@ -230,8 +231,8 @@ export interface SavedFile {
 
 export type ToTrain =
   | { readonly type: 'open' }
-  /** Goes on with what is saved; `fresh` deletes that first. `base` is the address of the base's files. */
-  | { readonly type: 'start'; readonly config: RunConfig; readonly fresh: boolean; readonly base: string }
+  /** Goes on with what is saved; `fresh` deletes that first. `url` is the address of the base's files. */
+  | { readonly type: 'start'; readonly config: RunConfig; readonly fresh: boolean; readonly base: BaseName; readonly url: string }
   | { readonly type: 'pause' }
   /** Drops a complete run from those that are compared. */
   | { readonly type: 'forget'; readonly id: string };
@@ -263,6 +264,8 @@ export interface RunSummary {
   /** Milliseconds since 1970. */
   readonly finishedAt: number;
   readonly config: RunConfig;
+  /** Runs of 0.1 did not keep it. */
+  readonly base?: BaseName;
   readonly stages: readonly StageResult[];
   /** Of RL stages. */
   readonly rewards: readonly { readonly title: string; readonly points: readonly (readonly [step: number, value: number])[] }[];
@@ -287,6 +290,7 @@ export interface StageCurves {
 
 export interface SavedRun {
   readonly config: RunConfig;
+  readonly base: BaseName;
   /** The stages that are done, in order. */
   readonly done: readonly StageResult[];
   /** There when the run is complete. */

@@ -72,8 +72,8 @@ function accuracyOf(run: RunSummary, title: string): HTMLElement {
   return el('td', {}, s === undefined ? '–' : `${(100 * s.accuracy).toFixed(1)} % (${(100 * s.low).toFixed(0)} to ${(100 * s.high).toFixed(0)})`);
 }
 
-function settingsOf({ config, finishedAt }: RunSummary): string {
-  return `seed ${config.seed}, N = ${config.n}, ${config.policies} ${config.policies === 1 ? 'policy' : 'policies'}, ${config.vmCpt.steps} + ${config.sft.steps} + ${config.rl.steps} steps, ${new Date(finishedAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })} `;
+function settingsOf({ config, base, finishedAt }: RunSummary): string {
+  return `${base === undefined ? '' : `${base} base, `}seed ${config.seed}, N = ${config.n}, ${config.policies} ${config.policies === 1 ? 'policy' : 'policies'}, ${config.vmCpt.steps} + ${config.sft.steps} + ${config.rl.steps} steps, ${new Date(finishedAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })} `;
 }
 
 function smooth(points: RunSummary['rewards'][number]['points']): [number, number][] {

@@ -12,8 +12,9 @@ import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
 
+const DATA = { seed: 7, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 4, testSize: 8 };
 const CONFIG = {
-  seed: 7, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 4, testSize: 8, saveSteps: 1,
+  ...DATA, saveSteps: 1,
   vmCpt: { steps: 2, batchSize: 4 }, sft: { steps: 2, batchSize: 4 }, rl: { steps: 2, promptsPerStep: 2, rollouts: 4 },
 };
 
@@ -365,6 +366,64 @@ describe('before anything is trained', () => {
     expect(await ask.evaluate((button) => button === document.activeElement)).toBe(true);
     expect(await page.locator('.answer h3').allTextContents()).toEqual(['Base, with the policy in its prompt', 'Not trained yet: base, without the policy']);
     await screenshot(page, '12-compare', '#compare');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+});
+
+/** Folders of the bases whose weights were asked for. */
+const basesOf = (paths: readonly string[]) => [...new Set(paths.filter((path) => path.endsWith('model.safetensors')).map((path) => path.split('/').at(-2)))];
+
+describe('the choice of a base', () => {
+  it('follows from depth where one base alone knows it, and says why; Compare asks the one that is chosen', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    const base = page.getByLabel('Base model');
+    expect([await base.inputValue(), await base.locator('option:enabled').count()]).toEqual(['tiny', 2]);
+    const ask = async (n: number) => {
+      await page.locator('#compare').scrollIntoViewIfNeeded();
+      await page.locator('#compare-answers .tree').first().waitFor();
+      await page.locator('#compare-ask:enabled').click();
+      await page.locator('#compare-status').getByText('to the first token').waitFor({ timeout: 120_000 });
+      const [[longer], [shorter]] = [await figures(page.locator('.answer').first()), await figures(page.locator('.answer').last())] as [[number], [number]];
+      expect(longer - shorter).toBe(runDataset({ ...DATA, n }).policies[0]!.text.split(' ').length);
+    };
+    await ask(2);
+    expect(basesOf(asked)).toEqual(['base']);
+
+    const depth = page.getByLabel('Tree depth N');
+    await depth.fill('4');
+    await depth.press('Tab');
+    expect([await base.inputValue(), await base.locator('option:enabled').count()]).toEqual(['small', 1]);
+    expect(await page.locator('#set-base-hint').textContent()).toBe('The tiny base knows trees of depth 1 to 3, and this one has 4.');
+    await page.locator('#policies .policy .question').nth(14).waitFor();
+    await ask(4);
+    expect(basesOf(asked)).toEqual(['base', 'base-small']);
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  it('holds for a run, also after loading the page again', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await page.getByLabel('Base model').selectOption('small');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await phase(page, 'running');
+    await page.locator('.stage .result strong').first().waitFor({ timeout: 120_000 });
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await phase(page, 'saved');
+    expect(basesOf(asked)).toEqual(['base-small']);
+    await page.goto(site.address);
+    await phase(page, 'saved');
+    expect([await page.getByLabel('Base model').inputValue(), await page.getByLabel('Tree depth N').inputValue()]).toEqual(['small', '2']);
+    expect(await page.getByLabel('Base model').isDisabled()).toBe(true);
+    await screenshot(page, '16-base', '#train');
     expect(complaints).toEqual([]);
     await context.close();
   });
