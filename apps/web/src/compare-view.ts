@@ -1,5 +1,5 @@
 /** @file Base with the policy in its prompt, trained model without it: the same question side by side. */
-import { baseUrl } from './base-url.ts';
+import { type BaseName, baseUrl } from './bases.ts';
 import { failureAdvice } from './advice.ts';
 import { byId, el } from './dom.ts';
 import type { FromCompare, PolicyView, SceneView, ToCompare } from './protocol.ts';
@@ -19,6 +19,12 @@ interface Card {
   readonly tree: HTMLElement;
 }
 
+/** A run, trained or as the form has it. */
+interface Asked {
+  readonly config: RunConfig;
+  readonly base: BaseName;
+}
+
 export class CompareView {
   readonly #root = byId('compare');
   readonly #policy = byId<HTMLSelectElement>('compare-policy');
@@ -28,20 +34,20 @@ export class CompareView {
   readonly #status = byId('compare-status');
   readonly #scene = byId('compare-scene');
   readonly #cards: Readonly<Record<Side, Card>> = { base: card('Base, with the policy in its prompt'), trained: card('Trained, without the policy') };
-  readonly #config: () => RunConfig;
+  readonly #asked: () => Asked;
   /** Whether a run uses the GPU at the moment. */
   readonly #busy: () => boolean;
   #worker: Worker | undefined;
   #policies: readonly PolicyView[] = [];
   /** What these policies are from: of a saved run, whatever the form says. */
-  #opened: RunConfig | undefined;
+  #opened: Asked | undefined;
   #shown: SceneView | undefined;
   #at = 0;
   #asking = false;
   #focused: HTMLElement | undefined;
 
-  constructor(config: () => RunConfig, busy: () => boolean) {
-    this.#config = config;
+  constructor(asked: () => Asked, busy: () => boolean) {
+    this.#asked = asked;
     this.#busy = busy;
     byId('compare-answers').append(this.#cards.base.element, this.#cards.trained.element);
     this.#ask.addEventListener('click', () => this.#send('ask'));
@@ -65,7 +71,7 @@ export class CompareView {
 
   /** Takes notice of what has been trained, or of other settings. */
   refresh(): void {
-    if (this.#worker !== undefined && !this.#asking) this.#tell({ type: 'open', config: this.#config() });
+    if (this.#worker !== undefined && !this.#asking) this.#tell({ type: 'open', ...this.#asked() });
   }
 
   #open(): void {
@@ -92,14 +98,14 @@ export class CompareView {
     this.#asking = true;
     this.#lock(true);
     this.#status.textContent = `Asking the base and ${this.#name()}.${this.#busy() ? ' A run is using the GPU, so this takes longer, and the times say little.' : ''}`;
-    this.#tell({ type, ...where, stage: this.#stage.value as StageName, maxNewTokens: this.#opened.rl.maxNewTokens, base: baseUrl(this.#opened) });
+    this.#tell({ type, ...where, stage: this.#stage.value as StageName, maxNewTokens: this.#opened.config.rl.maxNewTokens, base: baseUrl(this.#opened.base) });
   }
 
   #hear(message: FromCompare): void {
     switch (message.type) {
       case 'opened': {
         this.#policies = message.policies;
-        this.#opened = message.config;
+        this.#opened = { config: message.config, base: message.base };
         options(this.#policy, message.policies.map(({ name }, i) => [String(i), name]));
         // The last stage is the best trained one.
         options(this.#stage, message.trained.length === 0 ? [['base', 'Nothing trained yet: the base itself']] : message.trained.toReversed().map(({ stage, title }) => [stage, title]));

@@ -4,7 +4,7 @@ import { adapterAdvice, failureAdvice, type Advice } from './advice.ts';
 import { BringView } from './bring-view.ts';
 import { CompareView } from './compare-view.ts';
 import { configFromAddress } from './config.ts';
-import { baseUrl } from './base-url.ts';
+import { baseUrl } from './bases.ts';
 import { byId, el } from './dom.ts';
 import { GtaView } from './gta-view.ts';
 import { LookView } from './look-view.ts';
@@ -44,7 +44,7 @@ let lookWorker: Worker | undefined;
 let gta: GtaView | undefined;
 const initial = initialConfig();
 const settings = new SettingsView(initial, begin, drawExamples);
-const compare = new CompareView(() => settings.current(), () => phase === 'running' || phase === 'pausing');
+const compare = new CompareView(() => ({ config: settings.current(), base: settings.base() }), () => phase === 'running' || phase === 'pausing');
 const bring = new BringView(() => settings.current());
 let trainWorker = openTrainWorker();
 
@@ -116,7 +116,8 @@ function begin(config: RunConfig): void {
   if (isNew) progress.begin(config, [], []);
   setPhase('running');
   say('Loading the base model.');
-  tell({ type: 'start', config, fresh: isNew, base: baseUrl(config) });
+  const base = settings.base();
+  tell({ type: 'start', config, fresh: isNew, base, url: baseUrl(base) });
 }
 
 function hear(message: FromTrain): void {
@@ -187,7 +188,7 @@ function opened({ adapter, keepsFiles, saved, curves }: Extract<FromTrain, { typ
     say(`A run is saved here, but its state cannot be read (${saved.message}). Discard it to start anew.`);
   } else {
     done = saved.done;
-    settings.show(saved.config);
+    settings.show(saved.config, saved.base);
     if (failure === undefined) drawExamples(saved.config);
     progress.begin(saved.config, done, curves);
     if (saved.finished !== undefined) {

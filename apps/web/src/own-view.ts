@@ -1,5 +1,7 @@
 /** @file A model on a policy of the visitor's own: asked with and without it, trained, and taken away. */
-import { Chart } from './chart.ts';
+import type { StageName } from '@trimpi/pipeline';
+import { Chart, type Row } from './chart.ts';
+import { chartsOf, rowsOf, type StageChart } from './curves.ts';
 import { el } from './dom.ts';
 import { FileLinks } from './file-links.ts';
 import type { FromBring, OwnMeasure } from './protocol.ts';
@@ -24,7 +26,7 @@ export class OwnPanel {
   readonly #curves = el('div', { class: 'stages' });
   readonly #files = el('div', { click: ({ target }) => (this.#unsaved &&= !(target instanceof HTMLAnchorElement && target.textContent.endsWith('.safetensors'))) });
   readonly #links = new FileLinks();
-  readonly #charts = new Map<string, Chart>();
+  readonly #charts = new Map<StageName, ReadonlyMap<StageChart, Chart>>();
   #goesOn = false;
   #training = false;
   /** Whether weights are trained that have not been taken away. */
@@ -60,14 +62,10 @@ export class OwnPanel {
         return;
       case 'own-step': {
         this.#unsaved = true;
-        let chart = this.#charts.get(message.title);
-        if (chart === undefined) {
-          this.#charts.set(message.title, (chart = new Chart(`${message.title}: ${message.name}`, message.steps)));
-          this.#curves.append(chart.element);
-          this.#host.say(`${message.title}: training on your policy, ${message.steps} steps.`);
-        }
-        chart.add([message.step, message.value]);
-        this.#line.textContent = `${message.title}: step ${message.step} of ${message.steps}, ${message.name} ${message.value.toFixed(3)}, ${Math.round(message.secondsLeft)} s left in this stage`;
+        const { stage, step, steps, value, metrics, secondsLeft } = message.event;
+        if (!this.#charts.has(stage)) this.#host.say(`${message.title}: training on your policy, ${steps} steps.`);
+        this.#draw(stage, message.title, steps, (chart) => rowsOf(chart, metrics));
+        this.#line.textContent = `${message.title}: step ${step} of ${steps}, ${value}, ${Math.round(secondsLeft)} s left in this stage`;
         return;
       }
       case 'own-done':
@@ -107,6 +105,15 @@ export class OwnPanel {
     this.#stop.focus();
     this.#host.say('Loading the model.');
     this.#host.begin(train);
+  }
+
+  #draw(stage: StageName, title: string, steps: number, rows: (chart: StageChart) => readonly Row[]): void {
+    let charts = this.#charts.get(stage);
+    if (charts === undefined) {
+      this.#charts.set(stage, (charts = new Map(chartsOf(stage).map((c) => [c, new Chart(`${title}: ${c.name}`, c.lines, { steps })]))));
+      this.#curves.append(...[...charts.values()].map((c) => c.element));
+    }
+    for (const [c, chart] of charts) chart.add(...rows(c));
   }
 
   #showMeasure({ title, right, of, promptTokens, outcomes }: OwnMeasure): void {

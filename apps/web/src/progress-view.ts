@@ -1,8 +1,9 @@
 /** @file What a run is doing: stage by stage, with curves and the answers right after each. */
 import { algorithmName, type RunConfig, type RunEvent, type StageName, stageTitle } from '@trimpi/pipeline';
-import { Chart } from './chart.ts';
+import { Chart, type Row } from './chart.ts';
+import { chartsOf, rowsOf, type StageChart } from './curves.ts';
 import { byId, el } from './dom.ts';
-import type { StageCurve, StageResult } from './protocol.ts';
+import type { StageCurves, StageResult } from './protocol.ts';
 
 interface StageCard {
   readonly element: HTMLElement;
@@ -26,7 +27,7 @@ export class ProgressView {
   #memory = '';
 
   /** Cards of all stages of a run; those of `done` with their results, and those that have begun with their curves. */
-  begin(config: RunConfig, done: readonly StageResult[], curves: readonly StageCurve[]): void {
+  begin(config: RunConfig, done: readonly StageResult[], curves: readonly StageCurves[]): void {
     this.#cards.clear();
     const stages: StageName[] = ['base', 'vm-cpt', 'cot-sft', ...config.arms];
     this.#steps = { 'vm-cpt': config.vmCpt.steps, 'cot-sft': config.sft.steps, ...Object.fromEntries(config.arms.map((arm) => [arm, config.rl.steps])) };
@@ -37,7 +38,7 @@ export class ProgressView {
       c.result.append(resultLine(result, 'without the policy'));
       this.#done(c);
     });
-    for (const { stage, name, points } of curves) this.#draw(stage, name, points);
+    for (const { stage, chart, rows } of curves) this.#draw(stage, chartsOf(stage).find(({ name }) => name === chart)!, rows);
     this.#stage = stages[Math.min(done.length, stages.length - 1)]!;
     this.#root.replaceChildren(el('ol', { class: 'stages' }, ...[...this.#cards.values()].map((c) => c.element)));
     this.#root.hidden = false;
@@ -72,7 +73,7 @@ export class ProgressView {
         c.bar.value = event.step;
         c.line.textContent = `step ${event.step} of ${event.steps}, ${event.value}`;
         c.speed.textContent = `${Math.round(event.tokensPerSecond).toLocaleString('en')} tokens/s, ${duration(event.secondsLeft)} left${this.#memory}`;
-        for (const [name, value] of numbersOf(event.value)) this.#draw(event.stage, name, [[event.step, value]]);
+        for (const chart of chartsOf(event.stage)) this.#draw(event.stage, chart, rowsOf(chart, event.metrics));
         return undefined;
       }
       case 'evaluated': {
@@ -97,15 +98,15 @@ export class ProgressView {
     if (c?.element.classList.contains('active') === true) c.state.textContent = state;
   }
 
-  #draw(stage: StageName, name: string, points: StageCurve['points']): void {
+  #draw(stage: StageName, { name, lines }: StageChart, rows: readonly Row[]): void {
     const c = this.#cards.get(stage);
     if (c === undefined) return;
     let chart = c.charts.get(name);
     if (chart === undefined) {
-      c.charts.set(name, (chart = new Chart(name, this.#steps[stage] ?? 1)));
+      c.charts.set(name, (chart = new Chart(name, lines, { steps: this.#steps[stage] ?? 1 })));
       c.element.append(chart.element);
     }
-    chart.add(...points);
+    chart.add(...rows);
   }
 
   #card(): StageCard {
@@ -135,12 +136,6 @@ function card(name: string): StageCard {
     result: el('div', { class: 'result' }),
   };
   return { ...parts, charts: new Map(), element: el('li', { class: 'stage' }, el('h3', {}, name, ' ', parts.state), parts.bar, parts.line, parts.speed, parts.result) };
-}
-
-/** `reward 0.512, accuracy 0.50 without, 0.75 with policy` as curves by name. */
-function numbersOf(line: string): [name: string, value: number][] {
-  const found = [...line.matchAll(/([a-z]*)\s*(-?\d+(?:\.\d+)?)\s*(without|with|)/g)];
-  return found.map(([, word, value, origin]) => [origin === 'without' ? 'accuracy without policy' : origin === 'with' ? 'accuracy with policy' : word || 'value', Number(value)]);
 }
 
 function percent(x: number): string {

@@ -1,6 +1,8 @@
 /** @file What the page and its two workers say to each other: one worker draws the examples, the other trains. */
 import type { SampledCompletion } from '@trimpi/eval';
 import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
+import type { BaseName } from './bases.ts';
+import type { Row } from './chart.ts';
 
 /** A tree, ready to be shown: conditions in words. */
 export type TreeView =
@@ -88,14 +90,14 @@ export type FromGta =
   | { readonly type: 'failed'; readonly failure: Failure };
 
 export type ToCompare =
-  | { readonly type: 'open'; readonly config: RunConfig }
+  | { readonly type: 'open'; readonly config: RunConfig; readonly base: BaseName }
   /** Scene number `scene` of policy number `policy`; `ask` also lets both models answer. */
   | { readonly type: 'draw'; readonly policy: number; readonly scene: number }
   | { readonly type: 'ask'; readonly policy: number; readonly scene: number; readonly stage: StageName; readonly maxNewTokens: number; readonly base: string };
 
 export type FromCompare =
-  /** `trained`: stages whose weights are saved, in order; none before training. `config`: of the run that is saved, or as asked for. */
-  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly config: RunConfig }
+  /** `trained`: stages whose weights are saved, in order; none before training. `config` and `base`: of the run that is saved, or as asked for. */
+  | { readonly type: 'opened'; readonly policies: readonly PolicyView[]; readonly trained: readonly { readonly stage: StageName; readonly title: string }[]; readonly config: RunConfig; readonly base: BaseName }
   | { readonly type: 'scene'; readonly scene: SceneView }
   | { readonly type: 'says'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[] }
   | { readonly type: 'answered'; readonly side: 'base' | 'trained'; readonly text: string; readonly cited: readonly string[]; readonly right: boolean; readonly promptTokens: number; readonly prefillMs: number }
@@ -143,7 +145,7 @@ export type FromBring =
   | { readonly type: 'fit'; readonly fits: readonly FitView[] }
   | { readonly type: 'own-progress'; readonly what: string; readonly done: number; readonly of: number }
   | { readonly type: 'own-measured'; readonly measure: OwnMeasure }
-  | { readonly type: 'own-step'; readonly title: string; readonly step: number; readonly steps: number; readonly name: string; readonly value: number; readonly secondsLeft: number }
+  | { readonly type: 'own-step'; readonly title: string; readonly event: Extract<RunEvent, { type: 'step' }> }
   /** `stopped`: in the middle of training; the next start goes on from there. */
   | { readonly type: 'own-done'; readonly stopped: boolean; readonly files: readonly SavedFile[] }
   | { readonly type: 'onnx'; readonly files: readonly SavedFile[] }
@@ -229,15 +231,15 @@ export interface SavedFile {
 
 export type ToTrain =
   | { readonly type: 'open' }
-  /** Goes on with what is saved; `fresh` deletes that first. `base` is the address of the base's files. */
-  | { readonly type: 'start'; readonly config: RunConfig; readonly fresh: boolean; readonly base: string }
+  /** Goes on with what is saved; `fresh` deletes that first. `url` is the address of the base's files. */
+  | { readonly type: 'start'; readonly config: RunConfig; readonly fresh: boolean; readonly base: BaseName; readonly url: string }
   | { readonly type: 'pause' }
   /** Drops a complete run from those that are compared. */
   | { readonly type: 'forget'; readonly id: string };
 
 export type FromTrain =
   /** The answer to `open`. `adapter` is a failure when there is none; `saved` is a run that was begun earlier, or what is wrong with it; `curves` are of its stages. */
-  | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure; readonly curves: readonly StageCurve[] }
+  | { readonly type: 'opened'; readonly adapter: AdapterView | Failure; readonly keepsFiles: boolean; readonly saved?: SavedRun | Failure; readonly curves: readonly StageCurves[] }
   | { readonly type: 'loading'; readonly done: number; readonly of: number }
   | { readonly type: 'event'; readonly event: RunEvent }
   /** Bytes of buffers that are alive on the GPU. */
@@ -262,6 +264,8 @@ export interface RunSummary {
   /** Milliseconds since 1970. */
   readonly finishedAt: number;
   readonly config: RunConfig;
+  /** Runs of 0.1 did not keep it. */
+  readonly base?: BaseName;
   readonly stages: readonly StageResult[];
   /** Of RL stages. */
   readonly rewards: readonly { readonly title: string; readonly points: readonly (readonly [step: number, value: number])[] }[];
@@ -277,14 +281,16 @@ export interface StageResult {
   readonly n: number;
 }
 
-export interface StageCurve {
+/** What is saved of a chart (see `chartsOf`). */
+export interface StageCurves {
   readonly stage: StageName;
-  readonly name: string;
-  readonly points: readonly (readonly [step: number, value: number])[];
+  readonly chart: string;
+  readonly rows: readonly Row[];
 }
 
 export interface SavedRun {
   readonly config: RunConfig;
+  readonly base: BaseName;
   /** The stages that are done, in order. */
   readonly done: readonly StageResult[];
   /** There when the run is complete. */

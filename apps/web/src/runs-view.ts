@@ -1,6 +1,6 @@
 /** @file Runs of this and earlier visits: rewards in one plot, accuracies in one table. */
+import { Chart, type Line, type Row } from './chart.ts';
 import { byId, el } from './dom.ts';
-import { plot, type PlotLine } from './plot.ts';
 import type { RunSummary } from './protocol.ts';
 
 /** Points on either side that a reward is averaged over. */
@@ -42,10 +42,10 @@ export class RunsView {
 
   #compared(): HTMLElement[] {
     const runs = this.#runs.map((run, i) => ({ run, i })).filter(({ run }) => this.#chosen.has(run.id));
-    const lines = runs.flatMap(({ run, i }) => run.rewards.map(({ title, points }, k): PlotLine => ({ name: `Run ${i + 1}, ${title}`, points: smooth(points), colour: i, dash: k })));
+    const lines = runs.flatMap(({ run, i }) => run.rewards.map(({ title, points }, k): Curve => ({ name: `Run ${i + 1}, ${title}`, points: smooth(points), colour: i, dash: k })));
     const stages = [...new Set(runs.flatMap(({ run }) => run.stages.map((s) => s.title)))];
     return [
-      ...(lines.length > 0 ? [plot('Reward (mean of five steps)', 'step', lines)] : []),
+      ...(lines.length > 0 ? [rewards(lines)] : []),
       ...(runs.length > 0 ? [el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Accuracy of the runs' }, el('table', {},
         el('caption', {}, 'Accuracy on unseen pictures without the policy (95 %)'),
         el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Stage'), ...runs.map(({ i }) => el('th', { scope: 'col' }, `Run ${i + 1}`)))),
@@ -54,13 +54,26 @@ export class RunsView {
   }
 }
 
+interface Curve extends Line {
+  readonly points: readonly (readonly [step: number, value: number])[];
+}
+
+/** Runs may have different steps. */
+function rewards(curves: readonly Curve[]): HTMLElement {
+  const values = curves.map(({ points }) => new Map(points));
+  const steps = [...new Set(curves.flatMap(({ points }) => points.map(([step]) => step)))].toSorted((a, b) => a - b);
+  const chart = new Chart('Reward (mean of five steps)', curves, { tall: true });
+  chart.add(...steps.map((step): Row => [step, ...values.map((v) => v.get(step) ?? null)]));
+  return chart.element;
+}
+
 function accuracyOf(run: RunSummary, title: string): HTMLElement {
   const s = run.stages.find((x) => x.title === title);
   return el('td', {}, s === undefined ? '–' : `${(100 * s.accuracy).toFixed(1)} % (${(100 * s.low).toFixed(0)} to ${(100 * s.high).toFixed(0)})`);
 }
 
-function settingsOf({ config, finishedAt }: RunSummary): string {
-  return `seed ${config.seed}, N = ${config.n}, ${config.policies} ${config.policies === 1 ? 'policy' : 'policies'}, ${config.vmCpt.steps} + ${config.sft.steps} + ${config.rl.steps} steps, ${new Date(finishedAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })} `;
+function settingsOf({ config, base, finishedAt }: RunSummary): string {
+  return `${base === undefined ? '' : `${base} base, `}seed ${config.seed}, N = ${config.n}, ${config.policies} ${config.policies === 1 ? 'policy' : 'policies'}, ${config.vmCpt.steps} + ${config.sft.steps} + ${config.rl.steps} steps, ${new Date(finishedAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })} `;
 }
 
 function smooth(points: RunSummary['rewards'][number]['points']): [number, number][] {

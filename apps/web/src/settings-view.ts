@@ -1,5 +1,6 @@
 /** @file The form with the settings that matter; the others stay as the address or the demo has them. */
 import { type Algorithm, algorithmName, ALGORITHMS, DEMO_CONFIG, PAPER_ALGORITHMS, resolveConfig, type RunConfig } from '@trimpi/pipeline';
+import { BASES, baseFor, type BaseName, obstacle } from './bases.ts';
 import { byId, el } from './dom.ts';
 
 interface Field {
@@ -14,7 +15,7 @@ interface Field {
 
 const FIELDS: readonly Field[] = [
   { id: 'seed', label: 'Seed', hint: 'The same seed gives the same run.', min: 0, max: 4294967295, get: (c) => c.seed, set: (c, seed) => ({ ...c, seed }) },
-  { id: 'depth', label: 'Tree depth N', hint: 'Questions from the root to a case. Above 3: a larger base, for a GPU.', min: 1, max: 6, get: (c) => c.n, set: (c, n) => ({ ...c, n, rl: { ...c.rl, maxNewTokens: n === c.n ? c.rl.maxNewTokens : 10 * n + 6 } }) },
+  { id: 'depth', label: 'Tree depth N', hint: 'Questions from the root to a case.', min: 1, max: 6, get: (c) => c.n, set: (c, n) => ({ ...c, n, rl: { ...c.rl, maxNewTokens: n === c.n ? c.rl.maxNewTokens : 10 * n + 6 } }) },
   { id: 'policies', label: 'Policies', hint: 'Trees to learn at once.', min: 1, max: 100, get: (c) => c.policies, set: (c, policies) => ({ ...c, policies }) },
   { id: 'vm-cpt-steps', label: 'VM-CPT steps', hint: 'On policy, picture, reasoning and answer.', min: 0, max: 100000, get: (c) => c.vmCpt.steps, set: (c, steps) => ({ ...c, vmCpt: { ...c.vmCpt, steps } }) },
   { id: 'sft-steps', label: 'SFT steps', hint: 'LoRA, no policy in the prompt.', min: 0, max: 100000, get: (c) => c.sft.steps, set: (c, steps) => ({ ...c, sft: { ...c.sft, steps } }) },
@@ -35,7 +36,11 @@ export class SettingsView {
   readonly #further: HTMLDetailsElement;
   readonly #shown: HTMLInputElement;
   readonly #fieldset: HTMLFieldSetElement;
+  readonly #base = el('select', { id: 'set-base', name: 'base', 'aria-describedby': 'set-base-hint' }, ...Object.entries(BASES).map(([name, { title }]) => el('option', { value: name }, title)));
+  readonly #baseHint = el('small', { id: 'set-base-hint', 'aria-live': 'polite' });
   #config: RunConfig;
+  /** What was chosen; a run that this base does not know begins with the other one. */
+  #wanted: BaseName = 'tiny';
 
   constructor(config: RunConfig, onSubmit: (config: RunConfig) => void, onChange: (config: RunConfig) => void) {
     this.#config = config;
@@ -46,6 +51,8 @@ export class SettingsView {
       this.#inputs.set(f.id, input);
       this.#fieldset.append(el('div', { class: 'field' }, el('label', { for: id }, f.label), input, el('small', { id: `${id}-hint` }, f.hint)));
     }
+    this.#fieldset.append(el('div', { class: 'field wider' }, el('label', { for: 'set-base' }, 'Base model'), this.#base, this.#baseHint));
+    this.#base.addEventListener('change', () => (this.#wanted = this.#base.value as BaseName));
     const stages = OPTIONAL.map(({ id, label, steps }) => {
       const { input, line } = checkbox(id, label);
       this.#stages.set(id, input);
@@ -65,7 +72,7 @@ export class SettingsView {
     const shown = checkbox('shown', 'Show some values by pictures (M)');
     this.#shown = shown.input;
     this.#fieldset.append(
-      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Variant' }, el('span', { class: 'label' }, 'Variant'), shown.line, el('small', {}, 'ClevrPolicy-M; takes the larger base, for a GPU.')),
+      el('div', { class: 'field wider', role: 'group', 'aria-label': 'Variant' }, el('span', { class: 'label' }, 'Variant'), shown.line, el('small', {}, 'ClevrPolicy-M.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Stages' }, el('span', { class: 'label' }, 'Stages'), ...stages, el('small', {}, 'Before RL; one left out takes 0 steps.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, this.#further, el('small', {}, 'Each from the weights after SFT.')),
     );
@@ -75,7 +82,10 @@ export class SettingsView {
       onSubmit(this.read());
     });
     this.#form.addEventListener('change', () => {
-      if (this.#form.checkValidity()) onChange((this.#config = this.read()));
+      if (!this.#form.checkValidity()) return;
+      this.#config = this.read();
+      this.#offerBases();
+      onChange(this.#config);
     });
     this.show(config);
   }
@@ -95,14 +105,28 @@ export class SettingsView {
     return this.#config;
   }
 
-  show(config: RunConfig): void {
+  /** The base that the settings last shown or read begin with. */
+  base(): BaseName {
+    return baseFor(this.#config, this.#wanted);
+  }
+
+  show(config: RunConfig, base: BaseName = this.#wanted): void {
     this.#config = config;
+    this.#wanted = base;
     for (const f of FIELDS) this.#inputs.get(f.id)!.value = String(f.get(config));
     for (const { id, steps } of OPTIONAL) this.#stages.get(id)!.checked = this.#inputs.get(steps)!.valueAsNumber > 0;
     for (const [name, input] of this.#arms) input.checked = config.arms.includes(name);
     // What is chosen is seen.
     if (config.arms.some((name) => !(PAPER_ALGORITHMS as readonly Algorithm[]).includes(name))) this.#further.open = true;
     this.#shown.checked = config.variant === 'm';
+    this.#offerBases();
+  }
+
+  /** Which bases know what is asked of them, and why one does not. */
+  #offerBases(): void {
+    for (const option of this.#base.options) option.disabled = obstacle(option.value as BaseName, this.#config) !== undefined;
+    this.#base.value = this.base();
+    this.#baseHint.textContent = obstacle('tiny', this.#config) ?? 'Both know this run. The small one has 3.6 million parameters, the tiny one 1.6.';
   }
 
   /** Settings of a run that has begun cannot change. */

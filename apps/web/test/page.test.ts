@@ -12,8 +12,9 @@ import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
 
+const DATA = { seed: 7, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 4, testSize: 8 };
 const CONFIG = {
-  seed: 7, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 4, testSize: 8, saveSteps: 1,
+  ...DATA, saveSteps: 1,
   vmCpt: { steps: 2, batchSize: 4 }, sft: { steps: 2, batchSize: 4 }, rl: { steps: 2, promptsPerStep: 2, rollouts: 4 },
 };
 
@@ -95,7 +96,7 @@ describe('policies with pictures', () => {
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
     expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);
-    expect(scriptBytes(['index', 'look', 'train', 'train-on'], 'gzip')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'train-on', 'uPlot.esm'], 'gzip')).toBeLessThan(300_000);
   });
 
   it('is the own origin’s alone: scripts in the page and requests elsewhere are refused', async () => {
@@ -164,10 +165,21 @@ describe('a run', () => {
     await page.reload();
     await phase(page, 'saved');
     await page.locator('.stage.done').nth(2).waitFor();
-    expect(await page.locator('.stage.done .chart svg').evaluateAll((all) => all.map((s) => s.getAttribute('aria-label')).slice(0, 2))).toEqual([expect.stringMatching(/^loss: \d.* at step 2,/), expect.stringMatching(/^loss: \d.* at step 2,/)]);
+    expect(await page.locator('.stage.done .chart [role=img]').evaluateAll((all) => all.map((s) => s.getAttribute('aria-label')).slice(0, 2))).toEqual([expect.stringMatching(/^loss at step 2: \d/), expect.stringMatching(/^loss at step 2: \d/)]);
     await page.getByRole('button', { name: 'Resume' }).click();
     await phase(page, 'finished');
-    expect(await page.locator('.stage .chart').count()).toBe(7);
+    expect(await page.locator('.stage .chart figcaption > :first-child').allTextContents()).toEqual(['loss', 'loss', 'reward', 'accuracy', 'reward by origin', 'accuracy by origin']);
+
+    // Rewards by origin are the trainer's own numbers.
+    const byOrigin = page.locator('.stage .chart').filter({ hasText: 'reward by origin' });
+    expect(await byOrigin.locator('.legend .name').allTextContents()).toEqual(['all rollouts', 'policy-free', 'policy-aware']);
+    await byOrigin.locator('summary').press('Enter');
+    await byOrigin.locator('tbody tr').nth(1).waitFor();
+    const rows = (await byOrigin.locator('tbody tr').evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent))));
+    expect(rows).toEqual((await savedMetrics(page, 'poro-grpo')).map((m) => [String(m['step']), ...['reward', 'reward/free', 'reward/policy'].map((key) => m[key]!.toFixed(3))]));
+    // Equally many of both.
+    for (const [, all, free, aware] of rows.map((row) => row.map(Number))) expect(Math.abs(all! - (free! + aware!) / 2)).toBeLessThan(0.0015);
+    expect(await drawnIn(byOrigin, ['--main', '--no', '--yes'])).toEqual([true, true, true]);
 
     // Report and files.
     await page.frameLocator('iframe.report').getByRole('heading', { name: 'Accuracy on unseen images' }).waitFor();
@@ -216,6 +228,7 @@ describe('a run', () => {
     await screenshot(page, '3-report');
     await page.emulateMedia({ colorScheme: 'dark' });
     expect(await axeViolations(page)).toEqual([]);
+    expect(await drawnIn(byOrigin, ['--main', '--no', '--yes'])).toEqual([true, true, true]);
     await screenshot(page, '4-dark');
     await page.setViewportSize({ width: 360, height: 740 });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
@@ -276,7 +289,7 @@ describe('stages, objectives and frames', () => {
     expect(await page.locator('.stage h3').allTextContents()).toEqual(['Base done', 'VM-CPT done', 'CoT SFT (LoRA) done', 'PolicyRollout on GRPO done', 'PolicyRollout on DAPO done']);
     const runs = page.locator('#runs');
     await runs.getByText('Run 1').first().waitFor();
-    expect(await runs.locator('.plot .legend li').allTextContents()).toEqual(['Run 1, PolicyRollout on GRPO', 'Run 1, PolicyRollout on DAPO']);
+    expect(await runs.locator('.chart .legend .name').allTextContents()).toEqual(['Run 1, PolicyRollout on GRPO', 'Run 1, PolicyRollout on DAPO']);
     expect(await runs.locator('tbody tr').count()).toBe(5);
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '10-runs', '#samples');
@@ -358,6 +371,64 @@ describe('before anything is trained', () => {
   });
 });
 
+/** Folders of the bases whose weights were asked for. */
+const basesOf = (paths: readonly string[]) => [...new Set(paths.filter((path) => path.endsWith('model.safetensors')).map((path) => path.split('/').at(-2)))];
+
+describe('the choice of a base', () => {
+  it('follows from depth where one base alone knows it, and says why; Compare asks the one that is chosen', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    const base = page.getByLabel('Base model');
+    expect([await base.inputValue(), await base.locator('option:enabled').count()]).toEqual(['tiny', 2]);
+    const ask = async (n: number) => {
+      await page.locator('#compare').scrollIntoViewIfNeeded();
+      await page.locator('#compare-answers .tree').first().waitFor();
+      await page.locator('#compare-ask:enabled').click();
+      await page.locator('#compare-status').getByText('to the first token').waitFor({ timeout: 120_000 });
+      const [[longer], [shorter]] = [await figures(page.locator('.answer').first()), await figures(page.locator('.answer').last())] as [[number], [number]];
+      expect(longer - shorter).toBe(runDataset({ ...DATA, n }).policies[0]!.text.split(' ').length);
+    };
+    await ask(2);
+    expect(basesOf(asked)).toEqual(['base']);
+
+    const depth = page.getByLabel('Tree depth N');
+    await depth.fill('4');
+    await depth.press('Tab');
+    expect([await base.inputValue(), await base.locator('option:enabled').count()]).toEqual(['small', 1]);
+    expect(await page.locator('#set-base-hint').textContent()).toBe('The tiny base knows trees of depth 1 to 3, and this one has 4.');
+    await page.locator('#policies .policy .question').nth(14).waitFor();
+    await ask(4);
+    expect(basesOf(asked)).toEqual(['base', 'base-small']);
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  it('holds for a run, also after loading the page again', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await page.getByLabel('Base model').selectOption('small');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await phase(page, 'running');
+    await page.locator('.stage .result strong').first().waitFor({ timeout: 120_000 });
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await phase(page, 'saved');
+    expect(basesOf(asked)).toEqual(['base-small']);
+    await page.goto(site.address);
+    await phase(page, 'saved');
+    expect([await page.getByLabel('Base model').inputValue(), await page.getByLabel('Tree depth N').inputValue()]).toEqual(['small', '2']);
+    expect(await page.getByLabel('Base model').isDisabled()).toBe(true);
+    await screenshot(page, '16-base', '#train');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+});
+
 describe('what a visitor brings', () => {
   it('takes a folder that is dropped', async () => {
     const { page, context, complaints } = await openPage(browser, site.address);
@@ -427,7 +498,7 @@ describe('what a visitor brings', () => {
     expect(tokens[0]! - tokens[1]!).toBe(25);
     expect(new Set(tokens.slice(1)).size).toBe(1);
     expect(await page.locator('#bring-result .stage h5').allTextContents()).toEqual(['Base, policy in the prompt', ...['Base', 'VM-CPT', 'CoT SFT (LoRA)', 'PolicyRollout on GRPO'].map((t) => `${t}, without the policy`)]);
-    expect(await page.locator('#bring-result .chart').count()).toBe(3);
+    expect(await page.locator('#bring-result .chart figcaption > :first-child').allTextContents()).toEqual(['VM-CPT: loss', 'CoT SFT (LoRA): loss', 'PolicyRollout on GRPO: reward by origin', 'PolicyRollout on GRPO: accuracy by origin']);
     expect(await page.locator('#bring-result .outline li').allTextContents()).toHaveLength(7);
     expect((JSON.parse(await download(page, 'report.json')) as Report).stages).toHaveLength(4);
     const trained = await SafetensorsFile.open(bytesSource(Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1'), 'trained'));
@@ -698,6 +769,28 @@ describe('when something is missing', () => {
     await context.close();
   });
 });
+
+/** What the trainer wrote down at each step, from the storage of the page. */
+function savedMetrics(page: Page, stage: string): Promise<Record<string, number>[]> {
+  return page.evaluate(async (name) => {
+    const run = await (await navigator.storage.getDirectory()).getDirectoryHandle('trimpi-run');
+    const text = await (await (await run.getFileHandle(name)).getFile()).text();
+    return text.trim().split('\n').map((line) => JSON.parse(line) as Record<string, number>);
+  }, `metrics-${stage}.jsonl`);
+}
+
+/** Whether the canvas of a chart has pixels in these colours of the style sheet, as they are in the scheme at the moment. */
+function drawnIn(chart: Locator, properties: string[]): Promise<boolean[]> {
+  return chart.locator('canvas').evaluate(async (canvas: HTMLCanvasElement, names) => {
+    await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true })!;
+    copy.drawImage(canvas, 0, 0);
+    const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+    const pixels = new Set<string>();
+    for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) pixels.add(`rgb(${data[i]}, ${data[i + 1]}, ${data[i + 2]})`);
+    return names.map((name) => pixels.has(getComputedStyle(document.documentElement).getPropertyValue(name)));
+  }, properties);
+}
 
 async function figures(card: Locator): Promise<number[]> {
   return (await card.locator('dd').allTextContents()).map((t) => Number.parseFloat(t));

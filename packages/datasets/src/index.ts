@@ -71,7 +71,7 @@ export { formatToolCall, otcFactor, parseToolCall, scoreGtaPolicy, toolRlReward,
 export { compactGtaVocabulary, COMPACT_GTA_TOOLS, type CompactGtaCallable, type CompactGtaTool } from './gta/compact/words.ts';
 export type { CompactGtaCase, CompactGtaCondition, CompactGtaNode, CompactGtaPolicy, CompactGtaRegion, CompactGtaRules } from './gta/compact/types.ts';
 export { compactGtaFromRules, compactPaperGta, COMPACT_MATH_VALUE, resolveCompactGta, sampleCompactGta, type SampleCompactGtaOptions } from './gta/compact/policy.ts';
-export { compactGtaQuestion, sceneValues, type SeenScene, type CompactGtaQuestion, type CompactGtaQuestionOptions } from './gta/compact/question.ts';
+export { compactGtaDrill, compactGtaQuestion, sceneValues, type SeenScene, type CompactGtaDrill, type CompactGtaQuestion, type CompactGtaQuestionOptions } from './gta/compact/question.ts';
 export { compactGtaCallText, parseCompactGtaCall, scoreCompactGta, type CompactGtaCall } from './gta/compact/call.ts';
 export { compactGta, COMPACT_GTA_SLICES, type CompactGtaConfig, type CompactGtaDataset, type CompactGtaExample, type CompactGtaSlice } from './gta/compact/dataset.ts';
 export { boxOverlap, parseBox, scoreArguments, scoreField, type TextSimilarity } from './gta/score/arguments.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  COMPACT_GTA_TOOLS, COMPACT_MATH_VALUE, compactGta, compactGtaFromRules, compactGtaQuestion, compactGtaVocabulary, compactPaperGta, compactVocabulary, DatasetError, generateRules, generateScene,
+  COMPACT_GTA_TOOLS, COMPACT_MATH_VALUE, compactGta, compactGtaDrill, compactGtaFromRules, compactGtaQuestion, compactGtaVocabulary, compactPaperGta, compactVocabulary, DatasetError, generateRules, generateScene,
   PAPER_RULES, parseCompactGtaCall, parseResponse, randomStream, resolveCompactGta, resolveTool, sampleCompactGta, sceneValues, scoreCompactGta, TINY_SCENES,
   type CompactGtaPolicy, type CompactGtaQuestion, type CompactGtaTool, type GtaRules, type SampleCompactGtaOptions, type Scene, type UserProfile,
 } from '../src/index.ts';
@@ -283,6 +283,38 @@ describe('compact GTAPolicy: questions', () => {
       const own = ocr.filter((c) => (c.leaf.version === 'math') === red);
       for (const { leaf } of own) expect(Math.abs(leaves.filter((q) => q.leaf === leaf.id).length / leaves.length - 1 / own.length)).toBeLessThan(0.1);
     }
+  });
+
+  it('a drill asks every decision of the text about users once, and a second opinion from the text decides it likewise', () => {
+    const random = randomStream('drill');
+    const outcomes = { yes: 0, no: 0, edges: 0, numbers: 0 };
+    for (let i = 0; i < 400; i++) {
+      const policy = i % 10 === 0 ? compactPaperGta(i) : sampleCompactGta({ seed: i, tools: 1 + (i % 7), depth: 1 + (i % 4) });
+      const { query, decisions } = compactGtaDrill(policy, random);
+      const read = readPolicy(policy.text);
+      const match = /^policy (\w+ \w+) \? user account ([A-D]) credits c(\d+) age a(\d+)$/.exec(query) as RegExpExecArray;
+      expect(match[1]).toBe(read.name);
+      const user = { account: match[2] as string, credits: Number(match[3]), age: Number(match[4]) };
+      const asked = decisions.map(({ asked: words, decided }) => {
+        const [id, ...condition] = split(words.replace(/ \?$/, ''));
+        const node = read.nodes.get(id as string) as string[];
+        expect(condition).toEqual(node.slice(0, -2));
+        const holds = truth(condition, user, new Set());
+        expect(decided).toBe(holds ? `yes ${node.at(-2)}` : `no ${node.at(-1)}`);
+        outcomes[holds ? 'yes' : 'no']++;
+        if (condition[0] === 'credits') {
+          outcomes.numbers++;
+          if ([0, 50].includes(user.credits - Number(condition[1]?.slice(1)))) outcomes.edges++;
+        }
+        return id as string;
+      });
+      expect(asked.toSorted()).toEqual([...read.nodes].filter(([, words]) => words.length > 1 && words[0] !== 'image').map(([id]) => id).toSorted());
+      expect([query, ...decisions.flatMap((d) => [d.asked, d.decided])].flatMap(split).filter((word) => !WORDS.has(word))).toEqual([]);
+    }
+    expect(outcomes.yes / (outcomes.yes + outcomes.no)).toBeGreaterThan(0.35);
+    expect(outcomes.no / (outcomes.yes + outcomes.no)).toBeGreaterThan(0.35);
+    // By chance alone one in ten would be at its threshold.
+    expect(outcomes.edges / outcomes.numbers).toBeGreaterThan(0.15);
   });
 
   it('bad numbers of scenes and unreachable leaves are refused', () => {

@@ -39,17 +39,18 @@ export function accuracyBars(bars: readonly Bar[], chance: number | undefined): 
       {
         type: 'bar',
         data: bars.map((b) => ({ value: b.accuracy, itemStyle: { color: b.aside === true ? '#8c8c8c' : '#2f6fde' } })),
-        label: { show: true, position: 'insideBottom', color: '#fff', formatter: ({ value }: { value: number }) => `${(100 * value).toFixed(0)} %` },
       },
       {
         type: 'custom',
         z: 3,
-        data: bars.map((b, i) => [i, b.low, b.high]),
+        data: bars.map((b, i) => [i, b.low, b.high, b.accuracy]),
         renderItem: (_: unknown, api: { value(i: number): number; coord(p: number[]): number[] }) => {
           const [x, low] = api.coord([api.value(0), api.value(1)]) as [number, number];
           const high = api.coord([api.value(0), api.value(2)])[1]!;
           const line = (x1: number, y1: number, x2: number, y2: number) => ({ type: 'line', shape: { x1, y1, x2, y2 }, style: { stroke: '#111', lineWidth: 1.5 } });
-          return { type: 'group', children: [line(x, low, x, high), line(x - 6, low, x + 6, low), line(x - 6, high, x + 6, high)] };
+          // Above the interval: a low bar has no room for it, and the line at chance would cross it.
+          const text = { type: 'text', x, y: high - 5, style: { text: `${(100 * api.value(3)).toFixed(0)} %`, fill: '#111', fontSize: 12, align: 'center', verticalAlign: 'bottom' } };
+          return { type: 'group', children: [line(x, low, x, high), line(x - 6, low, x + 6, low), line(x - 6, high, x + 6, high), text] };
         },
       },
       ...(chance === undefined ? [] : [{ type: 'line', data: bars.map(() => chance), symbol: 'none', lineStyle: { type: 'dashed', color: '#cf222e' } }]),

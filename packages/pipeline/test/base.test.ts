@@ -150,7 +150,7 @@ describe('batches', () => {
 
   it('hold every kind of row of the mix, in words of the recipe alone', () => {
     const kinds = new Set(Array.from({ length: 12 }, (_, i) => maker.batch('mix', 1400 + i).kinds).flat());
-    expect([...kinds].toSorted()).toEqual(['caption', 'drill', 'exist', 'gta', 'name', 'policy', 'shown']);
+    expect([...kinds].toSorted()).toEqual(['caption', 'drill', 'exist', 'gta', 'name', 'policy', 'rules', 'shown']);
     expect(words.filter((word) => codec.encode(word).length !== 1)).toEqual([]);
     expect(new Set(words)).toEqual(new Set([...compactVocabulary({ depth: 6, demonstrations: true }), ...compactGtaVocabulary()]));
   });

@@ -22,9 +22,10 @@ async function hear(message: ToCompare): Promise<void> {
     const storage = await opfsStorage('trimpi-run');
     const saved = storage === null ? undefined : await savedRun(storage).catch(() => undefined);
     const config = saved?.config ?? message.config;
+    const base = saved?.base ?? message.base;
     dataset = runDataset(config);
     const trained = saved?.done.filter((s) => s.stage !== 'base').map(({ stage, title }) => ({ stage, title })) ?? [];
-    post({ type: 'opened', policies: policyViews(dataset), trained, config });
+    post({ type: 'opened', policies: policyViews(dataset), trained, config, base });
     return;
   }
   if (dataset === undefined) return;

@@ -2,6 +2,7 @@
 import type { RunConfig, StageName } from '@trimpi/pipeline';
 import type { RunSummary } from '../protocol.ts';
 import { opfsStorage, type PageStorage } from './opfs.ts';
+import { keptBase } from './saved.ts';
 
 const FILE = 'runs.json';
 const MOST_RUNS = 12;
@@ -27,7 +28,7 @@ export async function keepRun(storage: PageStorage): Promise<readonly RunSummary
   const { config, finished, seconds } = JSON.parse(new TextDecoder().decode(bytes)) as SavedState;
   const now = Date.now();
   const summary: RunSummary = {
-    id: `${now}-${Math.round(seconds)}`, finishedAt: now, config,
+    id: `${now}-${Math.round(seconds)}`, finishedAt: now, config, base: await keptBase(storage, config),
     stages: finished.map(({ report: { name, title, accuracy, low, high, n } }) => ({ stage: name, title, accuracy, low, high, n })),
     rewards: finished.flatMap(({ report, curves }) => curves.filter((c) => c.name === 'reward').map((c) => ({ title: report.title, points: c.points }))),
   };

@@ -60,7 +60,7 @@ export async function ownRun({ policy, checkpoint, config, on, train, signal, po
             post({ type: 'own-progress', what: event.what, done: event.done, of: event.of });
             break;
           case 'step':
-            post({ type: 'own-step', title, step: event.step, steps: event.steps, name: event.metric[0], value: event.metric[1], secondsLeft: event.secondsLeft });
+            post({ type: 'own-step', title, event });
             break;
           case 'evaluated':
             post({ type: 'own-measured', measure: { title: event.stage === 'in-context' ? event.title : `${event.title}, without the policy`, right: Math.round(event.accuracy * event.n), of: event.n, promptTokens: event.promptTokens, outcomes: event.shown.map(({ id, text, correct }) => ({ id, text, right: correct })) } });

@@ -1,5 +1,6 @@
 /** @file What an earlier visit left: settings, stages that are done, and the report of a complete run. */
 import { ALGORITHMS, type RunConfig, type StageName } from '@trimpi/pipeline';
+import { baseFor, type BaseName } from '../bases.ts';
 import type { FinishedRun, SavedFile, SavedRun, StageResult } from '../protocol.ts';
 import type { PageStorage } from './opfs.ts';
 
@@ -15,7 +16,20 @@ export async function savedRun(storage: PageStorage): Promise<SavedRun | undefin
   if (bytes === null) return undefined;
   const state = JSON.parse(new TextDecoder().decode(bytes)) as { readonly config: RunConfig; readonly finished: readonly { readonly report: Omit<StageResult, 'stage'> & { readonly name: StageName } }[] };
   const finished = await finishedRun(storage);
-  return { config: state.config, done: state.finished.map(({ report: { name, title, accuracy, low, high, n } }) => ({ stage: name, title, accuracy, low, high, n })), ...(finished === undefined ? {} : { finished }) };
+  return { config: state.config, base: await keptBase(storage, state.config), done: state.finished.map(({ report: { name, title, accuracy, low, high, n } }) => ({ stage: name, title, accuracy, low, high, n })), ...(finished === undefined ? {} : { finished }) };
+}
+
+const BASE_FILE = 'base.json';
+
+/** The pipeline is given a base and does not ask which: it is written beside its files. */
+export async function keepBase(storage: PageStorage, base: BaseName): Promise<void> {
+  await storage.write(BASE_FILE, JSON.stringify(base));
+}
+
+/** Of runs that did not keep it, the one that followed from their settings. */
+export async function keptBase(storage: PageStorage, config: RunConfig): Promise<BaseName> {
+  const bytes = await storage.read(BASE_FILE);
+  return baseFor(config, bytes !== null && JSON.parse(new TextDecoder().decode(bytes)) === 'small' ? 'small' : 'tiny');
 }
 
 export async function finishedRun(storage: PageStorage): Promise<FinishedRun | undefined> {

@@ -1,19 +1,21 @@
 /** @file The run of `@trimpi/pipeline` on the browser's device. */
 import { PipelineError, run, type RunConfig, runDataset, type RunEvent, type RunOptions, type StageName } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import type { BaseName } from '../bases.ts';
 import type { FromTrain } from '../protocol.ts';
 import { loadBase } from './base.ts';
 import { nameOf } from './name.ts';
 import type { PageStorage } from './opfs.ts';
-import { finishedRun } from './saved.ts';
+import { finishedRun, keepBase } from './saved.ts';
 import { sceneView } from './views.ts';
 
 interface TrainOptions {
   readonly config: RunConfig;
   /** Whether what is saved is discarded first. */
   readonly fresh: boolean;
-  /** Address of the base's files. */
-  readonly base: string;
+  readonly base: BaseName;
+  /** Address of its files. */
+  readonly url: string;
   readonly storage: PageStorage;
   readonly signal: AbortSignal;
   readonly post: (message: FromTrain) => void;
@@ -39,8 +41,11 @@ export async function trainOn(options: TrainOptions): Promise<boolean> {
   return finished;
 }
 
-async function trainAlone({ config, fresh, base, storage, signal, post }: TrainOptions): Promise<boolean> {
-  if (fresh) await storage.clear();
+async function trainAlone({ config, fresh, base, url, storage, signal, post }: TrainOptions): Promise<boolean> {
+  if (fresh) {
+    await storage.clear();
+    await keepBase(storage, base);
+  }
   const device = await openDevice({ powerPreference: 'high-performance' });
   const engine = new WebGpuEngine(device);
   // A lost device may leave a promise that never settles: the page hears of it here and ends this worker.
@@ -63,7 +68,7 @@ async function trainAlone({ config, fresh, base, storage, signal, post }: TrainO
     post({ type: 'sample', sample: { title: titles.get(stage) ?? stage, step: first.step, scene: sceneView(dataset, dataset.example('train', index)), completions } });
   };
   try {
-    const files = await loadBase(base, (done, of) => post({ type: 'loading', done, of }));
+    const files = await loadBase(url, (done, of) => post({ type: 'loading', done, of }));
     await run({ config, engine, adapterName: nameOf(device), base: files, storage, signal, onCompletions, onEvent });
     post({ type: 'finished', report: (await finishedRun(storage))! });
     return true;

@@ -37,13 +37,13 @@ function describe(device: Device) {
   return { name: nameOf(device), software: device.adapter.software };
 }
 
-async function start({ config, fresh, base }: Extract<ToTrain, { type: 'start' }>): Promise<void> {
+async function start({ config, fresh, base, url }: Extract<ToTrain, { type: 'start' }>): Promise<void> {
   // A pause that comes while the script loads counts too.
   const { signal } = (stop = new AbortController());
   try {
     const files = await openStorage();
     const { trainOn } = await import('./train-on.ts');
-    if (await trainOn({ config, fresh, base, storage: files, signal, post })) post({ type: 'runs', runs: await keepRun(files) });
+    if (await trainOn({ config, fresh, base, url, storage: files, signal, post })) post({ type: 'runs', runs: await keepRun(files) });
   } finally {
     stop = undefined;
   }

@@ -32,6 +32,8 @@ export interface MixPhase {
   readonly shown?: number;
   /** Share of GTAPolicy's questions. Default 0. */
   readonly gta?: number;
+  /** Share of drills of GTAPolicy's rules: many decisions about one user, without images. Default 0. */
+  readonly rules?: number;
 }
 
 /** A batch without the features of its images. */
@@ -98,7 +100,7 @@ function picker({ mix, drillDepth, batchTokens }: BatchRecipe, phase: TextPhase,
   if (phase === 'repeat') return () => ['repeat', 1];
   if (phase === 'drill') return (random) => (random.next() < 0.15 ? ['repeat', 1] : ['drill', 1 + random.integer(drillDepth)]);
   let end = 0;
-  const { drill, exist, short, caption, depths, shown = 0, gta = 0 } = mix.find((p) => index * batchTokens < (end += p.tokens)) ?? mix[mix.length - 1]!;
+  const { drill, exist, short, caption, depths, shown = 0, gta = 0, rules = 0 } = mix.find((p) => index * batchTokens < (end += p.tokens)) ?? mix[mix.length - 1]!;
   const all = depths.reduce((a, w) => a + w, 0);
   return (random) => {
     const u = random.next();
@@ -106,6 +108,7 @@ function picker({ mix, drillDepth, batchTokens }: BatchRecipe, phase: TextPhase,
     if (u < drill + exist) return ['exist', 1, short];
     if (u < drill + exist + caption) return ['caption', 1];
     if (u < drill + exist + caption + gta) return ['gta', 1];
+    if (u < drill + exist + caption + gta + rules) return ['rules', 1];
     let v = random.next() * all;
     const depth = 1 + depths.findIndex((w, i) => (v -= w) < 0 || i === depths.length - 1);
     return [shown > 0 && random.next() < shown ? 'shown' : 'policy', depth];

@@ -49,10 +49,10 @@ export const TINY_BASE_RECIPE: PretrainRecipe = {
 };
 
 const SMALL_BASE_MIX: readonly MixPhase[] = [
-  { tokens: 4_000_000, drill: 0.08, exist: 0.62, short: 0.8, caption: 0.01, depths: [0.4, 0.4, 0.2], shown: 0.1, gta: 0.1 },
-  { tokens: 12_000_000, drill: 0.06, exist: 0.34, short: 0.5, caption: 0.01, depths: [0.2, 0.3, 0.25, 0.15, 0.1], shown: 0.35, gta: 0.15 },
-  { tokens: 7_184_000, drill: 0.03, exist: 0.25, short: 0.3, caption: 0.01, depths: [0.1, 0.2, 0.2, 0.25, 0.1, 0.15], shown: 0.45, gta: 0.2 },
-  { tokens: 900_000, drill: 0.02, exist: 0.2, short: 0.2, caption: 0.01, depths: [0.05, 0.15, 0.2, 0.25, 0.15, 0.2], shown: 0.6, gta: 0.35 },
+  { tokens: 4_000_000, drill: 0.08, exist: 0.52, short: 0.8, caption: 0.01, depths: [0.4, 0.4, 0.2], shown: 0.1, gta: 0.1, rules: 0.2 },
+  { tokens: 12_000_000, drill: 0.05, exist: 0.28, short: 0.5, caption: 0.01, depths: [0.2, 0.3, 0.25, 0.15, 0.1], shown: 0.35, gta: 0.15, rules: 0.14 },
+  { tokens: 7_000_000, drill: 0.03, exist: 0.2, short: 0.3, caption: 0.01, depths: [0.1, 0.2, 0.2, 0.25, 0.1, 0.15], shown: 0.5, gta: 0.2, rules: 0.1 },
+  { tokens: 1_200_000, drill: 0.02, exist: 0.15, short: 0.2, caption: 0.01, depths: [0.05, 0.15, 0.2, 0.25, 0.15, 0.2], shown: 0.6, gta: 0.3, rules: 0.06 },
 ];
 
 /** The base for a GPU: policies up to six deep, in words or with pictures. */
@@ -60,7 +60,7 @@ export const SMALL_BASE_RECIPE: PretrainRecipe = {
   seed: 20261127,
   sizes: SMALL_SIZES,
   policies: { depth: 6, demonstrations: true, gta: true },
-  vision: { scenes: 12_000, steps: 2_000, batch: 64, crops: 16, cropPool: 960, learningRate: 2e-3 },
-  text: { scenes: 12_000, learningRate: 1.5e-3, batchTokens: 12_000, repeatTokens: 8_000_000, drillTokens: 8_000_000, drillDepth: 6, decayTokens: 900_000, lastRate: 0.208, mix: SMALL_BASE_MIX },
+  vision: { scenes: 12_000, steps: 3_000, batch: 64, crops: 24, cropPool: 1_920, learningRate: 2e-3 },
+  text: { scenes: 12_000, learningRate: 1.5e-3, batchTokens: 12_000, repeatTokens: 8_000_000, drillTokens: 8_000_000, drillDepth: 6, decayTokens: 7_000_000, mix: SMALL_BASE_MIX },
   measure: { scenes: 320, policies: 96, depths: [1, 2, 3, 4, 6], shownDepths: [2, 4, 6], gta: true },
 };

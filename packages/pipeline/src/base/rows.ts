@@ -1,5 +1,5 @@
 /** @file Rows of text that a base is trained on: repeated sequences, drills, questions, captions, and policies in context. */
-import { captionScene, chooseShown, COMPACT_NAME_WORDS, compactAnswer, compactGtaQuestion, compactPolicyText, compactQuery, compactReasoning, compactResponse, existenceQuestions, leafPaths, lookupDrill, type ObjectType, randomStream, sampleCompactGta, sampleTree } from '@trimpi/datasets';
+import { captionScene, chooseShown, COMPACT_NAME_WORDS, compactAnswer, compactGtaDrill, compactGtaQuestion, compactPolicyText, compactQuery, compactReasoning, compactResponse, existenceQuestions, leafPaths, lookupDrill, type ObjectType, randomStream, sampleCompactGta, sampleTree } from '@trimpi/datasets';
 import type { BatchImage, ModelConfig } from '@trimpi/model';
 import type { PhiloxStream } from '@trimpi/runtime';
 import { SceneIndex } from './scene-index.ts';
@@ -39,7 +39,7 @@ export interface RowImages {
   crop(index: number): BatchImage;
 }
 
-export type RowKind = 'repeat' | 'drill' | 'exist' | 'caption' | 'policy' | 'shown' | 'gta';
+export type RowKind = 'repeat' | 'drill' | 'exist' | 'caption' | 'policy' | 'shown' | 'gta' | 'rules';
 
 /** A policy in context with a question about scenes. */
 export interface ContextExample {
@@ -101,6 +101,14 @@ export class PretrainingRows {
       case 'caption': {
         const i = r.integer(this.#known.scenes.length);
         return this.#see(b, r, i).text('caption').text(this.#known.scenes[i]!.caption, 0.3).end(0.3);
+      }
+      case 'rules': {
+        const policy = sampleCompactGta({ seed: `pretrain ${r.word()} ${r.word()}`, tools: [1, 1, 2, 2, 3, 5, 7][r.integer(7)]!, depth: 1 + r.integer(4), images: r.next() < 0.5 });
+        const { query, decisions } = compactGtaDrill(policy, randomStream('pretrain', r.word(), r.word()));
+        b.text(policy.text).text(query);
+        // What a node asks stands in the policy; what follows is decided.
+        for (const { asked, decided } of decisions) b.text(asked, 0.1).text(decided, 1);
+        return b;
       }
       case 'policy':
       case 'shown':

@@ -1,5 +1,6 @@
 import type { SampledCompletion } from '@trimpi/eval';
 import type { VisionLanguageModel } from '@trimpi/model';
+import type { Metrics } from '@trimpi/trainers';
 import { PipelineError } from '../errors.ts';
 import type { RunStorage } from '../storage.ts';
 import type { Task } from '../task.ts';
@@ -32,8 +33,8 @@ export interface StageStep {
   readonly steps: number;
   /** The step in a line. */
   readonly value: string;
-  /** What a curve of the stage shows. */
-  readonly metric: readonly [name: string, value: number];
+  /** All numbers of the step, under the trainer's names. */
+  readonly metrics: Metrics;
   readonly tokensPerSecond: number;
   readonly secondsLeft: number;
 }

@@ -17,7 +17,7 @@ export interface LoopOptions {
   readonly title: string;
   readonly trainer: Trainer;
   readonly settings: TrainingOptions & { readonly steps: number; readonly learningRate: number };
-  /** What should get better, for a stage that may end early; a curve shows it too. */
+  /** What should get better, for a stage that may end early. */
   readonly metric: 'loss' | 'reward';
   /** Tokens that went through the model in a step, and the step in words. */
   readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string };
@@ -75,7 +75,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
           const { tokens: own, line } = describe(metrics);
           tokens += own;
           const done = Math.max(trainer.step / steps, 1e-9);
-          context.onStep({ step: trainer.step, steps, value: line, metric: [metric, metrics[metric]!], tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
+          context.onStep({ step: trainer.step, steps, value: line, metrics, tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
         },
       ],
     });

@@ -6,9 +6,9 @@ import { compactResponse } from '../../clevr/policy/compact.ts';
 import type { UserProfile } from '../policy/types.ts';
 import { compactGtaCallText, type CompactGtaCall } from './call.ts';
 import { conditionWords } from './policy.ts';
-import { GRIDS, imageReaches, WHOLE } from './region.ts';
-import type { CompactGtaCase, CompactGtaPolicy, CompactGtaRegion } from './types.ts';
-import { COMPACT_GTA_FIELDS, COMPACT_GTA_IMAGES, imageWord, KEYWORDS, STYLES, takesImage, type CompactGtaCallable, type CompactGtaTool } from './words.ts';
+import { conditionHolds, GRIDS, imageReaches, WHOLE } from './region.ts';
+import type { CompactGtaCase, CompactGtaDecision, CompactGtaNode, CompactGtaPolicy, CompactGtaRegion } from './types.ts';
+import { ACCOUNTS, COMPACT_GTA_FIELDS, COMPACT_GTA_IMAGES, imageWord, KEYWORDS, STYLES, takesImage, type CompactGtaCallable, type CompactGtaTool } from './words.ts';
 
 /** Of the questions with several images, how many find one undescribed where the policy's tip asks for it. */
 const TIP_SHARE = 0.25;
@@ -115,20 +115,30 @@ function drawHistory(policy: CompactGtaPolicy, need: CompactGtaCall, tip: Compac
   return calls;
 }
 
+/** `policy kavo miru ? user account B credits c600 age a30` */
+function userText({ name }: CompactGtaPolicy, { account_type, credits, age }: UserProfile): string {
+  return `policy ${name} ? user account ${account_type} credits c${credits} age a${age}`;
+}
+
 /** `policy kavo miru ? user account B credits c600 age a30 need count sphere image2 done describe image1 ;` */
 function queryText(policy: CompactGtaPolicy, profile: UserProfile, need: CompactGtaCall, history: readonly CompactGtaCall[]): string {
   const { image, ...words } = need.arguments;
   const needed = COMPACT_GTA_FIELDS[need.tool].flatMap((field) => (field === 'image' ? [] : words[field] ?? []));
   return [
-    'policy', policy.name, '?', 'user', 'account', profile.account_type, 'credits', `c${profile.credits}`, 'age', `a${profile.age}`,
+    userText(policy, profile),
     'need', need.tool, ...needed, ...(image === undefined ? [] : [image]),
     ...history.flatMap((call) => ['done', compactGtaCallText(call), ';']),
   ].join(' ');
 }
 
+/** `n5 credits c250 ?` */
+function askedText({ id, condition }: CompactGtaDecision): string {
+  return [id, ...conditionWords(condition), '?'].join(' ');
+}
+
 /** `ocr n5 credits c250 ? no n7 age a20 ? yes n8 v2` */
 function wayText(tool: CompactGtaTool, decided: CompactGtaCase): string {
-  const words = decided.path.flatMap(({ node, outcome }) => [node.id, ...conditionWords(node.condition), '?', outcome ? 'yes' : 'no']);
+  const words = decided.path.flatMap(({ node, outcome }) => [askedText(node), outcome ? 'yes' : 'no']);
   return [tool, ...words, decided.leaf.id, decided.leaf.version].join(' ');
 }
 
@@ -186,4 +196,42 @@ export function compactGtaQuestion(policy: CompactGtaPolicy, scenes: readonly Se
     if (question !== undefined) return question;
   }
   throw new DatasetError('unsatisfiable', `none of the allowed leaves of policy ${policy.id} was reached with these scenes; allow more leaves or pass other scenes.`);
+}
+
+/** What the decisions of a policy say of one user, for training a base to decide. */
+export interface CompactGtaDrill {
+  /** `policy kavo miru ? user account B credits c600 age a30`. */
+  readonly query: string;
+  /** In random order, each in the words of a response: `n5 credits c250 ?` and `no n7`. */
+  readonly decisions: readonly { readonly asked: string; readonly decided: string }[];
+}
+
+/** Of a drill's users, how many have a number that is a threshold of the policy, or the next above it; for each of both numbers. */
+const DRILL_EDGES = 0.5;
+
+function decisionsOf(policy: CompactGtaPolicy): CompactGtaDecision[] {
+  const below = (node: CompactGtaNode): CompactGtaDecision[] => (node.kind === 'leaf' ? [] : [node, ...below(node.yes), ...below(node.no)]);
+  return policy.tools.flatMap((rules) => below(rules.root));
+}
+
+/**
+ * Every decision of a policy that is about the user, for a random one, on the way of an answer or not. A question shows two or three, and
+ * a base that is to follow rules must see many; those about images, which need pictures, are left out.
+ */
+export function compactGtaDrill(policy: CompactGtaPolicy, random: Random): CompactGtaDrill {
+  const decisions = decisionsOf(policy).filter(({ condition }) => condition.kind !== 'image');
+  const number = (kind: 'credits' | 'age'): number => {
+    const thresholds = decisions.flatMap(({ condition }) => (condition.kind === kind ? [condition.most] : []));
+    if (thresholds.length === 0 || !random.chance(DRILL_EDGES)) return random.pick(GRIDS[kind]);
+    // A threshold is never the last of its grid: each side of a condition has values.
+    return GRIDS[kind][GRIDS[kind].indexOf(random.pick(thresholds)) + random.int(2)] as number;
+  };
+  const profile: UserProfile = { account_type: random.pick(ACCOUNTS), credits: number('credits'), age: number('age') };
+  return {
+    query: userText(policy, profile),
+    decisions: random.shuffle(decisions).map((node) => {
+      const outcome = conditionHolds(node.condition, profile, new Set());
+      return { asked: askedText(node), decided: `${outcome ? 'yes' : 'no'} ${(outcome ? node.yes : node.no).id}` };
+    }),
+  };
 }
