@@ -5,6 +5,7 @@ import { byId, el } from './dom.ts';
 import { chosenFiles, droppedFiles, FolderError } from './dropped.ts';
 import { FileLinks } from './file-links.ts';
 import { CheckpointPanel } from './checkpoint-view.ts';
+import { KeptView } from './kept-view.ts';
 import { OwnPanel } from './own-view.ts';
 import type { BroughtFile, FromBring, OutlineView, OwnModel, OwnPolicyView, ToBring } from './protocol.ts';
 
@@ -22,6 +23,7 @@ export class BringView {
   readonly #onnxFiles = byId('onnx-files');
   readonly #onnxLinks = new FileLinks();
   readonly #config: () => RunConfig;
+  readonly #kept = new KeptView((id) => this.#forget(id));
   #worker: Worker | undefined;
   #files: readonly BroughtFile[] = [];
   #pictures: string[] = [];
@@ -40,6 +42,13 @@ export class BringView {
     addEventListener('beforeunload', (event) => {
       if (this.#own?.unsaved === true) event.preventDefault();
     });
+    // What is kept is looked for when somebody comes near.
+    const near = new IntersectionObserver((entries) => {
+      if (!entries.some((e) => e.isIntersecting)) return;
+      near.disconnect();
+      this.#tell({ type: 'own-list' });
+    });
+    near.observe(this.#zone);
     // A folder that misses the zone would replace the page, and the run with it.
     for (const type of ['dragover', 'drop']) addEventListener(type, (event) => event.preventDefault());
     for (const type of ['dragenter', 'dragover']) {
@@ -76,7 +85,7 @@ export class BringView {
   async #take(read: () => Promise<BroughtFile[]>): Promise<void> {
     if (this.#own?.training === true) {
       this.#input.value = '';
-      this.#say('A model is being trained on your policy. Press Stop first; another folder then takes its place, and what is trained so far is lost.');
+      this.#say(`A model is being trained on your policy. Press Stop first; another folder then takes its place, and what is trained so far is ${this.#own.keepsFiles ? 'kept' : 'lost'}.`);
       return;
     }
     this.#say('Reading the folder …');
@@ -96,6 +105,17 @@ export class BringView {
     this.#checkpoint = this.#own = undefined;
     this.#restart();
     this.#tell({ type: 'folder', files: this.#files, memory: Number(this.#memory.value) });
+    this.#tell({ type: 'own-list' });
+  }
+
+  #forget(id: string): void {
+    if (this.#own?.training === true) {
+      this.#say('A model is being trained on your policy. Press Stop first.');
+      return;
+    }
+    this.#tell({ type: 'own-forget', id });
+    // What is shown may be that run.
+    this.#own?.find();
   }
 
   /** What went on for a folder brought before is over. */
@@ -129,8 +149,15 @@ export class BringView {
       case 'own-progress':
       case 'own-measured':
       case 'own-step':
+      case 'own-found':
+        this.#own?.hear(message);
+        return;
       case 'own-done':
         this.#own?.hear(message);
+        this.#tell({ type: 'own-list' });
+        return;
+      case 'own-kept':
+        this.#kept.show(message.runs);
         return;
       case 'onnx':
         this.#onnx.disabled = false;
@@ -138,6 +165,8 @@ export class BringView {
         this.#say(`${message.files.length} ONNX files are ready.`);
         return;
       case 'failed': {
+        // What was saved before is kept.
+        if (this.#own?.training === true) this.#own.find();
         this.#own?.rest();
         this.#checkpoint?.failed(message.failure.code);
         this.#onnx.disabled = document.body.dataset['phase'] !== 'finished';
@@ -199,10 +228,13 @@ export class BringView {
 
   #ownPanel(model: string, heading: string, about: string, on: () => OwnModel): HTMLElement {
     this.#own = new OwnPanel({
-      begin: (train) => {
+      begin: (how) => {
         this.#checkpoint?.unloaded();
-        this.#tell({ type: 'own', policy: this.#policy!.files, config: this.#config(), train, on: on() });
+        this.#tell({ type: 'own', policy: this.#policy!.files, config: this.#config(), ...how, on: on() });
       },
+      find: () => this.#tell({ type: 'own-find', policy: this.#policy!.files, on: on().type }),
+      forget: (id) => this.#forget(id),
+      ...(on().type === 'base' ? {} : { wear: (id: string) => this.#tell({ type: 'own-wear', id }) }),
       stop: () => this.#tell({ type: 'stop' }),
       say: (text) => this.#say(text),
     }, model, heading, about);
