@@ -31,6 +31,8 @@ export class BringView {
   /** The policy brought last; it stays when a checkpoint is brought. */
   #policy: { readonly view: OwnPolicyView; readonly files: readonly BroughtFile[] } | undefined;
   #checkpoint: CheckpointPanel | undefined;
+  /** What is to be said when the folder is shown again. */
+  #why: string | undefined;
 
   constructor(config: () => RunConfig) {
     this.#config = config;
@@ -97,6 +99,17 @@ export class BringView {
     }
     // The same folder can be chosen again when it has been corrected.
     this.#input.value = '';
+    this.#why = undefined;
+    this.#show();
+  }
+
+  /** With its device gone the worker may wait for ever: a new one takes up the folder, and what is kept of its run. `why` is said then. */
+  #bringAgain(why: string): void {
+    this.#why = why;
+    this.#show();
+  }
+
+  #show(): void {
     this.#result.replaceChildren();
     for (const url of this.#pictures) URL.revokeObjectURL(url);
     this.#pictures = [];
@@ -149,8 +162,12 @@ export class BringView {
       case 'own-progress':
       case 'own-measured':
       case 'own-step':
+        this.#own?.hear(message);
+        return;
       case 'own-found':
         this.#own?.hear(message);
+        if (this.#why !== undefined) this.#say(this.#why);
+        this.#why = undefined;
         return;
       case 'own-done':
         this.#own?.hear(message);
@@ -165,6 +182,10 @@ export class BringView {
         this.#say(`${message.files.length} ONNX files are ready.`);
         return;
       case 'failed': {
+        if (message.failure.code === 'device-lost' && this.#own?.busy === true) {
+          this.#bringAgain('The browser took the GPU away (a driver reset, sleep, or too little memory). What was saved of a training is kept, and goes on when it is started again.');
+          return;
+        }
         // What was saved before is kept.
         if (this.#own?.training === true) this.#own.find();
         this.#own?.rest();

@@ -65,6 +65,11 @@ export class OwnPanel {
     return this.#training;
   }
 
+  /** Whether the model is asked or trained at the moment. */
+  get busy(): boolean {
+    return this.#busy;
+  }
+
   /** Whether what is trained would be lost with the page. */
   get unsaved(): boolean {
     return this.#trained && !this.#taken && !this.#keepsFiles;

@@ -822,6 +822,24 @@ describe('when something is missing', () => {
     await context.close();
   });
 
+  it('goes on with a training on a brought policy after the GPU has gone away', async () => {
+    const folder = ownFolder();
+    const { page, context } = await openPage(browser, site.address);
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await chosen(page, folder);
+    await page.getByRole('button', { name: 'Train the base on it' }).click();
+    await page.locator('#bring-result .chart').first().waitFor({ timeout: 120_000 });
+    await (await browser.newBrowserCDPSession()).send('Browser.crashGpuProcess');
+    await told(page, 'The browser took the GPU away');
+    expect(await page.locator('#bring-result .result').count()).toBeGreaterThanOrEqual(2);
+    await page.getByRole('button', { name: 'Go on training the base' }).click();
+    await page.locator('#bring-result .stage h5').getByText('VM-CPT').waitFor({ timeout: 120_000 });
+    expect((await page.locator('#bring-result .stage h5').allTextContents()).slice(0, 3)).toEqual(['Base, policy in the prompt', 'Base, without the policy', 'VM-CPT, without the policy']);
+    await context.close();
+    rmSync(folder, { recursive: true });
+  });
+
   it('refuses settings that make no run, and takes those of the demo', async () => {
     const { page, context, complaints } = await openPage(browser, site.address);
     await page.goto(`${site.address}?config=${encodeURIComponent('{"policies":0}')}`);

@@ -57,6 +57,10 @@ async function ownPass({ policy, checkpoint, on, train, signal, post }: OwnRun, 
   const examples = ownExamples(own, (name) => pictures.get(name)!).map((example, i): ChatExample => ({ example: on.type === 'base' ? inWords(example) : example, score: (completion) => score(completion, own.rows[i]!.answer) }));
   const device = await openDevice({ powerPreference: 'high-performance' });
   const engine = new WebGpuEngine(device);
+  // A lost device may leave a promise that never settles: the page hears of it here and ends this worker.
+  void device.lost.then(({ reason, message }) => {
+    if (reason !== 'destroyed') post({ type: 'failed', failure: { code: 'device-lost', message } });
+  });
   // Asking alone ends when the base has answered.
   const asked = new AbortController();
   let title = '';
