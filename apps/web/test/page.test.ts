@@ -180,6 +180,13 @@ describe('a run', () => {
     // Equally many of both.
     for (const [, all, free, aware] of rows.map((row) => row.map(Number))) expect(Math.abs(all! - (free! + aware!) / 2)).toBeLessThan(0.0015);
     expect(await drawnIn(byOrigin, ['--main', '--no', '--yes'])).toEqual([true, true, true]);
+    // The legend has the values where the pointer is, or else the last.
+    await byOrigin.locator('.u-over').hover({ position: { x: 2, y: 20 } });
+    await byOrigin.locator('figcaption').getByText('step 1', { exact: true }).waitFor();
+    expect(await byOrigin.locator('.legend .value').allTextContents()).toEqual(rows[0]!.slice(1));
+    await page.getByRole('heading', { name: 'Report' }).first().hover();
+    await byOrigin.locator('figcaption').getByText('step 2', { exact: true }).waitFor();
+    expect(await byOrigin.locator('.legend .value').allTextContents()).toEqual(rows[1]!.slice(1));
 
     // Report and files.
     await page.frameLocator('iframe.report').getByRole('heading', { name: 'Accuracy on unseen images' }).waitFor();
