@@ -5,6 +5,7 @@ import { byId, el } from './dom.ts';
 import { chosenFiles, droppedFiles, FolderError } from './dropped.ts';
 import { FileLinks } from './file-links.ts';
 import { CheckpointPanel } from './checkpoint-view.ts';
+import { KeptView } from './kept-view.ts';
 import { OwnPanel } from './own-view.ts';
 import type { BroughtFile, FromBring, OutlineView, OwnModel, OwnPolicyView, ToBring } from './protocol.ts';
 
@@ -22,6 +23,7 @@ export class BringView {
   readonly #onnxFiles = byId('onnx-files');
   readonly #onnxLinks = new FileLinks();
   readonly #config: () => RunConfig;
+  readonly #kept = new KeptView((id) => this.#forget(id));
   #worker: Worker | undefined;
   #files: readonly BroughtFile[] = [];
   #pictures: string[] = [];
@@ -29,6 +31,8 @@ export class BringView {
   /** The policy brought last; it stays when a checkpoint is brought. */
   #policy: { readonly view: OwnPolicyView; readonly files: readonly BroughtFile[] } | undefined;
   #checkpoint: CheckpointPanel | undefined;
+  /** What is to be said when the folder is shown again. */
+  #why: string | undefined;
 
   constructor(config: () => RunConfig) {
     this.#config = config;
@@ -40,6 +44,13 @@ export class BringView {
     addEventListener('beforeunload', (event) => {
       if (this.#own?.unsaved === true) event.preventDefault();
     });
+    // What is kept is looked for when somebody comes near.
+    const near = new IntersectionObserver((entries) => {
+      if (!entries.some((e) => e.isIntersecting)) return;
+      near.disconnect();
+      this.#tell({ type: 'own-list' });
+    });
+    near.observe(this.#zone);
     // A folder that misses the zone would replace the page, and the run with it.
     for (const type of ['dragover', 'drop']) addEventListener(type, (event) => event.preventDefault());
     for (const type of ['dragenter', 'dragover']) {
@@ -76,7 +87,7 @@ export class BringView {
   async #take(read: () => Promise<BroughtFile[]>): Promise<void> {
     if (this.#own?.training === true) {
       this.#input.value = '';
-      this.#say('A model is being trained on your policy. Press Stop first; another folder then takes its place, and what is trained so far is lost.');
+      this.#say(`A model is being trained on your policy. Press Stop first; another folder then takes its place, and what is trained so far is ${this.#own.keepsFiles ? 'kept' : 'lost'}.`);
       return;
     }
     this.#say('Reading the folder …');
@@ -88,6 +99,17 @@ export class BringView {
     }
     // The same folder can be chosen again when it has been corrected.
     this.#input.value = '';
+    this.#why = undefined;
+    this.#show();
+  }
+
+  /** With its device gone the worker may wait for ever: a new one takes up the folder, and what is kept of its run. `why` is said then. */
+  #bringAgain(why: string): void {
+    this.#why = why;
+    this.#show();
+  }
+
+  #show(): void {
     this.#result.replaceChildren();
     for (const url of this.#pictures) URL.revokeObjectURL(url);
     this.#pictures = [];
@@ -96,6 +118,17 @@ export class BringView {
     this.#checkpoint = this.#own = undefined;
     this.#restart();
     this.#tell({ type: 'folder', files: this.#files, memory: Number(this.#memory.value) });
+    this.#tell({ type: 'own-list' });
+  }
+
+  #forget(id: string): void {
+    if (this.#own?.training === true) {
+      this.#say('A model is being trained on your policy. Press Stop first.');
+      return;
+    }
+    this.#tell({ type: 'own-forget', id });
+    // What is shown may be that run.
+    this.#own?.find();
   }
 
   /** What went on for a folder brought before is over. */
@@ -129,8 +162,19 @@ export class BringView {
       case 'own-progress':
       case 'own-measured':
       case 'own-step':
+        this.#own?.hear(message);
+        return;
+      case 'own-found':
+        this.#own?.hear(message);
+        if (this.#why !== undefined) this.#say(this.#why);
+        this.#why = undefined;
+        return;
       case 'own-done':
         this.#own?.hear(message);
+        this.#tell({ type: 'own-list' });
+        return;
+      case 'own-kept':
+        this.#kept.show(message.runs);
         return;
       case 'onnx':
         this.#onnx.disabled = false;
@@ -138,6 +182,12 @@ export class BringView {
         this.#say(`${message.files.length} ONNX files are ready.`);
         return;
       case 'failed': {
+        if (message.failure.code === 'device-lost' && this.#own?.busy === true) {
+          this.#bringAgain('The browser took the GPU away (a driver reset, sleep, or too little memory). What was saved of a training is kept, and goes on when it is started again.');
+          return;
+        }
+        // What was saved before is kept.
+        if (this.#own?.training === true) this.#own.find();
         this.#own?.rest();
         this.#checkpoint?.failed(message.failure.code);
         this.#onnx.disabled = document.body.dataset['phase'] !== 'finished';
@@ -199,10 +249,13 @@ export class BringView {
 
   #ownPanel(model: string, heading: string, about: string, on: () => OwnModel): HTMLElement {
     this.#own = new OwnPanel({
-      begin: (train) => {
+      begin: (how) => {
         this.#checkpoint?.unloaded();
-        this.#tell({ type: 'own', policy: this.#policy!.files, config: this.#config(), train, on: on() });
+        this.#tell({ type: 'own', policy: this.#policy!.files, config: this.#config(), ...how, on: on() });
       },
+      find: () => this.#tell({ type: 'own-find', policy: this.#policy!.files, on: on().type }),
+      forget: (id) => this.#forget(id),
+      ...(on().type === 'base' ? {} : { wear: (id: string) => this.#tell({ type: 'own-wear', id }) }),
       stop: () => this.#tell({ type: 'stop' }),
       say: (text) => this.#say(text),
     }, model, heading, about);

@@ -135,8 +135,8 @@ export class Chart {
     const steps = this.#steps;
     return {
       width, height, legend: { show: false }, padding: [6, 8, 0, 0],
-      scales: { x: { time: false, ...(steps === undefined ? {} : { range: [1, Math.max(steps, 2)] as [number, number] }) } },
-      axes: [{ ...axis, size: 20, space: 40, incrs: WHOLE }, { ...axis, size: 42, space: 24, values: (_, ticks) => ticks.map((v) => String(Number(v.toPrecision(3)))) }],
+      scales: { y: { range: (_, low, high) => rangeOf(low, high) }, x: { time: false, ...(steps === undefined ? {} : { range: [1, Math.max(steps, 2)] as [number, number] }) } },
+      axes: [{ ...axis, size: 20, space: 40, incrs: WHOLE }, { ...axis, size: 42, space: 24, values: (_, ticks, __, ___, apart) => ticks.map((v) => v.toFixed(Math.max(0, Math.ceil(-Math.log10(apart))))) }],
       cursor: { y: false, drag: { x: false, y: false } },
       series: [{}, ...this.#lines.map((line): uPlot.Series => {
         const stroke = () => colour(COLOURS[line.colour % COLOURS.length]!);
@@ -145,6 +145,13 @@ export class Chart {
       hooks: { setCursor: [({ cursor }) => this.#say(cursor.idx ?? this.#columns[0]!.length - 1)] },
     };
   }
+}
+
+/** Some room above and below; from 0 to 1 where there is nothing or nothing but 0. */
+function rangeOf(low: number | null, high: number | null): [number, number] {
+  if (low === null || high === null || (low === 0 && high === 0)) return [0, 1];
+  const room = (high - low || Math.abs(low)) / 10;
+  return [low - room, high + room];
 }
 
 /** Steps are whole numbers. */

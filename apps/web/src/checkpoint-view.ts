@@ -125,8 +125,8 @@ export class CheckpointPanel {
         this.#wears = true;
         this.#offer();
         this.#enter('idle');
-        this.#adapterText.textContent = `LoRA of rank ${message.r} on ${message.modules} modules.`;
-        say('The adapter fits to this checkpoint. It is on when the model is loaded.');
+        this.#adapterText.textContent = `LoRA of rank ${message.r} on ${message.modules} modules${message.trained ? ', trained here on your policy' : ''}.`;
+        say(`The adapter ${message.trained ? 'that was trained here is on' : 'fits to'} this checkpoint. It is on when the model is loaded.`);
         return;
       case 'loading':
         this.#bar.max = message.of;

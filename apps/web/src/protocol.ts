@@ -114,8 +114,15 @@ export type ToBring =
   /** `memory` in GiB: what the visitor says the GPU has. */
   | { readonly type: 'folder'; readonly files: readonly BroughtFile[]; readonly memory: number }
   | { readonly type: 'fit'; readonly files: readonly BroughtFile[]; readonly memory: number }
-  /** Asks the tiny base, or the checkpoint, about a policy, and trains it when `train` is set. Steps and batches are those of `config`. */
-  | { readonly type: 'own'; readonly policy: readonly BroughtFile[]; readonly config: RunConfig; readonly train: boolean; readonly on: OwnModel }
+  /** Asks the tiny base, or the checkpoint, about a policy, and trains it when `train` is set. Goes on with what is kept; `fresh` deletes that first. Steps and batches of a run that begins are those of `config`. */
+  | { readonly type: 'own'; readonly policy: readonly BroughtFile[]; readonly config: RunConfig; readonly train: boolean; readonly fresh: boolean; readonly on: OwnModel }
+  /** What is kept of a run on this policy. */
+  | { readonly type: 'own-find'; readonly policy: readonly BroughtFile[]; readonly on: OwnModel['type'] }
+  /** All such runs. */
+  | { readonly type: 'own-list' }
+  | { readonly type: 'own-forget'; readonly id: string }
+  /** Puts the adapter of a complete run on the checkpoint brought last. */
+  | { readonly type: 'own-wear'; readonly id: string }
   | { readonly type: 'stop' }
   | { readonly type: 'onnx'; readonly bits: 32 | 16 | 4 }
   /** An adapter (a PEFT folder) for the checkpoint brought last. */
@@ -146,10 +153,14 @@ export type FromBring =
   | { readonly type: 'own-progress'; readonly what: string; readonly done: number; readonly of: number }
   | { readonly type: 'own-measured'; readonly measure: OwnMeasure }
   | { readonly type: 'own-step'; readonly title: string; readonly event: Extract<RunEvent, { type: 'step' }> }
+  /** The answer to `own-find`. `keepsFiles`: whether a run outlives the page. */
+  | { readonly type: 'own-found'; readonly id: string; readonly keepsFiles: boolean; readonly run: OwnRunView | undefined }
+  | { readonly type: 'own-kept'; readonly runs: readonly OwnRunView[] }
   /** `stopped`: in the middle of training; the next start goes on from there. */
   | { readonly type: 'own-done'; readonly stopped: boolean; readonly files: readonly SavedFile[] }
   | { readonly type: 'onnx'; readonly files: readonly SavedFile[] }
-  | { readonly type: 'adapter'; readonly r: number; readonly modules: number }
+  /** `trained`: on this page, and not brought. */
+  | { readonly type: 'adapter'; readonly r: number; readonly modules: number; readonly trained: boolean }
   /** Bytes of the weights. */
   | { readonly type: 'loading'; readonly done: number; readonly of: number }
   /** `bytes` on the GPU. */
@@ -202,6 +213,19 @@ export interface FitView {
   readonly total: number;
   /** Why it does not fit; empty when it does. */
   readonly problems: readonly string[];
+}
+
+/** A run on a brought policy that is kept. */
+export interface OwnRunView {
+  readonly id: string;
+  /** What the policy is called. */
+  readonly policy: string;
+  readonly on: OwnModel['type'];
+  readonly measures: readonly OwnMeasure[];
+  readonly curves: readonly StageCurves[];
+  readonly steps: Readonly<Partial<Record<StageName, number>>>;
+  /** Of a complete run. */
+  readonly files: readonly SavedFile[];
 }
 
 /** Answers to the test questions of a brought policy. */

@@ -1,10 +1,10 @@
 /** @file The page as a visitor uses it, in Chromium: the production build, WebGPU on the CPU, very few steps. */
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodePng } from '@trimpi/datasets';
-import { bytesSource, generate, memoryFiles, openCheckpoint, parseConfig, Processor, publishedKey, readAdapter, SafetensorsFile, sequenceOf, stopTokenIds, toFloat32, VisionLanguageModel } from '@trimpi/model';
+import { type Adapter, bytesSource, generate, memoryFiles, openCheckpoint, parseConfig, Processor, publishedKey, readAdapter, SafetensorsFile, sequenceOf, stopTokenIds, toFloat32, VisionLanguageModel } from '@trimpi/model';
 import { decodeImage, folderFiles } from '@trimpi/model/node';
 import { runDataset } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
@@ -95,7 +95,7 @@ describe('policies with pictures', () => {
 
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
-    expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring'], 'raw')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring', 'own-kept'], 'raw')).toBeLessThan(300_000);
     expect(scriptBytes(['index', 'look', 'train', 'train-on', 'uPlot.esm'], 'gzip')).toBeLessThan(300_000);
   });
 
@@ -180,6 +180,13 @@ describe('a run', () => {
     // Equally many of both.
     for (const [, all, free, aware] of rows.map((row) => row.map(Number))) expect(Math.abs(all! - (free! + aware!) / 2)).toBeLessThan(0.0015);
     expect(await drawnIn(byOrigin, ['--main', '--no', '--yes'])).toEqual([true, true, true]);
+    // The legend has the values where the pointer is, or else the last.
+    await byOrigin.locator('.u-over').hover({ position: { x: 2, y: 20 } });
+    await byOrigin.locator('figcaption').getByText('step 1', { exact: true }).waitFor();
+    expect(await byOrigin.locator('.legend .value').allTextContents()).toEqual(rows[0]!.slice(1));
+    await page.getByRole('heading', { name: 'Report' }).first().hover();
+    await byOrigin.locator('figcaption').getByText('step 2', { exact: true }).waitFor();
+    expect(await byOrigin.locator('.legend .value').allTextContents()).toEqual(rows[1]!.slice(1));
 
     // Report and files.
     await page.frameLocator('iframe.report').getByRole('heading', { name: 'Accuracy on unseen images' }).waitFor();
@@ -255,6 +262,13 @@ function told(page: Page, text: string, timeout = 180_000): Promise<void> {
   return status.getByText(text).waitFor({ timeout }).catch(async () => {
     throw new Error(`Bring does not say "${text}", but: ${await status.textContent()}`);
   });
+}
+
+/** Makes the files of the brought checkpoint in a form. */
+async function take(page: Page, form: string): Promise<void> {
+  await page.getByLabel('Form').selectOption(form);
+  await page.getByRole('button', { name: 'Make the files' }).click();
+  await told(page, 'files are ready');
 }
 
 describe('stages, objectives and frames', () => {
@@ -474,7 +488,7 @@ describe('what a visitor brings', () => {
   });
 
   it('asks and trains the tiny base on a policy of its own words', { timeout: 600_000 }, async () => {
-    const folder = ownFolder();
+    let folder = ownFolder();
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
     await page.goto(withConfig());
     await phase(page, 'ready');
@@ -490,6 +504,15 @@ describe('what a visitor brings', () => {
       expect(await page.locator('#bring-result .chart').count()).toBe(0);
     }
     await page.getByRole('button', { name: 'Train the base on it' }).click();
+    await page.locator('#bring-result .chart').first().waitFor({ timeout: 120_000 });
+    // Loaded again in the middle of it, the page goes on with what it kept, for the same policy in whatever folder.
+    await page.reload();
+    await page.locator('#drop').scrollIntoViewIfNeeded();
+    await page.locator('#bring-runs').getByText('policy, into the tiny base, stopped').waitFor();
+    renameSync(folder, `${folder}-moved`);
+    folder += '-moved';
+    await chosen(page, folder);
+    await page.getByRole('button', { name: 'Go on training the base' }).click();
     await told(page, 'Trained on your policy', 400_000);
     const measured = await page.locator('#bring-result .result').allTextContents();
     expect(measured).toHaveLength(5);
@@ -501,16 +524,38 @@ describe('what a visitor brings', () => {
     expect(await page.locator('#bring-result .chart figcaption > :first-child').allTextContents()).toEqual(['VM-CPT: loss', 'CoT SFT (LoRA): loss', 'PolicyRollout on GRPO: reward by origin', 'PolicyRollout on GRPO: accuracy by origin']);
     expect(await page.locator('#bring-result .outline li').allTextContents()).toHaveLength(7);
     expect((JSON.parse(await download(page, 'report.json')) as Report).stages).toHaveLength(4);
-    const trained = await SafetensorsFile.open(bytesSource(Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1'), 'trained'));
+    const weights = Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1');
+    const curves = await page.locator('#bring-result .chart [role=img]').evaluateAll((all) => all.map((c) => c.getAttribute('aria-label')));
+    expect(curves.at(-1)).toMatch(/^PolicyRollout on GRPO: accuracy by origin at step 2: policy-free \d/);
+    const trained = await SafetensorsFile.open(bytesSource(weights, 'trained'));
     expect(trained.tensors.size).toBeGreaterThan(60);
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '8-own-trained', '#bring');
+
+    // A complete run is there in the next visit, also without its folder, and goes when it is not wanted.
+    await page.reload();
+    const kept = page.locator('#bring-runs');
+    await page.locator('#drop').scrollIntoViewIfNeeded();
+    await kept.getByText('policy, into the tiny base, complete').waitFor();
+    await kept.locator('summary').click();
+    expect(Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1').equals(weights)).toBe(true);
+    await kept.locator('summary').click();
+    await chosen(page, folder);
+    await page.getByRole('button', { name: 'Train the base anew' }).waitFor();
+    expect((await page.locator('#bring-result .result').allTextContents()).map((t) => /^\d of 4/.exec(t)?.[0])).toEqual(measured.map((t) => /^\d of 4/.exec(t)?.[0]));
+    expect(await page.locator('#bring-result .chart [role=img]').evaluateAll((all) => all.map((c) => c.getAttribute('aria-label')))).toEqual(curves);
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '17-own-kept', '#bring-result h4');
+    await kept.getByRole('button', { name: 'Forget the run on policy' }).click();
+    await kept.waitFor({ state: 'hidden' });
+    await page.getByRole('button', { name: 'Train the base on it' }).waitFor();
+    expect(await page.locator('#bring-result .result').count()).toBe(0);
     expect(complaints).toEqual([]);
     await context.close();
     rmSync(folder, { recursive: true });
   });
 
-  it('trains a checkpoint on a policy that was brought before it, stopped and gone on with', async () => {
+  it('trains a checkpoint on a policy that was brought before it, stopped and gone on with, and hands it over in every form', async () => {
     const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
     await page.goto(withConfig());
     await phase(page, 'ready');
@@ -524,14 +569,21 @@ describe('what a visitor brings', () => {
     await page.getByLabel('Tokens of an answer at most').fill('4');
     await page.getByRole('button', { name: 'Train the checkpoint on it' }).click();
     await page.locator('#bring-result .chart').first().waitFor({ timeout: 120_000 });
-    // What is being trained is not lost without a word.
-    const leaves = () => page.evaluate(() => dispatchEvent(new Event('beforeunload', { cancelable: true })));
-    expect(await leaves()).toBe(false);
     await chosen(page, join(GOLDEN, 'model'));
-    await told(page, 'Press Stop first');
+    await told(page, 'Press Stop first; another folder then takes its place, and what is trained so far is kept.');
     await page.locator('#bring-result').getByRole('button', { name: 'Stop' }).last().click();
     await told(page, 'Training goes on from here');
-    await page.getByRole('button', { name: 'Train the checkpoint on it' }).click();
+    // It is kept without a warning, whatever is brought in between, and whatever the settings are then.
+    expect(await page.evaluate(() => dispatchEvent(new Event('beforeunload', { cancelable: true })))).toBe(true);
+    const other = ownFolder();
+    await chosen(page, other);
+    await page.getByRole('button', { name: 'Train the base on it' }).waitFor();
+    await page.goto(site.address);
+    await chosen(page, fileURLToPath(new URL('../../../docs/examples/sorting', import.meta.url)));
+    await told(page, 'Policy “Sorting rules”');
+    await chosen(page, join(GOLDEN, 'model'));
+    await page.locator('#bring-result .chart').first().waitFor();
+    await page.getByRole('button', { name: 'Go on training the checkpoint' }).click();
     await told(page, 'Trained on your policy', 400_000);
     expect(await page.locator('#bring-result .stage h5').allTextContents()).toEqual(['Base, policy in the prompt', ...['Base', 'VM-CPT', 'CoT SFT (LoRA)', 'PolicyRollout on GRPO'].map((t) => `${t}, without the policy`)]);
     const files: Record<string, Buffer> = {};
@@ -540,9 +592,31 @@ describe('what a visitor brings', () => {
     expect(adapter.config.r).toBe(8);
     // B was zero before training.
     expect([...adapter.weights.values()].every(({ loraB }) => loraB.some((x) => x !== 0))).toBe(true);
-    expect(await leaves()).toBe(true);
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '15-checkpoint-trained', '#bring-result .result');
+
+    // The checkpoint above wears it: it is taken away in every form, in this visit and in the next.
+    await take(page, 'Weights with the adapter in them (safetensors)');
+    const mergedFile = () => download(page, 'model/model.safetensors', 'latin1').then((text) => SafetensorsFile.open(bytesSource(Buffer.from(text, 'latin1'), 'merged')));
+    expect(await difference(await mergedFile(), adapter)).toBeLessThan(1e-6);
+    await page.reload();
+    await chosen(page, fileURLToPath(new URL('../../../docs/examples/sorting', import.meta.url)));
+    await told(page, 'Policy “Sorting rules”');
+    await chosen(page, join(GOLDEN, 'model'));
+    await page.locator('#bring-result .chart canvas').nth(3).waitFor();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '18-phone-own', '#bring-result .stages ~ .stages ~ .stages');
+    await screenshot(page, '19-phone-kept', '#bring-runs');
+    await page.getByRole('button', { name: 'Put this adapter on the checkpoint' }).click();
+    await told(page, 'The adapter that was trained here is on this checkpoint');
+    await take(page, 'ONNX, 32 bits');
+    expect((await download(page, 'decoder_model_merged.onnx', 'latin1')).slice(0, 2)).toBe('\b\n');
+    await take(page, 'Weights with the adapter in them (safetensors)');
+    expect(await difference(await mergedFile(), adapter)).toBeLessThan(1e-6);
+    rmSync(other, { recursive: true });
     expect(complaints).toEqual([]);
     await context.close();
   }, 600_000);
@@ -647,17 +721,12 @@ describe('a checkpoint that is brought', () => {
     await page.getByRole('button', { name: 'Stop' }).and(page.locator(':focus')).press('Enter');
     await page.locator('#bring-result .answer dd').getByText(', stopped').waitFor();
 
-    const take = async (form: string) => {
-      await page.getByLabel('Form').selectOption(form);
-      await page.getByRole('button', { name: 'Make the files' }).click();
-      await told(page, 'files are ready');
-    };
-    await take('Adapter (PEFT)');
+    await take(page, 'Adapter (PEFT)');
     expect(JSON.parse(await download(page, 'adapter/adapter_config.json'))).toMatchObject({ peft_type: 'LORA', r: JSON.parse(readFileSync(join(GOLDEN, 'adapter_text', 'adapter_config.json'), 'utf8')).r });
-    await take('Weights with the adapter in them (safetensors)');
+    await take(page, 'Weights with the adapter in them (safetensors)');
     const merged = await SafetensorsFile.open(bytesSource(Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1'), 'merged'));
-    expect(await difference(merged)).toBeLessThan(1e-6);
-    await take('ONNX, 4 bits');
+    expect(await difference(merged, await readAdapter(folderFiles(join(GOLDEN, 'adapter_text')), parseConfig(JSON.parse(readFileSync(join(GOLDEN, 'model', 'config.json'), 'utf8')))))).toBeLessThan(1e-6);
+    await take(page, 'ONNX, 4 bits');
     expect((await download(page, 'decoder_model_merged.onnx', 'latin1')).slice(0, 2)).toBe('\b\n');
 
     // In fewer bits, on the same page; a picture that is none is named.
@@ -701,13 +770,13 @@ async function answersInNode(policy: string, question: string): Promise<{ text: 
 }
 
 /** How far a file is from what the model merges on the device. */
-async function difference(file: SafetensorsFile): Promise<number> {
+async function difference(file: SafetensorsFile, adapter: Adapter): Promise<number> {
   const files = folderFiles(join(GOLDEN, 'model'));
   const config = parseConfig(JSON.parse(readFileSync(join(GOLDEN, 'model', 'config.json'), 'utf8')));
   const engine = new WebGpuEngine(await openDevice());
   const model = new VisionLanguageModel(engine, config);
   await model.load(await openCheckpoint(files));
-  model.loadAdapter('text', await readAdapter(folderFiles(join(GOLDEN, 'adapter_text')), config));
+  model.loadAdapter('text', adapter);
   let most = 0;
   const tensors = await model.tensors({ merge: 'text' });
   expect(file.tensors.size).toBe(tensors.size);
@@ -758,6 +827,24 @@ describe('when something is missing', () => {
     await page.getByRole('button', { name: 'Resume' }).click();
     await page.locator('.stage.done').nth(1).waitFor({ timeout: 60_000 });
     await context.close();
+  });
+
+  it('goes on with a training on a brought policy after the GPU has gone away', async () => {
+    const folder = ownFolder();
+    const { page, context } = await openPage(browser, site.address);
+    await page.goto(withConfig());
+    await phase(page, 'ready');
+    await chosen(page, folder);
+    await page.getByRole('button', { name: 'Train the base on it' }).click();
+    await page.locator('#bring-result .chart').first().waitFor({ timeout: 120_000 });
+    await (await browser.newBrowserCDPSession()).send('Browser.crashGpuProcess');
+    await told(page, 'The browser took the GPU away');
+    expect(await page.locator('#bring-result .result').count()).toBeGreaterThanOrEqual(2);
+    await page.getByRole('button', { name: 'Go on training the base' }).click();
+    await page.locator('#bring-result .stage h5').getByText('VM-CPT').waitFor({ timeout: 120_000 });
+    expect((await page.locator('#bring-result .stage h5').allTextContents()).slice(0, 3)).toEqual(['Base, policy in the prompt', 'Base, without the policy', 'VM-CPT, without the policy']);
+    await context.close();
+    rmSync(folder, { recursive: true });
   });
 
   it('refuses settings that make no run, and takes those of the demo', async () => {

@@ -29,24 +29,42 @@ async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> 
       return;
     }
     case 'own': {
-      // The policy may have been brought before the checkpoint.
-      if (policy === undefined) {
-        const { bringPolicy } = await import('./own-policy.ts');
-        policy = await bringPolicy(message.policy);
-      }
+      const brought = await readPolicy(message.policy);
       // Two models would not fit.
       unload();
       const { signal } = (stop = new AbortController());
       const { ownRun } = await import('./own-on.ts');
-      await ownRun({ policy, checkpoint, config: message.config, train: message.train, on: message.on, signal, post });
+      const { policy: _, ...asked } = message;
+      const end = await ownRun({ ...asked, policy: brought, checkpoint, signal, post });
+      if (message.on.type === 'checkpoint' && end.files.length > 0) {
+        const { ownId } = await import('./own-kept.ts');
+        await wear(await ownId(brought, checkpoint));
+      }
+      post({ type: 'own-done', ...end });
       return;
     }
+    case 'own-find': {
+      const { keptOwnRun, ownId, ownStorage } = await import('./own-kept.ts');
+      const id = await ownId(await readPolicy(message.policy), message.on === 'checkpoint' ? checkpoint : undefined);
+      post({ type: 'own-found', id, keepsFiles: (await ownStorage(id)).keepsFiles, run: await keptOwnRun(id) });
+      return;
+    }
+    case 'own-list':
+    case 'own-forget': {
+      const { keptOwnRuns, ownStorage } = await import('./own-kept.ts');
+      if (message.type === 'own-forget') await (await ownStorage(message.id)).clear();
+      post({ type: 'own-kept', runs: await keptOwnRuns() });
+      return;
+    }
+    case 'own-wear':
+      await wear(message.id);
+      return;
     case 'adapter': {
       const { bringAdapter } = await import('./checkpoint.ts');
       adapter = await bringAdapter(checkpoint, message.files);
       // What is loaded does not wear it.
       unload();
-      post({ type: 'adapter', r: adapter.config.r, modules: adapter.targets.length });
+      post({ type: 'adapter', r: adapter.config.r, modules: adapter.targets.length, trained: false });
       return;
     }
     case 'load': {
@@ -80,6 +98,22 @@ async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> 
     default:
       return message satisfies never;
   }
+}
+
+/** The policy may have been brought before the checkpoint, to a worker before this one. */
+async function readPolicy(files: readonly BroughtFile[]): Promise<BroughtPolicy> {
+  return (policy ??= await (await import('./own-policy.ts')).bringPolicy(files));
+}
+
+/** What was trained here takes the place of an adapter that was brought. */
+async function wear(id: string): Promise<void> {
+  const [{ bringAdapter }, { ownStorage }] = await Promise.all([import('./checkpoint.ts'), import('./own-kept.ts')]);
+  const storage = await ownStorage(id);
+  const files: BroughtFile[] = [];
+  for (const name of ['adapter_config.json', 'adapter_model.safetensors']) files.push({ name, file: new File([(await storage.blob(`adapter/${name}`)) ?? ''], name) });
+  adapter = await bringAdapter(checkpoint, files);
+  unload();
+  post({ type: 'adapter', r: adapter.config.r, modules: adapter.targets.length, trained: true });
 }
 
 function unload(): void {

@@ -16,18 +16,22 @@ interface WorkerFileHandle extends FileSystemFileHandle {
   move(name: string): Promise<void>;
 }
 
-/** Null where the browser has no such file system (private windows of some). */
+/** The folder of Train's run, which is there in any case. */
+const TRIED = 'trimpi-run';
+
+/** Null where the browser has no such file system (private windows of some). A folder is made with its first file. */
 export async function opfsStorage(folder: string): Promise<PageStorage | null> {
   let root: FileSystemDirectoryHandle;
   try {
     root = await navigator.storage.getDirectory();
-    await root.getDirectoryHandle(folder, { create: true });
+    // Some give a root in which nothing can be made.
+    await root.getDirectoryHandle(TRIED, { create: true });
   } catch {
     return null;
   }
   const place = async (file: string, create: boolean) => {
     const parts = file.split('/');
-    let directory = await root.getDirectoryHandle(folder, { create: true });
+    let directory = await root.getDirectoryHandle(folder, { create });
     for (const part of parts.slice(0, -1)) directory = await directory.getDirectoryHandle(part, { create });
     return { directory, name: parts.at(-1)! };
   };

@@ -1,13 +1,16 @@
 /** @file A policy of the visitor's own into the tiny base or into the checkpoint brought last: asked with and without it, and trained as the paper trains. */
 import { type Example, makeScorer, ownExamples, type RgbImage } from '@trimpi/datasets';
 import { type ModelFiles, toRgb } from '@trimpi/model';
-import { type ChatExample, INTERNALISE_CONFIG, internalise, type InternaliseConfig, memoryStorage, PipelineError, resolveInternaliseConfig, type RunConfig } from '@trimpi/pipeline';
+import { type ChatExample, INTERNALISE_CONFIG, internalise, type InternaliseConfig, memoryStorage, PipelineError, resolveInternaliseConfig, type RunConfig, type RunStorage } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { BroughtFile, FromBring, OwnModel, SavedFile } from '../protocol.ts';
+import { alone } from './alone.ts';
 import { loadBase } from './base.ts';
 import { broughtFiles } from './checkpoint-files.ts';
+import { keptSettings, nameOwnRun, ownId, ownStorage } from './own-kept.ts';
 import type { BroughtPolicy } from './own-policy.ts';
 import { pictureOf } from './picture.ts';
+import { finishedRun } from './saved.ts';
 
 interface OwnRun {
   readonly policy: BroughtPolicy;
@@ -16,6 +19,8 @@ interface OwnRun {
   readonly config: RunConfig;
   readonly on: OwnModel;
   readonly train: boolean;
+  /** Whether what is kept is discarded first. */
+  readonly fresh: boolean;
   readonly signal: AbortSignal;
   readonly post: (message: FromBring) => void;
 }
@@ -23,23 +28,39 @@ interface OwnRun {
 /** The size of the pictures that the tiny base was trained on; others are drawn to it. */
 const [WIDTH, HEIGHT] = [128, 64];
 
-/** What a run has come to, so that one that was stopped goes on. */
-let kept: { readonly key: string; readonly storage: ReturnType<typeof memoryStorage> } | undefined;
+/** What came of it. */
+interface OwnEnd {
+  /** In the middle of training. */
+  readonly stopped: boolean;
+  /** Of a run that is complete now. */
+  readonly files: readonly SavedFile[];
+}
 
-/** Measures, trains when that is wanted, and measures again. A run that was stopped goes on. */
-export async function ownRun({ policy, checkpoint, config, on, train, signal, post }: OwnRun): Promise<void> {
+/** Measures, trains when that is wanted, and measures again. A run that was stopped goes on, with its own settings. */
+export async function ownRun(run: OwnRun): Promise<OwnEnd> {
+  if (!run.train) return ownPass(run, memoryStorage(), fromForm(run));
+  const id = await ownId(run.policy, run.on.type === 'checkpoint' ? run.checkpoint : undefined);
+  return alone(`trimpi-own-${id}`, async () => {
+    const storage = await ownStorage(id);
+    if (run.fresh) await storage.clear();
+    const settings = (await keptSettings(storage)) ?? fromForm(run);
+    await nameOwnRun(storage, { policy: run.policy.own.name, on: run.on.type });
+    const { stopped } = await ownPass(run, storage, settings);
+    return { stopped, files: stopped ? [] : ((await finishedRun(storage))?.files ?? []) };
+  });
+}
+
+async function ownPass({ policy, checkpoint, on, train, signal, post }: OwnRun, storage: RunStorage, settings: InternaliseConfig): Promise<OwnEnd> {
   const { own } = policy;
   const score = makeScorer(own.scorer);
   const pictures = await readPictures(policy, on.type === 'base' ? drawn : whole, post, signal);
   const examples = ownExamples(own, (name) => pictures.get(name)!).map((example, i): ChatExample => ({ example: on.type === 'base' ? inWords(example) : example, score: (completion) => score(completion, own.rows[i]!.answer) }));
-  const settings = on.type === 'base' ? forBase(config) : forCheckpoint(config, on);
-  const key = JSON.stringify([own.name, own.rows.length, on.type, settings]);
-  if (train && kept?.key !== key) kept = { key, storage: memoryStorage() };
-  // A base that is only asked answers each time, whatever has been trained.
-  const storage = train ? kept!.storage : memoryStorage();
-
   const device = await openDevice({ powerPreference: 'high-performance' });
   const engine = new WebGpuEngine(device);
+  // A lost device may leave a promise that never settles: the page hears of it here and ends this worker.
+  void device.lost.then(({ reason, message }) => {
+    if (reason !== 'destroyed') post({ type: 'failed', failure: { code: 'device-lost', message } });
+  });
   // Asking alone ends when the base has answered.
   const asked = new AbortController();
   let title = '';
@@ -79,10 +100,11 @@ export async function ownRun({ policy, checkpoint, config, on, train, signal, po
   } finally {
     engine.dispose();
   }
-  const done = !stopped && !asked.signal.aborted;
-  const files = done ? [...storage.files].filter(([name]) => /^(adapter\/|model\/|report\.)/.test(name)).map(([name, bytes]): SavedFile => ({ name, blob: new Blob([bytes as Uint8Array<ArrayBuffer>]) })) : [];
-  if (train && done) kept = undefined;
-  post({ type: 'own-done', stopped, files });
+  return { stopped, files: [] };
+}
+
+function fromForm({ config, on }: OwnRun): InternaliseConfig {
+  return on.type === 'base' ? forBase(config) : forCheckpoint(config, on);
 }
 
 /** All parameters of the tiny base, as a run of Train does. */

@@ -3,6 +3,7 @@ import { PipelineError, run, type RunConfig, runDataset, type RunEvent, type Run
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { BaseName } from '../bases.ts';
 import type { FromTrain } from '../protocol.ts';
+import { alone } from './alone.ts';
 import { loadBase } from './base.ts';
 import { nameOf } from './name.ts';
 import type { PageStorage } from './opfs.ts';
@@ -26,19 +27,7 @@ const LOOK_MS = 1000;
 
 /** Trains to the end or to a pause, and says so. Whether it came to the end. Throws what the run throws. */
 export async function trainOn(options: TrainOptions): Promise<boolean> {
-  // Two pages on one folder would overwrite each other's files. A page that was just loaded again lets go after a moment.
-  let alone = false;
-  let finished = false;
-  try {
-    await navigator.locks.request('trimpi-run', { signal: AbortSignal.timeout(5000) }, async () => {
-      alone = true;
-      finished = await trainAlone(options);
-    });
-  } catch (cause) {
-    if (alone) throw cause;
-    throw new PipelineError('storage', 'this run', 'is being trained in another tab.', 'Go on there, or close that tab and load this page again.', { cause });
-  }
-  return finished;
+  return alone('trimpi-run', () => trainAlone(options));
 }
 
 async function trainAlone({ config, fresh, base, url, storage, signal, post }: TrainOptions): Promise<boolean> {
