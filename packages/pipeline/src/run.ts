@@ -38,7 +38,7 @@ export async function run({ config, engine, adapterName, base, ...options }: Run
       state: { ...before, seconds: before.seconds + drawing },
       task: benchmark.task,
       onAdapter: async (adapter) => {
-        for (const [name, bytes] of Object.entries(adapterFiles(adapter, `trimpi-${config.benchmark === 'gta' ? 'small' : 'tiny'}-base + vm-cpt`))) await storage.write(`adapter/${name}`, bytes);
+        for (const [name, bytes] of Object.entries(adapterFiles(adapter, `${lastPart(base.name)} + vm-cpt`))) await storage.write(`adapter/${name}`, bytes);
       },
     });
     await exportModel(storage, base, model);
@@ -46,4 +46,9 @@ export async function run({ config, engine, adapterName, base, ...options }: Run
   } finally {
     model.dispose();
   }
+}
+
+/** Of a path or an address: where files lie on one machine says nothing on another. */
+function lastPart(name: string): string {
+  return name.split(/[\\/]/).findLast((part) => part !== '') ?? name;
 }
