@@ -4,7 +4,7 @@ import { failureAdvice } from './advice.ts';
 import { byId, el } from './dom.ts';
 import type { FromCompare, PolicyView, SceneView, ToCompare } from './protocol.ts';
 import type { RunConfig, StageName } from '@trimpi/pipeline';
-import { sceneCanvas } from './scene-canvas.ts';
+import { scenePictures } from './scene-canvas.ts';
 import { plainNode, treeList } from './tree-view.ts';
 
 type Side = 'base' | 'trained';
@@ -175,14 +175,15 @@ export class CompareView {
       c.verdict.className = 'verdict';
       c.text.replaceChildren(el('span', { class: 'quiet' }, 'Not asked yet.'));
       c.tokens.textContent = c.time.textContent = '–';
-      c.tree.replaceChildren(treeList(policy.tree, plainNode));
+      c.tree.replaceChildren(...policy.trees.map(({ title, root }) => el('div', {}, ...(title === '' ? [] : [el('h4', {}, title)]), treeList(root, plainNode))));
       c.tree.setAttribute('aria-label', `Policy ${policy.name}; what ${side === 'base' ? 'the base' : 'the trained model'} cites is marked`);
     }
   }
 
   #show(scene: SceneView): void {
     this.#shown = scene;
-    this.#scene.replaceChildren(sceneCanvas(scene), el('p', {}, el('span', { class: 'code' }, scene.query)), el('p', { class: 'quiet' }, `Right is ${scene.answer}: ${scene.way}`));
+    this.#scene.replaceChildren(scenePictures(scene.pictures), el('p', {}, el('span', { class: 'code' }, scene.query)), el('p', { class: 'quiet' }, `Right is ${scene.answer}: ${scene.way}`));
+    for (const c of Object.values(this.#cards)) this.#reveal(c);
   }
 
   #say({ text, tree, element }: Card, said: string, cited: readonly string[]): void {
@@ -194,6 +195,16 @@ export class CompareView {
       const id = node.dataset['node']!;
       node.classList.toggle('cited', ids.has(id));
       node.classList.toggle('astray', ids.has(id) && astray(id));
+    }
+    this.#reveal({ tree });
+  }
+
+  /** Of several trees those that decide the question or are cited. */
+  #reveal({ tree }: Pick<Card, 'tree'>): void {
+    const { leafId } = this.#shown ?? {};
+    for (const one of tree.children) {
+      const decides = [...one.querySelectorAll<HTMLElement>('[data-node]')].some((node) => node.dataset['node'] === leafId);
+      (one as HTMLElement).hidden = tree.childElementCount > 1 && !decides && one.querySelector('.cited') === null;
     }
   }
 }

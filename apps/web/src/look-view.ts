@@ -1,7 +1,7 @@
 /** @file Policies as trees, and scenes with what each policy says about them. */
 import { byId, el } from './dom.ts';
 import type { FromLook, PolicyView, SceneView, TreeView } from './protocol.ts';
-import { policyText, sceneCanvas } from './scene-canvas.ts';
+import { policyText, scenePictures } from './scene-canvas.ts';
 import { treeList } from './tree-view.ts';
 
 /** A question or a case of a policy that the visitor chose. */
@@ -39,7 +39,7 @@ export class LookView {
 
   show(message: FromLook): void {
     if (message.type === 'policies') {
-      this.#policies.replaceChildren(...message.policies.map((p) => this.#policy(p)));
+      this.#policies.replaceChildren(...message.policies.flatMap((p) => this.#policy(p)));
       this.#policies.setAttribute('aria-busy', 'false');
     } else if (message.type === 'scene') this.#add(message.scene);
     else if (message.type === 'drawn') {
@@ -50,14 +50,19 @@ export class LookView {
     else this.#policies.replaceChildren(el('p', { class: 'notice' }, `The examples could not be drawn: ${message.failure.message}`));
   }
 
-  #policy({ id, name, text, pictures, tree }: PolicyView): HTMLElement {
-    return el(
+  /** A card for each tree; text and tips are with the last. */
+  #policy({ id, name, text, pictures, trees, tips }: PolicyView): HTMLElement[] {
+    const cards = trees.map(({ title, root }) => el(
       'article',
       { class: 'policy' },
-      el('h3', {}, 'Policy ', el('q', {}, name)),
-      treeList(tree, (node) => this.#node(node, id, name)),
+      el('h3', {}, 'Policy ', el('q', {}, name), ...(title === '' ? [] : [`: ${title}`])),
+      treeList(root, (node) => this.#node(node, id, name)),
+    ));
+    cards.at(-1)!.append(
+      ...(tips.length === 0 ? [] : [el('h4', {}, 'For all tools'), el('ul', {}, ...tips.map((tip) => el('li', {}, tip)))]),
       el('details', {}, el('summary', {}, 'As the model reads it'), policyText(text, pictures)),
     );
+    return cards;
   }
 
   /** A button for every way through the tree: the pictures that come by a question, or end at a case. */
@@ -79,7 +84,7 @@ export class LookView {
   }
 
   #add(scene: SceneView): void {
-    const element = el('li', { class: 'scene' }, sceneCanvas(scene), el('p', {}, el('span', { class: 'code' }, scene.query), ' ', el('strong', {}, scene.answer)), el('p', { class: 'quiet' }, scene.way));
+    const element = el('li', { class: 'scene' }, scenePictures(scene.pictures), el('p', {}, el('span', { class: 'code' }, scene.query), ' ', el('strong', {}, scene.answer)), el('p', { class: 'quiet' }, scene.way));
     this.#cards.push({ scene, element });
     this.#scenes.append(element);
     this.#choose(this.#choice);

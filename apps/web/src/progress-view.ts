@@ -123,8 +123,9 @@ export class ProgressView {
   }
 }
 
-function resultLine({ accuracy, low, high, n }: Omit<StageResult, 'title' | 'stage'>, how: string): HTMLElement {
-  return el('p', {}, el('strong', {}, percent(accuracy)), ` right ${how} `, el('span', { class: 'quiet' }, `(95 %: ${percent(low)} to ${percent(high)}, n = ${n})`));
+function resultLine({ accuracy, low, high, n, calls }: Omit<StageResult, 'title' | 'stage'>, how: string): HTMLElement {
+  return el('p', {}, el('strong', {}, percent(accuracy)), ` right ${how} `, el('span', { class: 'quiet' }, `(95 %: ${percent(low)} to ${percent(high)}, n = ${n})`),
+    ...(calls === undefined ? [] : [el('br'), el('span', { class: 'quiet' }, `tool ${percent(calls.tool)}, arguments ${percent(calls.arguments)}, overall ${percent(calls.overall)}`)]));
 }
 
 function card(name: string): StageCard {

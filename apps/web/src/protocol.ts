@@ -1,6 +1,6 @@
 /** @file What the page and its two workers say to each other: one worker draws the examples, the other trains. */
 import type { SampledCompletion } from '@trimpi/eval';
-import type { RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
+import type { CallScores, RunConfig, RunEvent, StageName } from '@trimpi/pipeline';
 import type { BaseName } from './bases.ts';
 import type { Row } from './chart.ts';
 
@@ -15,7 +15,16 @@ export interface PolicyView {
   /** As the model reads it; `<image>` stands for each of the pictures. */
   readonly text: string;
   readonly pictures: readonly PolicyPicture[];
-  readonly tree: TreeView;
+  /** ClevrPolicy has one, GTAPolicy one for each tool. */
+  readonly trees: readonly PolicyTreeView[];
+  /** What holds besides, in words: tips of GTAPolicy. */
+  readonly tips: readonly string[];
+}
+
+export interface PolicyTreeView {
+  /** What it decides, where a policy has several. */
+  readonly title: string;
+  readonly root: TreeView;
 }
 
 export interface PolicyPicture {
@@ -31,11 +40,19 @@ export interface SceneView {
   readonly policyName: string;
   readonly query: string;
   readonly answer: string;
+  /** The case that it comes to; empty where none decides. */
   readonly leafId: string;
   /** Ids of the questions on the way. */
   readonly path: readonly string[];
   /** The questions on the way with their answers, in words. */
   readonly way: string;
+  /** One, of GTAPolicy up to three. */
+  readonly pictures: readonly ScenePicture[];
+}
+
+export interface ScenePicture {
+  /** What the question calls it, where it has several. */
+  readonly name: string;
   /** The objects in words, for those who do not see the picture. */
   readonly objects: string;
   readonly width: number;
@@ -91,7 +108,7 @@ export type FromGta =
 
 export type ToCompare =
   | { readonly type: 'open'; readonly config: RunConfig; readonly base: BaseName }
-  /** Scene number `scene` of policy number `policy`; `ask` also lets both models answer. */
+  /** Question number `scene` of policy number `policy`; `ask` also lets both models answer. */
   | { readonly type: 'draw'; readonly policy: number; readonly scene: number }
   | { readonly type: 'ask'; readonly policy: number; readonly scene: number; readonly stage: StageName; readonly maxNewTokens: number; readonly base: string };
 
@@ -303,6 +320,8 @@ export interface StageResult {
   readonly low: number;
   readonly high: number;
   readonly n: number;
+  /** GTAPolicy's scores. */
+  readonly calls?: CallScores;
 }
 
 /** What is saved of a chart (see `chartsOf`). */

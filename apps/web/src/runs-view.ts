@@ -69,11 +69,18 @@ function rewards(curves: readonly Curve[]): HTMLElement {
 
 function accuracyOf(run: RunSummary, title: string): HTMLElement {
   const s = run.stages.find((x) => x.title === title);
-  return el('td', {}, s === undefined ? '–' : `${(100 * s.accuracy).toFixed(1)} % (${(100 * s.low).toFixed(0)} to ${(100 * s.high).toFixed(0)})`);
+  if (s === undefined) return el('td', {}, '–');
+  const { calls } = s;
+  return el('td', {}, `${percent(s.accuracy)} (${(100 * s.low).toFixed(0)} to ${(100 * s.high).toFixed(0)})`,
+    ...(calls === undefined ? [] : [el('br'), el('span', { class: 'quiet' }, `tool ${percent(calls.tool)}, arguments ${percent(calls.arguments)}, overall ${percent(calls.overall)}`)]));
+}
+
+function percent(x: number): string {
+  return `${(100 * x).toFixed(1)} %`;
 }
 
 function settingsOf({ config, base, finishedAt }: RunSummary): string {
-  return `${base === undefined ? '' : `${base} base, `}seed ${config.seed}, N = ${config.n}, ${config.policies} ${config.policies === 1 ? 'policy' : 'policies'}, ${config.vmCpt.steps} + ${config.sft.steps} + ${config.rl.steps} steps, ${new Date(finishedAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })} `;
+  return `${base === undefined ? '' : `${base} base, `}seed ${config.seed}, ${config.benchmark === 'gta' ? 'GTAPolicy' : `N = ${config.n}, ${config.policies} ${config.policies === 1 ? 'policy' : 'policies'}`}, ${config.vmCpt.steps} + ${config.sft.steps} + ${config.rl.steps} steps, ${new Date(finishedAt).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'short' })} `;
 }
 
 function smooth(points: RunSummary['rewards'][number]['points']): [number, number][] {

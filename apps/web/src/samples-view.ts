@@ -1,7 +1,7 @@
 /** @file What the model says while it learns: one question of the last RL steps, with all its completions. */
 import { byId, el } from './dom.ts';
 import type { SampleView } from './protocol.ts';
-import { sceneCanvas } from './scene-canvas.ts';
+import { scenePictures } from './scene-canvas.ts';
 
 /** Groups that stay. */
 const SHOWN = 3;
@@ -20,7 +20,7 @@ export class SamplesView {
     const right = completions.filter((c) => c.accuracy === 1).length;
     this.#list.prepend(
       el('li', { class: 'scene sample' },
-        sceneCanvas(scene),
+        scenePictures(scene.pictures),
         el('p', {}, el('strong', {}, `${title}, step ${step}`), `: ${right} of ${completions.length} right`),
         el('p', {}, el('span', { class: 'code' }, scene.query), ` Right is ${scene.answer}.`),
         el('ul', { class: 'said-all' }, ...completions.map((c) =>

@@ -1,18 +1,13 @@
 import { el } from './dom.ts';
-import type { PolicyPicture } from './protocol.ts';
+import type { PolicyPicture, ScenePicture } from './protocol.ts';
 
-interface Picture {
-  readonly width: number;
-  readonly height: number;
-  readonly rgba: Uint8ClampedArray<ArrayBuffer>;
-  /** What is in it, in words, for those who do not see it. */
-  readonly objects: string;
-}
-
-export function sceneCanvas({ width, height, rgba, objects }: Picture): HTMLCanvasElement {
-  const canvas = el('canvas', { width, height, role: 'img', 'aria-label': `A scene with ${objects}` });
-  canvas.getContext('2d')?.putImageData(new ImageData(rgba, width, height), 0, 0);
-  return canvas;
+/** The pictures of a question, one above the other. */
+export function scenePictures(pictures: readonly ScenePicture[]): HTMLElement {
+  return el('div', { class: 'stack' }, ...pictures.map(({ name, width, height, rgba, objects }) => {
+    const canvas = el('canvas', { width, height, role: 'img', 'aria-label': `${name === '' ? '' : `${name}: `}A scene with ${objects}` });
+    canvas.getContext('2d')?.putImageData(new ImageData(rgba, width, height), 0, 0);
+    return canvas;
+  }));
 }
 
 /** A policy's text with its pictures in their places. */

@@ -6,13 +6,15 @@ import { fileURLToPath } from 'node:url';
 import { encodePng } from '@trimpi/datasets';
 import { type Adapter, bytesSource, generate, memoryFiles, openCheckpoint, parseConfig, Processor, publishedKey, readAdapter, SafetensorsFile, sequenceOf, stopTokenIds, toFloat32, VisionLanguageModel } from '@trimpi/model';
 import { decodeImage, folderFiles } from '@trimpi/model/node';
-import { runDataset } from '@trimpi/pipeline';
+import { type CallScores, gtaDataset, runDataset } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { axeViolations, openBrowser, openPage, screenshot, serveSite, type Site } from './site.ts';
 
 const DATA = { seed: 7, policies: 1, trainPerPolicy: 8, reasonedPerPolicy: 4, testSize: 8 };
+const GTA_RUN = { benchmark: 'gta', ...DATA } as const;
+type GtaExample = ReturnType<ReturnType<typeof gtaDataset>['example']>;
 const CONFIG = {
   ...DATA, saveSteps: 1,
   vmCpt: { steps: 2, batchSize: 4 }, sft: { steps: 2, batchSize: 4 }, rl: { steps: 2, promptsPerStep: 2, rollouts: 4 },
@@ -95,7 +97,7 @@ describe('policies with pictures', () => {
 
 describe('what is loaded', () => {
   it('keeps the scripts of a visit under 300 kB, and those of a run under 300 kB compressed', () => {
-    expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'bring', 'own-kept'], 'raw')).toBeLessThan(300_000);
+    expect(scriptBytes(['index', 'look', 'train', 'gta', 'compare', 'data', 'bring', 'own-kept'], 'raw')).toBeLessThan(300_000);
     expect(scriptBytes(['index', 'look', 'train', 'train-on', 'uPlot.esm'], 'gzip')).toBeLessThan(300_000);
   });
 
@@ -383,6 +385,123 @@ describe('before anything is trained', () => {
     expect(complaints).toEqual([]);
     await context.close();
   });
+});
+
+describe('a run on GTAPolicy', () => {
+  /** Small, and one objective of RL. */
+  const SMALL = { ...GTA_RUN, trainPerPolicy: 2, reasonedPerPolicy: 1, testSize: 2, saveSteps: 1, vmCpt: { steps: 1, batchSize: 1 }, sft: { steps: 1, batchSize: 1 }, rl: { steps: 1, promptsPerStep: 1, rollouts: 2, maxNewTokens: 8 }, arms: ['poro-grpo'] };
+
+  it('can be chosen in the form: what belongs to ClevrPolicy goes, the small base comes, and back', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    await page.goto(withConfig());
+    await page.locator('#scenes .scene').nth(7).waitFor();
+    await phase(page, 'ready');
+    const dataset = page.getByLabel('Dataset', { exact: true });
+    const base = page.getByLabel('Base model');
+    expect([await dataset.inputValue(), await base.inputValue()]).toEqual(['clevr', 'tiny']);
+    await dataset.selectOption('GTAPolicy');
+    expect(await page.locator('#set-base-hint').textContent()).toMatch(/^The tiny base lacks the words of GTAPolicy/);
+    expect([await base.inputValue(), await base.locator('option:enabled').count()]).toEqual(['small', 1]);
+    for (const label of ['Tree depth N', 'Policies', 'Show some values by pictures (M)']) expect(await page.getByLabel(label, { exact: true }).isVisible(), label).toBe(false);
+    expect(await page.getByLabel('VM-CPT steps').inputValue()).toBe('2');
+
+    // Its rules and questions are drawn.
+    await page.locator('#policies .policy').nth(6).waitFor();
+    const asked = Array.from({ length: 8 }, (_, i) => gtaDataset(GTA_RUN).example('test', i));
+    await page.locator('#scenes .scene').nth(7).waitFor();
+    expect(await page.locator('#scenes .scene').evaluateAll((all) => all.map((one) => one.querySelectorAll('canvas').length))).toEqual(asked.map((e) => e.images.length));
+    expect(await page.locator('#scenes .scene strong').allTextContents()).toEqual(asked.map((e) => e.answer));
+    await page.locator('#policies summary').click();
+    expect(await page.locator('#policies .code').textContent()).toBe(asked[0]!.policyText);
+    // A case that no question shown comes to gets some.
+    const { tools } = gtaDataset(GTA_RUN).policy;
+    const rare = tools.flatMap((t) => t.cases).find((own) => asked.every((e) => e.leaf !== own.leaf.id))!;
+    await page.locator(`#policies [data-node="${rare.leaf.id}"]`).press('Enter');
+    await page.locator('#scenes-shown').getByText(`3 of 11 pictures come by ${rare.leaf.id}`).waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '17-gta-look', '#look');
+    // What is drawn when somebody scrolls by must stand before a place on the page is looked at.
+    await page.locator('#gta').scrollIntoViewIfNeeded();
+    await page.locator('#gta-shown').getByText('calls of the test set').waitFor({ timeout: 60_000 });
+    await screenshot(page, '18-gta-form', '#train');
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+    await screenshot(page, '19-gta-phone');
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '19-gta-form-phone', '#train');
+
+    await dataset.selectOption('ClevrPolicy');
+    expect([await base.inputValue(), await page.getByLabel('Tree depth N').inputValue(), await page.getByLabel('Policies', { exact: true }).inputValue()]).toEqual(['tiny', '2', '1']);
+    expect(await page.getByLabel('Policies', { exact: true }).isEnabled()).toBe(true);
+    await page.locator('#policies .policy .question').nth(2).waitFor();
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
+  it('trains, goes on after a reload, scores calls, and is asked with the rules and without them', async () => {
+    const { page, context, complaints } = await openPage(browser, site.address, { viewport: { width: 1280, height: 900 } });
+    const requests: string[] = [];
+    page.on('request', (request) => requests.push(new URL(request.url()).pathname));
+    await page.goto(`${site.address}?config=${encodeURIComponent(JSON.stringify(SMALL))}`);
+    await phase(page, 'ready');
+    expect(await page.getByLabel('Dataset', { exact: true }).inputValue()).toBe('gta');
+    await page.getByRole('button', { name: 'Start' }).click();
+    await phase(page, 'running');
+    // Paused in VM-CPT; a new visit goes on from there.
+    await page.locator('.stage.done').first().waitFor({ timeout: 120_000 });
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await phase(page, 'saved');
+    await page.goto(site.address);
+    await phase(page, 'saved');
+    expect([await page.getByLabel('Dataset', { exact: true }).inputValue(), await page.getByLabel('Base model').inputValue(), await page.getByLabel('Policies', { exact: true }).isVisible()]).toEqual(['gta', 'small', false]);
+    const scores = /tool \d+\.\d %, arguments \d+\.\d %, overall \d+\.\d %/;
+    expect(await page.locator('.stage.done .result').first().textContent()).toMatch(scores);
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await page.locator('.sample').first().waitFor({ timeout: 120_000 });
+    await phase(page, 'finished');
+    expect(basesOf(requests)).toEqual(['base-small']);
+    expect(await page.locator('.stage .chart figcaption > :first-child').allTextContents()).toEqual(['loss', 'loss', 'reward by origin', 'accuracy by origin']);
+    expect(await page.locator('.sample .stack canvas').count()).toBeGreaterThan(0);
+
+    const report = JSON.parse(await download(page, 'report.json')) as Report & { readonly title: string };
+    expect(report.title).toContain('GTAPolicy');
+    expect(report.settings).toMatchObject({ benchmark: 'gta', testSize: SMALL.testSize });
+    expect(report.settings).not.toHaveProperty('policies');
+    expect(report.stages.map((s) => s.name)).toEqual(['base', 'vm-cpt', 'cot-sft', 'poro-grpo']);
+    for (const { calls } of [report.inContext, ...report.stages]) expect(calls!.overall).toBeCloseTo((calls!.tool + calls!.arguments) / 2, 10);
+    await page.frameLocator('iframe.report').getByRole('columnheader', { name: 'Overall' }).first().waitFor();
+    const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+    const last = report.stages.at(-1)!.calls!;
+    const line = `tool ${percent(last.tool)}, arguments ${percent(last.arguments)}, overall ${percent(last.overall)}`;
+    expect(await page.locator('.stage .result').last().textContent()).toContain(line);
+    expect(await page.locator('#runs').textContent()).toContain('small base, seed 7, GTAPolicy, 1 + 1 + 1 steps');
+    expect(await page.locator('#runs tbody td').last().textContent()).toContain(line);
+
+    // Compare: the base reads all rules; of the trees those are shown that decide or are cited.
+    await page.locator('#compare').scrollIntoViewIfNeeded();
+    await page.locator('#compare-ask:enabled').waitFor();
+    const [first, second] = [0, 1].map((i) => gtaDataset(GTA_RUN).example('test', i)) as [GtaExample, GtaExample];
+    await page.locator('#compare-scene').getByText(first.query).waitFor();
+    await page.getByRole('button', { name: 'Next scene' }).click();
+    await page.locator('#compare-scene').getByText(second.query).waitFor();
+    expect(await page.locator('#compare-scene canvas').count()).toBe(second.images.length);
+    await page.getByRole('button', { name: 'Ask both' }).click();
+    await page.locator('#compare-status').getByText('to the first token').waitFor({ timeout: 90_000 });
+    const [inContext, without] = await page.locator('.answer').all() as [Locator, Locator];
+    const [[longer], [shorter]] = [await figures(inContext), await figures(without)] as [[number], [number]];
+    expect(longer - shorter).toBe(second.policyText.split(' ').length);
+    const nodes = new Set(second.policyText.split(' ').filter((word) => /^n\d+$/.test(word)));
+    const said = (await inContext.locator('.said').textContent())!.split(/\s+/).filter((word) => nodes.has(word));
+    expect(said.length).toBeGreaterThan(0);
+    expect((await inContext.locator('.cited:visible').evaluateAll((all) => all.map((n) => (n as HTMLElement).dataset['node']!))).toSorted()).toEqual([...new Set(said)].toSorted());
+    expect(await inContext.locator('h4:visible').allTextContents()).toContain(second.tool);
+    expect(await inContext.locator('h4:visible').count()).toBeLessThan(7);
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '20-gta-compare', '#compare');
+    await screenshot(page, '21-gta-train', '#progress');
+    expect(complaints).toEqual([]);
+    await context.close();
+  }, 240_000);
 });
 
 /** Folders of the bases whose weights were asked for. */
@@ -883,8 +1002,8 @@ async function figures(card: Locator): Promise<number[]> {
   return (await card.locator('dd').allTextContents()).map((t) => Number.parseFloat(t));
 }
 
-interface Stage { readonly name: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly tokensPerSecond: number; readonly seconds: number }
-interface Report { readonly inContext: Stage; readonly stages: readonly Stage[] }
+interface Stage { readonly name: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly tokensPerSecond: number; readonly seconds: number; readonly calls?: CallScores }
+interface Report { readonly inContext: Stage; readonly stages: readonly Stage[]; readonly settings: object }
 
 async function download(page: Page, name: string, encoding: BufferEncoding = 'utf8'): Promise<string> {
   const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name, exact: true }).click()]);

@@ -1,11 +1,12 @@
 /** @file ClevrPolicy and GTAPolicy in compact words as rows and prompts of a base. */
 import type { CallScores } from '@trimpi/eval';
-import { branchingError, clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample, compactGta, type CompactGtaDataset, type CompactGtaExample, type Example, type GtaScore, type RgbImage, scoreClevrPolicy, scoreCompactGta, type Split } from '@trimpi/datasets';
+import { branchingError, clevrPolicy, type ClevrPolicyDataset, type ClevrPolicyExample, type CompactGtaDataset, type CompactGtaExample, type Example, type GtaScore, type RgbImage, scoreClevrPolicy, scoreCompactGta, type Split } from '@trimpi/datasets';
 import { type BatchImage, defaultPreprocessorConfig, patchify, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
 import type { SupervisedRow } from '@trimpi/trainers';
 import { TINY_BASE_SCENES } from './base/scenes.ts';
 import { RowBuilder, type WordCodec } from './base/words.ts';
 import type { DataConfig } from './config.ts';
+import { gtaDataset } from './gta-dataset.ts';
 import type { Task, TaskItem } from './task.ts';
 
 /** An example with its images encoded by the frozen vision tower. */
@@ -40,18 +41,6 @@ export function runDataset(config: DataConfig): ClevrPolicyDataset {
     style: 'compact',
     variant: config.variant ?? 't',
     sampling: 'balanced',
-    train: config.trainPerPolicy * config.policies,
-    test: config.testSize,
-    reasoned: config.reasonedPerPolicy * config.policies,
-  });
-}
-
-/** The paper's rules of tools, in compact words; as many examples as the other settings have in all their policies. */
-export function gtaDataset(config: Omit<DataConfig, 'n' | 'variant'>): CompactGtaDataset {
-  return compactGta({
-    ...TINY_BASE_SCENES,
-    seed: `run ${config.seed}`,
-    policy: 'paper',
     train: config.trainPerPolicy * config.policies,
     test: config.testSize,
     reasoned: config.reasonedPerPolicy * config.policies,

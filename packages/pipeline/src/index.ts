@@ -1,11 +1,12 @@
 export { pretrain, type PretrainEvent, type PretrainOptions, type PretrainResult, type PretrainWorkers } from './base/pretrain.ts';
 export { type PretrainRecipe, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from './base/recipes.ts';
-export { type DrawnScenes, type SceneDrawer, type SceneRequest } from './base/scenes.ts';
+export { type DrawnScenes, type SceneDrawer, type SceneRequest, TINY_BASE_SCENES } from './base/scenes.ts';
 export { type TextBatch, type TextBatchSource, type TextPhase } from './base/batches.ts';
 export { type KnownImages } from './base/rows.ts';
 export { WordCodec } from './base/words.ts';
 export { type Algorithm, algorithmName, ALGORITHMS, type DataConfig, PAPER_ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, resolveConfig, type RlConfig, type RlTrainingOptions, RUN_BENCHMARKS, type RunBenchmark, type RunConfig, type RunOverrides, SCHEDULES, type StageConfig, type TrainingOptions } from './config.ts';
-export { callScores, encodeExample, type GtaRunData, gtaDataset, makeGtaRunData, makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreGtaItem, scoreItem } from './data.ts';
+export { callScores, encodeExample, type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreGtaItem, scoreItem } from './data.ts';
+export { gtaDataset } from './gta-dataset.ts';
 export { gtaShortcuts } from './evaluation/facts.ts';
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
 export { run, type RunOptions } from './run.ts';

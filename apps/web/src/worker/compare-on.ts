@@ -1,17 +1,17 @@
 /** @file One model on the GPU that answers twice: with the base's weights and the policy before it, with trained weights and without. */
-import { citedConditions, type ClevrPolicyExample } from '@trimpi/datasets';
 import { bytesSource, generate, openCheckpoint, parseConfig, requireText, SafetensorsFile, Tokenizer, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
-import { encodeExample, PipelineError, PromptWriter, scoreItem, type StageName, WordCodec } from '@trimpi/pipeline';
+import { encodeExample, PipelineError, PromptWriter, type StageName, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { FromCompare } from '../protocol.ts';
 import { loadBase } from './base.ts';
 import { opfsStorage } from './opfs.ts';
+import type { RunQuestion } from './run-data.ts';
 
 /** Measurements of the time to the first token; the median counts. */
 const TIMED = 3;
 
 export interface Asker {
-  ask(example: ClevrPolicyExample, stage: StageName, maxNewTokens: number, post: (message: FromCompare) => void): Promise<void>;
+  ask(question: Omit<RunQuestion, 'scene'>, stage: StageName, maxNewTokens: number, post: (message: FromCompare) => void): Promise<void>;
   dispose(): void;
 }
 
@@ -29,13 +29,13 @@ export async function openAsker(base: string): Promise<Asker> {
   });
   lost.catch(() => undefined);
 
-  const answer = async (side: 'base' | 'trained', prompt: TokenSequence, maxNewTokens: number, right: (text: string) => boolean, post: (message: FromCompare) => void) => {
+  const answer = async (side: 'base' | 'trained', prompt: TokenSequence, maxNewTokens: number, { right, cited }: Pick<RunQuestion, 'right' | 'cited'>, post: (message: FromCompare) => void) => {
     const options = { temperature: 0, stopIds: [model.config.eosTokenId!], seed: 0 };
     const [completion] = await generate(model, [prompt], {
       ...options, maxNewTokens, lookEvery: 2,
       onProgress: ([c]) => {
         const text = writer.text(c!.tokens);
-        post({ type: 'says', side, text, cited: citedConditions(text) });
+        post({ type: 'says', side, text, cited: cited(text) });
       },
     });
     const times: number[] = [];
@@ -46,19 +46,18 @@ export async function openAsker(base: string): Promise<Asker> {
       times.push(performance.now() - start);
     }
     const text = writer.text(completion!.tokens);
-    post({ type: 'answered', side, text, cited: citedConditions(text), right: right(text), promptTokens: prompt.inputIds.length, prefillMs: times.slice(1).toSorted((a, b) => a - b)[Math.floor(TIMED / 2)]! });
+    post({ type: 'answered', side, text, cited: cited(text), right: right(text), promptTokens: prompt.inputIds.length, prefillMs: times.slice(1).toSorted((a, b) => a - b)[Math.floor(TIMED / 2)]! });
   };
 
   return {
-    async ask(example, stage, maxNewTokens, post) {
+    async ask(question, stage, maxNewTokens, post) {
       const trained = stage === 'base' ? untrained : await stageWeights(stage, model.text.length);
-      const item = await encodeExample(model, example);
-      const right = (text: string) => scoreItem(item, text).accuracy === 1;
+      const item = await encodeExample(model, question.example);
       const both = async () => {
         model.text.values.write(untrained);
-        await answer('base', writer.prompt(item, true), maxNewTokens, right, post);
+        await answer('base', writer.prompt(item, true), maxNewTokens, question, post);
         model.text.values.write(trained);
-        await answer('trained', writer.prompt(item, false), maxNewTokens, right, post);
+        await answer('trained', writer.prompt(item, false), maxNewTokens, question, post);
       };
       await Promise.race([both(), lost]);
       post({ type: 'done' });

@@ -1,15 +1,14 @@
 /** @file The worker that asks base and trained model. Policies and scenes come at once, the model with the first question. Messages: `ToCompare`, `FromCompare`. */
-import { runDataset } from '@trimpi/pipeline';
 import type { FromCompare, ToCompare } from '../protocol.ts';
 import { BaseAsker } from './base-asker.ts';
 import { failureOf } from './failure.ts';
 import { opfsStorage } from './opfs.ts';
+import { type PageData, pageData } from './run-data.ts';
 import { savedRun } from './saved.ts';
-import { policyViews, sceneView } from './views.ts';
 
 const post = (message: FromCompare, transfer: Transferable[] = []) => (self as unknown as Worker).postMessage(message, transfer);
 
-let dataset: ReturnType<typeof runDataset> | undefined;
+let asked: { readonly data: PageData; readonly testSize: number } | undefined;
 const askers = new BaseAsker(async (base) => (await import('./compare-on.ts')).openAsker(base));
 
 addEventListener('message', ({ data }: MessageEvent<ToCompare>) => {
@@ -23,21 +22,20 @@ async function hear(message: ToCompare): Promise<void> {
     const saved = storage === null ? undefined : await savedRun(storage).catch(() => undefined);
     const config = saved?.config ?? message.config;
     const base = saved?.base ?? message.base;
-    dataset = runDataset(config);
+    asked = { data: await pageData(config), testSize: config.testSize };
     const trained = saved?.done.filter((s) => s.stage !== 'base').map(({ stage, title }) => ({ stage, title })) ?? [];
-    post({ type: 'opened', policies: policyViews(dataset), trained, config, base });
+    post({ type: 'opened', policies: asked.data.views(), trained, config, base });
     return;
   }
-  if (dataset === undefined) return;
-  const { policies } = dataset;
-  // Questions of a policy are every `policies.length`-th of the test set.
-  const count = Math.max(1, Math.floor(dataset.size('test') / policies.length));
-  const example = dataset.example('test', Math.min(message.policy + (message.scene % count) * policies.length, dataset.size('test') - 1));
-  const scene = sceneView(dataset, example);
-  post({ type: 'scene', scene }, [scene.rgba.buffer]);
+  if (asked === undefined) return;
+  const { data: { policies, question }, testSize } = asked;
+  // Questions of a policy are every `policies`-th of the test set.
+  const count = Math.max(1, Math.floor(testSize / policies));
+  const { scene, ...about } = question('test', Math.min(message.policy + (message.scene % count) * policies, testSize - 1));
+  post({ type: 'scene', scene }, scene.pictures.map((p) => p.rgba.buffer));
   if (message.type !== 'ask') return;
   try {
-    await (await askers.of(message.base)).ask(example, message.stage, message.maxNewTokens, post);
+    await (await askers.of(message.base)).ask(about, message.stage, message.maxNewTokens, post);
   } catch (cause) {
     void askers.dispose();
     throw cause;

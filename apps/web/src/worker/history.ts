@@ -1,8 +1,8 @@
 /** @file What is kept of complete runs when the next one begins: settings, accuracies, rewards. */
-import type { RunConfig, StageName } from '@trimpi/pipeline';
+import type { RunConfig } from '@trimpi/pipeline';
 import type { RunSummary } from '../protocol.ts';
 import { opfsStorage, type PageStorage } from './opfs.ts';
-import { keptBase } from './saved.ts';
+import { keptBase, type SavedStage, stageResult } from './saved.ts';
 
 const FILE = 'runs.json';
 const MOST_RUNS = 12;
@@ -29,7 +29,7 @@ export async function keepRun(storage: PageStorage): Promise<readonly RunSummary
   const now = Date.now();
   const summary: RunSummary = {
     id: `${now}-${Math.round(seconds)}`, finishedAt: now, config, base: await keptBase(storage, config),
-    stages: finished.map(({ report: { name, title, accuracy, low, high, n } }) => ({ stage: name, title, accuracy, low, high, n })),
+    stages: finished.map(({ report }) => stageResult(report)),
     rewards: finished.flatMap(({ report, curves }) => curves.filter((c) => c.name === 'reward').map((c) => ({ title: report.title, points: c.points }))),
   };
   return write([...(await keptRuns()), summary].slice(-MOST_RUNS));
@@ -49,7 +49,7 @@ interface SavedState {
   readonly config: RunConfig;
   readonly seconds: number;
   readonly finished: readonly {
-    readonly report: { readonly name: StageName; readonly title: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number };
+    readonly report: SavedStage;
     readonly curves: readonly { readonly name: string; readonly points: readonly (readonly [number, number])[] }[];
   }[];
 }

@@ -1,38 +1,37 @@
 /** @file The worker that draws policies and scenes. Messages: `ToLook`, `FromLook`. */
-import type { ClevrPolicyExample } from '@trimpi/datasets';
-import { runDataset } from '@trimpi/pipeline';
-import type { FromLook, ToLook } from '../protocol.ts';
+import type { FromLook, SceneView, ToLook } from '../protocol.ts';
 import { failureOf } from './failure.ts';
-import { fitting, testSizeFor } from './fitting.ts';
-import { policyViews, sceneView } from './views.ts';
+import { type PageData, pageData } from './run-data.ts';
 
 /** Scenes that are drawn for a question or a case that none of the first comes by. */
 const MORE = 3;
 
 const post = (message: FromLook, transfer: Transferable[] = []) => (self as unknown as Worker).postMessage(message, transfer);
 
-let dataset: ReturnType<typeof runDataset> | undefined;
+let data: PageData | undefined;
 
-addEventListener('message', ({ data }: MessageEvent<ToLook>) => {
-  try {
-    if (data.type === 'look') look(data);
-    else if (dataset !== undefined) draw(fitting(dataset, data.policyId, data.nodeId, MORE));
-  } catch (cause) {
-    post({ type: 'failed', failure: failureOf(cause) });
-  }
+addEventListener('message', ({ data: message }: MessageEvent<ToLook>) => {
+  hear(message).catch((cause: unknown) => post({ type: 'failed', failure: failureOf(cause) }));
 });
 
-function look({ config, scenes }: Extract<ToLook, { type: 'look' }>): void {
-  // A longer test set begins with the same examples.
-  const drawn = (dataset = runDataset({ ...config, testSize: Math.max(config.testSize, testSizeFor(MORE, config)) }));
-  post({ type: 'policies', policies: policyViews(drawn) });
-  draw(Array.from({ length: Math.min(scenes, config.testSize) }, (_, i) => drawn.example('test', i)));
+async function hear(message: ToLook): Promise<void> {
+  if (message.type === 'look') await look(message);
+  else if (data !== undefined) draw(data.fitting(message.policyId, message.nodeId, MORE));
 }
 
-function draw(examples: readonly ClevrPolicyExample[]): void {
-  for (const example of examples) {
-    const scene = sceneView(dataset!, example);
-    post({ type: 'scene', scene }, [scene.rgba.buffer]);
-  }
+async function look({ config, scenes }: Extract<ToLook, { type: 'look' }>): Promise<void> {
+  const drawn = (data = await pageData(config));
+  post({ type: 'policies', policies: drawn.views() });
+  // One after the other: each is shown as it is drawn.
+  for (let i = 0; i < Math.min(scenes, config.testSize); i++) show(drawn.question('test', i).scene);
   post({ type: 'drawn' });
+}
+
+function draw(scenes: readonly SceneView[]): void {
+  scenes.forEach(show);
+  post({ type: 'drawn' });
+}
+
+function show(scene: SceneView): void {
+  post({ type: 'scene', scene }, scene.pictures.map((p) => p.rgba.buffer));
 }

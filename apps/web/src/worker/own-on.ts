@@ -1,12 +1,13 @@
 /** @file A policy of the visitor's own into the tiny base or into the checkpoint brought last: asked with and without it, and trained as the paper trains. */
 import { type Example, makeScorer, ownExamples, type RgbImage } from '@trimpi/datasets';
 import { type ModelFiles, toRgb } from '@trimpi/model';
-import { type ChatExample, INTERNALISE_CONFIG, internalise, type InternaliseConfig, memoryStorage, PipelineError, resolveInternaliseConfig, type RunConfig, type RunStorage } from '@trimpi/pipeline';
+import { type ChatExample, internalise, type InternaliseConfig, memoryStorage, PipelineError, type RunConfig, type RunStorage } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { BroughtFile, FromBring, OwnModel, SavedFile } from '../protocol.ts';
 import { alone } from './alone.ts';
 import { loadBase } from './base.ts';
 import { broughtFiles } from './checkpoint-files.ts';
+import { fromForm } from './own-config.ts';
 import { keptSettings, nameOwnRun, ownId, ownStorage } from './own-kept.ts';
 import type { BroughtPolicy } from './own-policy.ts';
 import { pictureOf } from './picture.ts';
@@ -15,7 +16,7 @@ import { finishedRun } from './saved.ts';
 interface OwnRun {
   readonly policy: BroughtPolicy;
   readonly checkpoint: readonly BroughtFile[];
-  /** Steps and batches are those of the settings in Train. */
+  /** The settings in Train. */
   readonly config: RunConfig;
   readonly on: OwnModel;
   readonly train: boolean;
@@ -38,12 +39,12 @@ interface OwnEnd {
 
 /** Measures, trains when that is wanted, and measures again. A run that was stopped goes on, with its own settings. */
 export async function ownRun(run: OwnRun): Promise<OwnEnd> {
-  if (!run.train) return ownPass(run, memoryStorage(), fromForm(run));
+  if (!run.train) return ownPass(run, memoryStorage(), fromForm(run.config, run.on));
   const id = await ownId(run.policy, run.on.type === 'checkpoint' ? run.checkpoint : undefined);
   return alone(`trimpi-own-${id}`, async () => {
     const storage = await ownStorage(id);
     if (run.fresh) await storage.clear();
-    const settings = (await keptSettings(storage)) ?? fromForm(run);
+    const settings = (await keptSettings(storage)) ?? fromForm(run.config, run.on);
     await nameOwnRun(storage, { policy: run.policy.own.name, on: run.on.type });
     const { stopped } = await ownPass(run, storage, settings);
     return { stopped, files: stopped ? [] : ((await finishedRun(storage))?.files ?? []) };
@@ -101,26 +102,6 @@ async function ownPass({ policy, checkpoint, on, train, signal, post }: OwnRun, 
     engine.dispose();
   }
   return { stopped, files: [] };
-}
-
-function fromForm({ config, on }: OwnRun): InternaliseConfig {
-  return on.type === 'base' ? forBase(config) : forCheckpoint(config, on);
-}
-
-/** All parameters of the tiny base, as a run of Train does. */
-function forBase({ seed, vmCpt, sft, rl }: RunConfig): InternaliseConfig {
-  return resolveInternaliseConfig({ seed, tune: 'full', system: '', vmCpt, sft: { steps: sft.steps, batchSize: sft.batchSize, learningRate: sft.learningRate }, lora: { r: sft.r, loraAlpha: sft.loraAlpha, targetModules: '' }, rl });
-}
-
-/** An adapter on the frozen checkpoint: steps and batches of the settings, rates for an adapter. */
-function forCheckpoint({ seed, vmCpt, sft, rl }: RunConfig, { bits, maxNewTokens }: Extract<OwnModel, { type: 'checkpoint' }>): InternaliseConfig {
-  const rate = (stage: 'vmCpt' | 'sft' | 'rl') => INTERNALISE_CONFIG[stage].learningRate;
-  return resolveInternaliseConfig({
-    seed, bits, lora: { r: sft.r, loraAlpha: sft.loraAlpha, targetModules: '' },
-    vmCpt: { steps: vmCpt.steps, batchSize: vmCpt.batchSize, learningRate: rate('vmCpt') },
-    sft: { steps: sft.steps, batchSize: sft.batchSize, learningRate: rate('sft') },
-    rl: { ...rl, learningRate: rate('rl'), maxNewTokens },
-  });
 }
 
 /** An example as the tiny base writes: words with one space between them. */

@@ -14,9 +14,16 @@ const OFFERED = [
 export async function savedRun(storage: PageStorage): Promise<SavedRun | undefined> {
   const bytes = await storage.read('run.json');
   if (bytes === null) return undefined;
-  const state = JSON.parse(new TextDecoder().decode(bytes)) as { readonly config: RunConfig; readonly finished: readonly { readonly report: Omit<StageResult, 'stage'> & { readonly name: StageName } }[] };
+  const state = JSON.parse(new TextDecoder().decode(bytes)) as { readonly config: RunConfig; readonly finished: readonly { readonly report: SavedStage }[] };
   const finished = await finishedRun(storage);
-  return { config: state.config, base: await keptBase(storage, state.config), done: state.finished.map(({ report: { name, title, accuracy, low, high, n } }) => ({ stage: name, title, accuracy, low, high, n })), ...(finished === undefined ? {} : { finished }) };
+  return { config: state.config, base: await keptBase(storage, state.config), done: state.finished.map(({ report }) => stageResult(report)), ...(finished === undefined ? {} : { finished }) };
+}
+
+/** What `run.json` holds of a stage that is done. */
+export type SavedStage = Omit<StageResult, 'stage'> & { readonly name: StageName };
+
+export function stageResult({ name, title, accuracy, low, high, n, calls }: SavedStage): StageResult {
+  return { stage: name, title, accuracy, low, high, n, ...(calls === undefined ? {} : { calls }) };
 }
 
 const BASE_FILE = 'base.json';

@@ -1,5 +1,5 @@
 /** @file The run of `@trimpi/pipeline` on the browser's device. */
-import { PipelineError, run, type RunConfig, runDataset, type RunEvent, type RunOptions, type StageName } from '@trimpi/pipeline';
+import { PipelineError, run, type RunConfig, type RunEvent, type RunOptions, type StageName } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { BaseName } from '../bases.ts';
 import type { FromTrain } from '../protocol.ts';
@@ -7,8 +7,8 @@ import { alone } from './alone.ts';
 import { loadBase } from './base.ts';
 import { nameOf } from './name.ts';
 import type { PageStorage } from './opfs.ts';
+import { pageData } from './run-data.ts';
 import { finishedRun, keepBase } from './saved.ts';
-import { sceneView } from './views.ts';
 
 interface TrainOptions {
   readonly config: RunConfig;
@@ -35,6 +35,7 @@ async function trainAlone({ config, fresh, base, url, storage, signal, post }: T
     await storage.clear();
     await keepBase(storage, base);
   }
+  const data = await pageData(config);
   const device = await openDevice({ powerPreference: 'high-performance' });
   const engine = new WebGpuEngine(device);
   // A lost device may leave a promise that never settles: the page hears of it here and ends this worker.
@@ -47,14 +48,13 @@ async function trainAlone({ config, fresh, base, url, storage, signal, post }: T
     post({ type: 'event', event });
     if (event.type === 'step' || event.type === 'stage') post({ type: 'memory', bytes: engine.counters.bytes });
   };
-  const dataset = runDataset(config);
   let looked = -Infinity;
   const onCompletions: RunOptions['onCompletions'] = (stage, completions) => {
     const [first] = completions;
     const index = Number(/-train-(\d+)$/.exec(first?.id ?? '')?.[1] ?? NaN);
     if (first === undefined || Number.isNaN(index) || performance.now() - looked < LOOK_MS) return;
     looked = performance.now();
-    post({ type: 'sample', sample: { title: titles.get(stage) ?? stage, step: first.step, scene: sceneView(dataset, dataset.example('train', index)), completions } });
+    post({ type: 'sample', sample: { title: titles.get(stage) ?? stage, step: first.step, scene: data.question('train', index).scene, completions } });
   };
   try {
     const files = await loadBase(url, (done, of) => post({ type: 'loading', done, of }));

@@ -1,6 +1,6 @@
 /** @file Policies and scenes of ClevrPolicy in the form in which the page shows them. */
-import { type ClevrPolicyDataset, type ClevrPolicyExample, compactAnswer, conditionPhrase, type DecisionNode, evaluateTree, renderScene, type TreeNode } from '@trimpi/datasets';
-import type { PolicyPicture, PolicyView, SceneView, TreeView } from '../protocol.ts';
+import { type ClevrPolicyDataset, type ClevrPolicyExample, compactAnswer, conditionPhrase, type DecisionNode, evaluateTree, renderScene, type Scene, type TreeNode } from '@trimpi/datasets';
+import type { PolicyPicture, PolicyView, ScenePicture, SceneView, TreeView } from '../protocol.ts';
 
 /** The model sees 128 x 64 pixels; people see the same scene three times as large. */
 const SCALE = 3;
@@ -13,13 +13,22 @@ export function policyViews({ policies }: ClevrPolicyDataset): PolicyView[] {
       const asked = nodes[i]?.asked;
       return { width, height, rgba: rgbaOf(rgb), shows: asked === undefined ? 'an object' : `${asked.attribute} ${asked.value}` };
     });
-    return { id, name, text, pictures, tree: treeView(tree.root, reachable) };
+    return { id, name, text, pictures, trees: [{ title: '', root: treeView(tree.root, reachable) }], tips: [] };
   });
 }
 
 export function sceneView({ config, policies }: ClevrPolicyDataset, { scene, policyId, policyName, query, answer, leafId }: ClevrPolicyExample): SceneView {
   const { path } = evaluateTree(policies.find((p) => p.id === policyId)!.tree, scene);
-  const { width, height, crop } = config;
+  return {
+    policyId, policyName, query, answer, leafId,
+    path: path.map(({ node }) => node.id),
+    way: path.map(({ node, outcome }) => `${questionOf(node)} ${outcome ? 'yes' : 'no'}`).join(', '),
+    pictures: [scenePicture(scene, config)],
+  };
+}
+
+/** A scene as it is shown to people. */
+export function scenePicture(scene: Scene, { width, height, crop }: Pick<ClevrPolicyDataset['config'], 'width' | 'height' | 'crop'>, name = ''): ScenePicture {
   const shown = crop ?? { x: 0, y: 0, width, height };
   const { rgb } = renderScene(scene, {
     width: width * SCALE,
@@ -27,9 +36,7 @@ export function sceneView({ config, policies }: ClevrPolicyDataset, { scene, pol
     crop: { x: shown.x * SCALE, y: shown.y * SCALE, width: shown.width * SCALE, height: shown.height * SCALE },
   });
   return {
-    policyId, policyName, query, answer, leafId,
-    path: path.map(({ node }) => node.id),
-    way: path.map(({ node, outcome }) => `${questionOf(node)} ${outcome ? 'yes' : 'no'}`).join(', '),
+    name,
     objects: scene.objects.map((o) => `${o.size} ${o.color} ${o.material} ${o.shape}`).join(', '),
     width: shown.width * SCALE,
     height: shown.height * SCALE,
