@@ -101,6 +101,17 @@ describe('what is loaded', () => {
     expect(scriptBytes(['index', 'look', 'train', 'train-on', 'uPlot.esm'], 'gzip')).toBeLessThan(300_000);
   });
 
+  it('comes with the notices of what is bundled, in the page and in its workers', async () => {
+    const { page, context } = await openPage(browser, site.address);
+    await page.goto(site.address);
+    const path = await page.getByRole('link', { name: 'licences of what is bundled' }).getAttribute('href');
+    const notices = await (await page.request.get(new URL(path!, site.address).href)).text();
+    for (const name of ['uplot', 'echarts', 'zrender', '@huggingface/tokenizers']) expect(notices).toMatch(new RegExp(`^${name} \\d+\\.\\d+\\.\\d+ \\(`, 'm'));
+    // The name says nothing of a licence: its text has to be there.
+    expect(notices).toMatch(/Leon Sorokin[^]*WITHOUT WARRANTY OF ANY KIND/);
+    await context.close();
+  });
+
   it('is the own origin’s alone: scripts in the page and requests elsewhere are refused', async () => {
     const { page, context } = await openPage(browser, site.address);
     await page.goto(site.address);
