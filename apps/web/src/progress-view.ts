@@ -4,6 +4,7 @@ import { Chart, type Row } from './chart.ts';
 import { chartsOf, rowsOf, type StageChart } from './curves.ts';
 import { byId, el } from './dom.ts';
 import type { StageCurves, StageResult } from './protocol.ts';
+import { callsLine, percent } from './scores.ts';
 
 interface StageCard {
   readonly element: HTMLElement;
@@ -125,7 +126,7 @@ export class ProgressView {
 
 function resultLine({ accuracy, low, high, n, calls }: Omit<StageResult, 'title' | 'stage'>, how: string): HTMLElement {
   return el('p', {}, el('strong', {}, percent(accuracy)), ` right ${how} `, el('span', { class: 'quiet' }, `(95 %: ${percent(low)} to ${percent(high)}, n = ${n})`),
-    ...(calls === undefined ? [] : [el('br'), el('span', { class: 'quiet' }, `tool ${percent(calls.tool)}, arguments ${percent(calls.arguments)}, overall ${percent(calls.overall)}`)]));
+    ...callsLine(calls));
 }
 
 function card(name: string): StageCard {
@@ -137,10 +138,6 @@ function card(name: string): StageCard {
     result: el('div', { class: 'result' }),
   };
   return { ...parts, charts: new Map(), element: el('li', { class: 'stage' }, el('h3', {}, name, ' ', parts.state), parts.bar, parts.line, parts.speed, parts.result) };
-}
-
-function percent(x: number): string {
-  return `${(100 * x).toFixed(1)} %`;
 }
 
 function duration(seconds: number): string {

@@ -2,6 +2,7 @@
 import { Chart, type Line, type Row } from './chart.ts';
 import { byId, el } from './dom.ts';
 import type { RunSummary } from './protocol.ts';
+import { callsLine, percent } from './scores.ts';
 
 /** Points on either side that a reward is averaged over. */
 const SMOOTH = 2;
@@ -72,11 +73,7 @@ function accuracyOf(run: RunSummary, title: string): HTMLElement {
   if (s === undefined) return el('td', {}, '–');
   const { calls } = s;
   return el('td', {}, `${percent(s.accuracy)} (${(100 * s.low).toFixed(0)} to ${(100 * s.high).toFixed(0)})`,
-    ...(calls === undefined ? [] : [el('br'), el('span', { class: 'quiet' }, `tool ${percent(calls.tool)}, arguments ${percent(calls.arguments)}, overall ${percent(calls.overall)}`)]));
-}
-
-function percent(x: number): string {
-  return `${(100 * x).toFixed(1)} %`;
+    ...callsLine(calls));
 }
 
 function settingsOf({ config, base, finishedAt }: RunSummary): string {
