@@ -9,13 +9,18 @@ export interface Outcome {
   readonly correct: boolean;
 }
 
-/** Asks everything in batches and counts what is right. */
+/**
+ * Asks everything in batches and counts what is right.
+ * @throws EvalError `invalid-input` for no items, a batch size that is no whole number from 1, and a wrong number of completions.
+ */
 export async function evaluate<Prompt>(
   items: readonly { readonly prompt: Prompt; readonly score: (completion: string) => boolean }[],
   answer: Answerer<Prompt>,
   options: { readonly batchSize?: number; readonly onProgress?: (done: number) => void } = {},
 ): Promise<Proportion & { readonly outcomes: readonly Outcome[] }> {
   const { batchSize = 64 } = options;
+  if (!Number.isInteger(batchSize) || batchSize < 1) throw new EvalError('invalid-input', 'batchSize', `is ${batchSize}.`, 'Give a whole number of prompts, at least 1.');
+  if (items.length === 0) throw new EvalError('invalid-input', 'items', 'is empty.', 'Give at least one question.');
   const outcomes: Outcome[] = [];
   for (let i = 0; i < items.length; i += batchSize) {
     const part = items.slice(i, i + batchSize);
@@ -27,8 +32,12 @@ export async function evaluate<Prompt>(
   return { ...proportion(outcomes.filter((o) => o.correct).length, outcomes.length), outcomes };
 }
 
-/** Accuracy of always giving the most frequent training answer of the same policy. */
+/**
+ * Accuracy of always giving the most frequent training answer of the same policy; a policy without training answers is never right.
+ * @throws EvalError `invalid-input` for an empty test.
+ */
 export function majorityAccuracy(train: readonly { readonly policyId: string; readonly answer: string }[], test: readonly { readonly policyId: string; readonly answer: string }[]): number {
+  if (test.length === 0) throw new EvalError('invalid-input', 'test', 'is empty.', 'Give at least one answer to compare with.');
   const counts = new Map<string, Map<string, number>>();
   for (const { policyId, answer } of train) {
     const own = counts.get(policyId) ?? new Map<string, number>();

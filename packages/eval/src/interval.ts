@@ -19,7 +19,10 @@ export function proportion(successes: number, n: number, z = 1.959963984540054):
   return { accuracy: p, low: Math.max(0, centre - half), high: Math.min(1, centre + half), n };
 }
 
-/** Exact two-sided McNemar test on paired outcomes: the probability of a split of the discordant pairs at least as uneven. */
+/**
+ * Exact two-sided McNemar test on paired outcomes: the probability of a split of the discordant pairs at least as uneven.
+ * Summed relative to its largest term, which is a logarithm until the end: 0 only where the probability is below the smallest number.
+ */
 export function mcnemar(a: readonly boolean[], b: readonly boolean[]): number {
   if (a.length !== b.length) throw new EvalError('invalid-input', 'b', `has ${b.length} outcomes for ${a.length}.`, 'Pair the outcomes of the same examples.');
   let onlyA = 0;
@@ -29,12 +32,14 @@ export function mcnemar(a: readonly boolean[], b: readonly boolean[]): number {
     if (!x && b[i]) onlyB++;
   });
   const n = onlyA + onlyB;
-  if (n === 0) return 1;
-  let term = 0.5 ** n;
-  let tail = 0;
-  for (let k = 0; k <= Math.min(onlyA, onlyB); k++) {
-    tail += term;
-    term *= (n - k) / (k + 1);
+  const fewer = Math.min(onlyA, onlyB);
+  let logLargest = -n * Math.LN2;
+  for (let k = 1; k <= fewer; k++) logLargest += Math.log((n - k + 1) / k);
+  let term = 1;
+  let sum = 0;
+  for (let k = fewer; k >= 0; k--) {
+    sum += term;
+    term *= k / (n - k + 1);
   }
-  return Math.min(1, 2 * tail);
+  return Math.min(1, 2 * Math.exp(logLargest) * sum);
 }

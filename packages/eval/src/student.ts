@@ -28,18 +28,18 @@ export function studentQuantile(p: number, df: number): number {
   if (!(df > 0)) throw new EvalError('invalid-input', 'df', `is ${df}.`, 'Give positive degrees of freedom.');
   let low = 0;
   let high = 1;
-  while (studentCdf(high, df) < p) high *= 2;
+  while (1 - studentTail(high, df) < p) high *= 2;
   for (let i = 0; i < 100; i++) {
     const middle = (low + high) / 2;
-    if (studentCdf(middle, df) < p) low = middle;
+    if (1 - studentTail(middle, df) < p) low = middle;
     else high = middle;
   }
   return (low + high) / 2;
 }
 
-/** P(T <= t) for t >= 0: 1 - I(df / (df + t²); df / 2, 1 / 2) / 2 (Abramowitz and Stegun 26.7.1). */
-function studentCdf(t: number, df: number): number {
-  return 1 - incompleteBeta(df / (df + t * t), df / 2, 0.5) / 2;
+/** P(T > t) for t >= 0: I(df / (df + t²); df / 2, 1 / 2) / 2 (Abramowitz and Stegun 26.7.1). */
+export function studentTail(t: number, df: number): number {
+  return incompleteBeta(df / (df + t * t), df / 2, 0.5) / 2;
 }
 
 /** The regularised incomplete beta function by its continued fraction (Abramowitz and Stegun 26.5.8), modified Lentz. */

@@ -22,6 +22,14 @@ describe('mcnemar', () => {
     expect(mcnemar(...pairs(3, 3))).toBe(1);
     expect(mcnemar([], [])).toBe(1);
   });
+
+  it('of more discordant pairs than 2 ** -n can be written for', () => {
+    // Only pairs of one kind and of the other; exact fractions by Python's integers, rounded once.
+    const p = (onlyA: number, onlyB: number) => mcnemar(Array.from({ length: onlyA + onlyB }, (_, i) => i < onlyA), Array.from({ length: onlyA + onlyB }, (_, i) => i >= onlyA));
+    expect(p(600, 600)).toBe(1);
+    for (const [a, b, exact] of [[600, 500, 0.0028195449914364275], [500, 600, 0.0028195449914364275], [900, 800, 0.01632068249444858], [700, 400, 1.1735888055805614e-19]] as const) expect(p(a, b) / exact, `${a}:${b}`).toBeCloseTo(1, 10);
+    expect(p(1074, 1)).toBeGreaterThan(0);
+  });
 });
 
 describe('evaluate', () => {
@@ -34,9 +42,16 @@ describe('evaluate', () => {
     await expect(evaluate(items, async () => ['x'], { batchSize: 3 })).rejects.toThrow(/1 completions for 3/);
   });
 
+  it('refuses batches of nothing and no questions before it asks', async () => {
+    const never = () => Promise.reject(new Error('asked'));
+    for (const batchSize of [0, -1, 0.5, NaN]) await expect(evaluate([{ prompt: 1, score: () => true }], never, { batchSize })).rejects.toMatchObject({ name: 'EvalError', code: 'invalid-input', argument: 'batchSize' });
+    await expect(evaluate([], never)).rejects.toMatchObject({ code: 'invalid-input', argument: 'items' });
+  });
+
   it('majority answers by policy', () => {
     const train = [['p', 'a'], ['p', 'a'], ['p', 'b'], ['q', 'c']].map(([policyId, answer]) => ({ policyId: policyId!, answer: answer! }));
     expect(majorityAccuracy(train, [{ policyId: 'p', answer: 'a' }, { policyId: 'p', answer: 'b' }, { policyId: 'q', answer: 'c' }, { policyId: 'r', answer: 'a' }])).toBe(0.5);
+    expect(() => majorityAccuracy(train, [])).toThrow(/test: is empty/);
   });
 });
 

@@ -30,15 +30,33 @@ describe('pairs', () => {
     expect(test).toMatchObject({ a: 3 / 12, b: 6 / 12, n: 12, seeds: { better: 1, worse: 0, equal: 1 } });
     expect(test.p).toBe(mcnemar(a.flat(), b.flat()));
     expect(test.p).toBeCloseTo(0.25, 12);
+    // Differences of 1/2 and 0: t = 1 with one degree of freedom, whose tails are Cauchy's quarters.
+    expect(test.pSeeds).toBeCloseTo(0.5, 10);
+    expect(pairedTest([a[0]!], [b[0]!]).pSeeds).toBeNull();
+    expect(pairedTest(a, a).pSeeds).toBe(1);
+    expect(pairedTest([seed('1100'), seed('1000')], [seed('1110'), seed('1100')]).pSeeds).toBe(0);
+    // Differences .2, .3, .1, .2: t = sqrt(24), and the distribution with three degrees of freedom in closed form.
+    const tens = (right: readonly number[]) => right.map((n) => Array.from({ length: 10 }, (_, i) => i < n));
+    expect(pairedTest(tens([5, 6, 7, 4]), tens([7, 9, 8, 6])).pSeeds).toBeCloseTo(0.016276603459428607, 9);
     expect(() => pairedTest(a, [seed('1')])).toThrow(/seeds/);
     expect(() => pairedTest([seed('1')], [seed('11')])).toThrow(/outcomes/);
   });
 
   it('a claim is reproduced, contradicted, or left open', () => {
-    const rest = { n: 100, seeds: { better: 1, worse: 0, equal: 0 } };
+    const rest = { n: 100, pSeeds: null, seeds: { better: 1, worse: 0, equal: 0 } };
     expect(verdict({ a: 0.2, b: 0.6, p: 0.001, ...rest })).toBe('reproduced');
-    expect(verdict({ a: 0.6, b: 0.2, p: 0.001, ...rest })).toBe('not reproduced');
+    expect(verdict({ a: 0.6, b: 0.2, p: 0.001, ...rest, seeds: { better: 0, worse: 1, equal: 0 } })).toBe('not reproduced');
     expect(verdict({ a: 0.2, b: 0.6, p: 0.2, ...rest })).toBe('not significant');
+  });
+
+  it('and left open where the seeds are divided, unless their own test is below the level', () => {
+    const divided = { a: 0.2, b: 0.3, p: 0.03, n: 600, seeds: { better: 2, worse: 1, equal: 0 } };
+    expect(verdict({ ...divided, pSeeds: 0.4 })).toBe('not significant');
+    expect(verdict({ ...divided, pSeeds: 0.04 })).toBe('reproduced');
+    expect(verdict({ ...divided, pSeeds: 0.4, seeds: { better: 2, worse: 0, equal: 1 } })).toBe('not significant');
+    expect(verdict({ ...divided, pSeeds: 0.4, seeds: { better: 3, worse: 0, equal: 0 } })).toBe('reproduced');
+    expect(verdict({ ...divided, b: 0.1, pSeeds: 0.4, seeds: { better: 0, worse: 3, equal: 0 } })).toBe('not reproduced');
+    expect(verdict({ ...divided, b: 0.1, pSeeds: 0.4, seeds: { better: 1, worse: 2, equal: 0 } })).toBe('not significant');
   });
 });
 
