@@ -3,7 +3,7 @@
  * what it says of the policy, and what it forgot.
  */
 import { type CallScores, compactReferral, type Outcome, proportion, type Proportion, sliceAccuracy, unseenCells } from '@trimpi/eval';
-import { branchingError, branchingErrorRate, clevrOverride, type ClevrOverrideExample, type ClevrPolicyDataset, type ClevrPolicyExample, clevrPolicy, compactGta, type CompactGtaExample, existenceQuestions, resolveCompactGta, type SeenScene, sceneValues, scoreOverride } from '@trimpi/datasets';
+import { branchingError, branchingErrorRate, clevrOverride, type ClevrOverrideExample, type ClevrPolicyDataset, type ClevrPolicyExample, clevrPolicy, compactGta, type CompactGtaExample, existenceQuestions, lookupDrill, resolveCompactGta, type SeenScene, sceneValues, scoreOverride } from '@trimpi/datasets';
 import { type BatchImage, packBatch, type VisionLanguageModel } from '@trimpi/model';
 import { TINY_BASE_SCENES } from '../base/scenes.ts';
 import { callScores, encodeExamples, type GtaRunData, type PromptWriter, type RunData, type RunItem, scoreGtaItem, scoreItem } from '../data.ts';
@@ -36,8 +36,11 @@ export interface SuiteReport {
   readonly referral?: number;
   /** GTAPolicy: means of the paper's scores, without the policy in the prompt and with it. */
   readonly calls?: { readonly deployed: CallScores; readonly policyInContext: CallScores };
-  /** What the base could do: near-miss existence questions, and policies never seen in context. */
-  readonly forgetting: { readonly existence: Measured; readonly otherPolicies: Measured };
+  /**
+   * What the base could do: near-miss existence questions, policies never seen in context, and lookup drills without a picture
+   * (absent in rows from before there were any, and for checkpoints that never learnt their words).
+   */
+  readonly forgetting: { readonly existence: Measured; readonly otherPolicies: Measured; readonly textTask?: Measured };
   /** Test questions whose case no (reasoned, for ClevrPolicy) training example shows; null when there is none. */
   readonly unseenCells: Proportion | null;
   readonly promptTokens: number;
@@ -99,6 +102,7 @@ export async function measureSuite(context: SuiteContext, data: RunData, suite: 
     forgetting: {
       existence: await measureExistence(model, writer, suite.other.items.map(sceneAsked)),
       otherPolicies: await measured(context, suite.other.items.map((item) => ({ prompt: writer.prompt(item, true), score: (c) => scoreItem(item, c).accuracy === 1 }))),
+      textTask: await measureLookups(context, String(data.dataset.config.seed), suite.other.items.length),
     },
     unseenCells: sliceAccuracy(counted.map((o) => o.correct), unseenCells(data.reasoned.map((r) => r.example), test.map((t) => t.example))),
   };
@@ -131,6 +135,7 @@ export async function measureGtaSuite(context: SuiteContext, data: GtaRunData, s
     forgetting: {
       existence: await measureExistence(model, writer, suite.other.map(({ example, images }) => ({ id: example.id, scene: example.scenes[0]!, image: images[0]! }))),
       otherPolicies: await measured(context, suite.other.map((item) => ({ prompt: writer.prompt(item, true), score: (c) => scoreGtaItem(item, c).accuracy === 1 }))),
+      textTask: await measureLookups(context, String(data.dataset.seed), suite.other.length),
     },
     unseenCells: sliceAccuracy(counted.map((o) => o.correct), test.map((t) => t.example.slice === 'unseenCell')),
   };
@@ -192,6 +197,19 @@ interface AskedScene {
 
 function sceneAsked({ example, images }: RunItem<ClevrPolicyExample>): AskedScene {
   return { id: example.id, scene: example.scene, image: images[0]! };
+}
+
+/** Depth of the trees of lookup drills: both bases were drilled on it. */
+const LOOKUP_DEPTH = 2;
+
+/** Lookup drills, laid out as in pre-training: the entries of a policy in any order, then an id, whose entry is asked. */
+function measureLookups(context: SuiteContext, seed: string, count: number): Promise<Measured> {
+  const { writer, task } = context;
+  return measured({ ...context, task: { ...task, stopIds: writer.ids(';') }, maxNewTokens: 4 }, Array.from({ length: count }, (_, index) => {
+    const { policyText, pairs } = lookupDrill({ depth: LOOKUP_DEPTH, seed: `forgetting ${seed}`, index });
+    const { id, content } = pairs[0]!;
+    return { prompt: writer.ask([], `${policyText} ${id}`), score: (completion) => completion.split(';')[0]!.trim() === content };
+  }));
 }
 
 /** Near-miss questions, four a scene, answered by the more probable of yes and no. */
