@@ -1,10 +1,13 @@
 import { clevrOverride } from '@trimpi/datasets';
 import { recipeWords, SMALL_BASE_RECIPE } from '../src/base/recipes.ts';
 import { gtaDataset, type SuiteReport } from '../src/index.ts';
+import { secondsLeft } from '../src/reproduce/time-left.ts';
 import { renderTables, tablesMarkdown } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsPage, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
+import { folderStorage } from '../src/node.ts';
 import { randomBase } from './random-base.ts';
 
 const device = await openDevice();
@@ -50,7 +53,9 @@ describe('reproduce', () => {
     expect(results.baselines[0]!.chance).toBe(0.25);
     const markdown = new TextDecoder().decode(straight.files.get('results.md'));
     for (const row of results.rows) expect(markdown).toContain(`| ${row.title} |`);
-    expect(markdown).toContain('Chance 25.0');
+    expect(markdown).toContain('| Chance | 25.0 |  | 2 |');
+    for (const baseline of ['Majority answer', 'Shortcut: number of objects', 'Shortcut: histogram of attributes']) expect(markdown).toMatch(new RegExp(`\\| ${baseline} \\| [\\d.]+ \\|`));
+    expect(markdown).toMatch(/\| text task \|/);
     const html = new TextDecoder().decode(straight.files.get('results.html'));
     expect(html).toContain('<svg');
     expect(html).toContain('VM-CPT + CoT SFT + PoRo-GRPO');
@@ -75,6 +80,33 @@ describe('reproduce', () => {
     const same = await go(storage, { onEvent: (e) => idle.push(e) });
     expect(idle).toEqual([]);
     expect(same.rows.map((r) => r.accuracy.mean)).toEqual(results.rows.map((r) => r.accuracy.mean));
+  });
+
+  it('asked for other seeds, depths or rows, it keeps all that lies there in the table', async () => {
+    const storage = memoryStorage();
+    for (const [file, data] of straight.files) await storage.write(file, data);
+    const shown = (table: typeof results) => table.rows.map((r) => `${r.n} ${r.row} ${r.seeds.join(',')}`);
+    const before = shown(results);
+    const more = await go(storage, { n: 3, seeds: [5], rows: ['in-context'] });
+    expect(shown(more)).toEqual([...before, '3 in-context 5']);
+    expect(more.baselines.map((b) => [b.n, b.seed])).toEqual([[2, 1], [2, 2], [3, 5]]);
+    expect(Object.keys(more.settings)).toEqual(['N=2', 'N=3']);
+    const text = (file: string) => new TextDecoder().decode(storage.files.get(file));
+    for (const file of ['results.json', 'results.md', 'results.html']) for (const words of ['N=2', 'N=3', 'VM-CPT + CoT SFT + PoRo-GRPO']) expect(text(file)).toContain(words);
+    const whole = [text('results.json'), text('results.md')];
+    // Part of what is there, asked for again, changes nothing.
+    await go(storage, { seeds: [2], rows: ['cot-sft'] });
+    expect([text('results.json'), text('results.md')]).toEqual(whole);
+    // A seed is named before it has a row: what a run that is killed leaves behind is found whoever goes on with what.
+    const stop = new AbortController();
+    await expect(go(storage, { seeds: [9], rows: ['in-context'], signal: stop.signal, onEvent: (e) => e.type === 'row' && stop.abort() })).rejects.toMatchObject({ code: 'interrupted' });
+    await storage.write('n2/seed-9/in-context.json', JSON.stringify({ ...(JSON.parse(new TextDecoder().decode(storage.files.get('n2/seed-1/in-context.json'))) as RowResult), seed: 9 }));
+    expect(shown(await go(storage, { seeds: [1], rows: ['in-context'] }))).toContain('2 in-context 1,2,9');
+    // Without results, the seeds that are asked for.
+    storage.files.delete('results.json');
+    expect(shown(await go(storage, { n: 3, seeds: [1, 2, 5], rows: [] as RowName[] }))).toEqual([...before, '3 in-context 5']);
+    // What is there of another depth must have these settings, too.
+    await expect(go(storage, { n: 3, seeds: [5], rows: ['in-context'], settings: { ...settings, testSize: 9 } })).rejects.toMatchObject({ code: 'invalid-option', argument: 'memory/n2/settings.json' });
   });
 
   it('refuses what it does not know, and another table in the same folder', async () => {
@@ -142,7 +174,7 @@ describe('the other benchmarks', () => {
 
   it('the claim about DAPO turns round on GTAPolicy, and gaps are between depths of one benchmark', () => {
     const claims = (benchmark: string) => table.orderings.filter((o) => o.benchmark === benchmark).map((o) => o.claim);
-    expect(claims('gta')).toContain('GRPO over DAPO with PolicyRollout');
+    expect(claims('gta')).toContain('GRPO over DAPO with PolicyRollout (after VM-CPT + CoT SFT)');
     expect(claims('gta').some((c) => c.startsWith('DAPO over GRPO'))).toBe(false);
     expect(claims('clevr-m').some((c) => c.startsWith('DAPO over GRPO with PolicyRollout'))).toBe(true);
     expect(table.orderings.some((o) => o.claim.includes('N=0'))).toBe(false);
@@ -153,11 +185,12 @@ describe('the table', () => {
   const measured = (right: number, n = 20) => ({ accuracy: right / n, low: 0, high: 1, n, correct: Array.from({ length: n }, (_, i) => i < right) });
   const result = (row: RowName, seed: number, right: number, n = 2): RowResult => {
     const suite: SuiteReport = {
-      accuracy: measured(right), policyInContext: measured(10), override: { all: { ...measured(5), stubborn: 0 }, part: { ...measured(5), stubborn: 0 } }, branchingError: 1, branchingErrorRate: 0, referral: 5,
+      accuracy: measured(right), policyInContext: measured(10), override: { all: { ...measured(5), stubborn: 0.15 }, part: { ...measured(5), stubborn: 0.35 } }, branchingError: 1, branchingErrorRate: 0.125, referral: 5,
       forgetting: { existence: measured(15), otherPolicies: measured(12) }, unseenCells: seed === 1 ? { accuracy: 0.5, low: 0, high: 1, n: 2 } : null, promptTokens: 38, promptTokensWithPolicy: 60, prefillMs: 1, prefillMsWithPolicy: 2,
     };
     return { row, n, seed, adapter: 'x', suite, trainSeconds: 60, evaluationSeconds: 10 };
   };
+  const claimsOf = (rows: readonly RowResult[]) => new Map(testOrderings(rows).map((o) => [o.claim, o]));
   const some = [result('in-context', 1, 0), result('cot-sft', 1, 2), result('cot-sft', 2, 4), result('cot-sft+grpo', 1, 2), result('cot-sft+grpo', 2, 5), result('cot-sft+dapo', 1, 12), result('cot-sft+dapo', 2, 14)];
 
   it('summarises by seed; the base counts with the policy in its prompt', () => {
@@ -176,6 +209,44 @@ describe('the table', () => {
     expect(testOrderings([result('cot-sft', 1, 15), result('cot-sft+grpo', 1, 3)])).toMatchObject([{ verdict: 'not reproduced' }]);
   });
 
+  it('where seeds are divided an ordering stays open, however many questions there are', () => {
+    const rows = [1, 2, 3].flatMap((seed) => [result('cot-sft', seed, 4), result('cot-sft+grpo', seed, [14, 13, 3][seed - 1]!)]);
+    const [ordering] = testOrderings(rows);
+    expect(ordering!.test!.p).toBeLessThan(0.001);
+    expect(ordering).toMatchObject({ verdict: 'not significant', test: { seeds: { better: 2, worse: 1 } } });
+    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: {}, baselines: [], rows: summariseRows(rows), orderings: testOrderings(rows), missing: [], settings: {} }));
+    expect(text).toMatch(/\| CoT SFT < CoT SFT \+ GRPO \| N=2 \| not significant \| 20\.0 \| 50\.0 \| [0-9.< ]+ \| 0\.\d+ \| 2 \/ 1 \|/);
+  });
+
+  it('claims about TriMPI are made of CoT SFT, and say so, where its rows are missing', () => {
+    const ofStart = (start: 'cot-sft' | 'vm-cpt+cot-sft', benchmark: 'clevr-t' | 'gta', n: number) => [1, 2].flatMap((seed) => (['grpo', 'dapo', 'poro-grpo', 'poro-dapo'] as const).map((a, i) => ({ ...result(`${start}+${a}`, seed, 2 + 4 * i, n), benchmark })));
+    const words = 'after CoT SFT, in the paper after VM-CPT';
+    const clevr = claimsOf([...ofStart('cot-sft', 'clevr-t', 4), ...ofStart('cot-sft', 'clevr-t', 6)]);
+    for (const claim of [`DAPO over GRPO with PolicyRollout (${words}; in the paper at N=6, in words not at N=4)`, `Putting the policy back lowers a model that internalised it (PoRo-GRPO ${words})`, `PolicyRollout follows an overriding policy better than GRPO (${words})`, `The gap between PoRo-GRPO and GRPO grows from N=4 to N=6 (${words}; here by 0.0 points, 0.0 to 0.0)`]) expect([...clevr.keys()]).toContain(claim);
+    const gta = claimsOf(ofStart('cot-sft', 'gta', 0));
+    expect(gta.get('GRPO over DAPO after CoT SFT (in the paper with PolicyRollout)')).toMatchObject({ test: { a: 0.3, b: 0.1 } });
+    expect(gta.get(`GRPO over DAPO with PolicyRollout (${words})`)).toMatchObject({ test: { a: 0.7, b: 0.5 } });
+    // With TriMPI's rows it is they that count.
+    const both = [...claimsOf([...ofStart('cot-sft', 'clevr-t', 4), ...ofStart('vm-cpt+cot-sft', 'clevr-t', 4)]).keys()];
+    expect(both).toContain('DAPO over GRPO with PolicyRollout (after VM-CPT + CoT SFT; in the paper at N=6, in words not at N=4)');
+    expect(both.some((c) => c.includes(words))).toBe(false);
+  });
+
+  it('the time left: by the same row of the same setting, then by the setting, then by all of its kind', () => {
+    const cost = (row: RowName, n: number, seconds: number): RowResult => ({ ...result(row, 1, 1, n), trainSeconds: seconds - 1, evaluationSeconds: 1 });
+    const done = [cost('in-context', 2, 10), cost('cot-sft', 2, 40), cost('cot-sft+grpo', 2, 100), cost('cot-sft+poro-grpo', 2, 300), cost('cot-sft+grpo', 4, 1000), { ...cost('cot-sft+grpo', 2, 120), seed: 2 }];
+    const left = (row: RowName, n: number, benchmark: 'clevr-t' | 'clevr-m' = 'clevr-t') => secondsLeft([{ setting: { benchmark, n }, row }], done);
+    expect(left('cot-sft+grpo', 2)).toBe(110);
+    expect(left('cot-sft+grpo', 4)).toBe(1000);
+    expect(left('cot-sft+dapo', 4)).toBe(1000);
+    expect(left('cot-sft+dapo', 2)).toBeCloseTo((100 + 300 + 120) / 3, 9);
+    expect(left('cot-sft', 4)).toBe(25);
+    expect(left('cot-sft+grpo', 4, 'clevr-m')).toBe((100 + 300 + 1000 + 120) / 4);
+    expect(secondsLeft([{ setting: { benchmark: 'clevr-t', n: 2 }, row: 'cot-sft' }, { setting: { benchmark: 'clevr-t', n: 4 }, row: 'cot-sft+grpo' }], done)).toBe(1040);
+    expect(secondsLeft([{ setting: { benchmark: 'clevr-t', n: 2 }, row: 'cot-sft+grpo' }], done.slice(0, 2))).toBeNull();
+    expect(secondsLeft([], [])).toBe(0);
+  });
+
   it('the gap between PolicyRollout and GRPO from one depth to the next', () => {
     const gaps = (a: readonly number[], n: number) => a.flatMap((gap, i) => [result('vm-cpt+cot-sft+grpo', i, 4, n), result('vm-cpt+cot-sft+poro-grpo', i, 4 + gap, n)]);
     const verdictOf = (x: readonly number[], y: readonly number[]) => testOrderings([...gaps(x, 2), ...gaps(y, 3)]).find((o) => o.claim.startsWith('The gap'))!.verdict;
@@ -189,8 +260,24 @@ describe('the table', () => {
     const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: { x: 2 }, baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} }));
     expect(text).toMatch(/\| CoT SFT \+ GRPO \| 17\.5 \| 0\.0 to [\d.]+ \| 2 \|.*\| 98\.25 \| 47\.05 \|/);
     expect(text).toContain('Not there yet: cot-sft (N=2, seed 9).');
+    // Rows from before text tasks have none, and no column without a figure is shown.
+    expect(text).not.toContain('text task');
+    expect(text).toContain('|  | policy put back | paper, 7B, N=6 | override all | paper, 7B, N=6 | all: old answer | override part | part: old answer |');
+    expect(text).toContain('| CoT SFT + GRPO | 50.0 | 19.00 | 25.0 | 30.80 | 15.0 | 25.0 | 35.0 |');
+    expect(text).toMatch(/\| CoT SFT \+ GRPO \| 5\.0 \| 5\.04 \| 1\.0 \| 12\.5 \|/);
     expect(renderTables({ title: 'a <b>', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('a &#60;b&#62;');
     expect(tablesMarkdown({ title: 't', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('| 1 \\| 2 |');
+  });
+
+  it('the tables of docs/results are those of their rows: whole, whatever is asked for, and nothing is trained', async () => {
+    for (const [name, part, count] of [['table', {}, 12], ['table-h200', { seeds: [2], rows: ['cot-sft'] }, 87], ['table-small', { benchmarks: ['gta'], rows: ['in-context'], base: await randomBase(engine, recipeWords(SMALL_BASE_RECIPE)) }, 87]] as const) {
+      const stored = folderStorage(fileURLToPath(new URL(`../../../docs/results/${name}`, import.meta.url)));
+      const written = memoryStorage();
+      const table = await reproduceRows({ scale: 'tiny', n: 2, seeds: [1, 2, 3], rows: ['in-context'], engine, adapterName: 'test', base, ...part, storage: { name, read: async (file) => (await written.read(file)) ?? stored.read(file), write: (file, data) => written.write(file, data) } });
+      expect([...written.files.keys()], name).toEqual(['results.json', 'results.md', 'results.html']);
+      expect(table.rows.reduce((sum, row) => sum + row.seeds.length, 0), name).toBe(count);
+      expect(new TextDecoder().decode(written.files.get('results.md')), name).toBe(new TextDecoder().decode((await stored.read('results.md'))!));
+    }
   });
 
   it('rows and what they start from', () => {

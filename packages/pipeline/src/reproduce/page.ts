@@ -1,6 +1,6 @@
 import type { TablePage, TableSection } from '@trimpi/eval';
-import { type Ordering, type ReproduceResults, type RowSummary, settingOf } from './results.ts';
-import { type Setting, settingTitle } from './rows.ts';
+import { type Baselines, type Ordering, type ReproduceResults, type RowSummary, settingOf } from './results.ts';
+import { PAPER_MEASURES, type Setting, settingTitle } from './rows.ts';
 
 const percent = (x: number | null | undefined) => (x === null || x === undefined || !Number.isFinite(x) ? '' : (100 * x).toFixed(1));
 const TIMES = [['generation', 'generation'], ['reward', 'rewards'], ['rescoring', 're-scoring'], ['update', 'update'], ['outside_gpu', 'outside the GPU']] as const;
@@ -11,7 +11,7 @@ export function resultsPage(results: ReproduceResults): TablePage {
   return {
     title: `The paper's table at scale ${results.scale}`,
     paragraphs: [
-      `ClevrPolicy in words (M: with pictures) and GTAPolicy; rows made on ${Object.entries(results.adapters).map(([adapter, rows]) => `${adapter} (${rows})`).join(', ')}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds.`,
+      `ClevrPolicy in words (M: with pictures) and GTAPolicy; rows made on ${Object.entries(results.adapters).map(([adapter, rows]) => `${adapter} (${rows})`).join(', ')}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds. Chance is one over the number of a policy's cases that a scene can reach, as a mean over policies (GTAPolicy: over the number of a tool's versions, as a mean over questions).`,
       ...(results.missing.length === 0 ? [] : [`Not there yet: ${results.missing.join(', ')}.`]),
     ],
     sections: [
@@ -24,13 +24,13 @@ export function resultsPage(results: ReproduceResults): TablePage {
 
 function settingSection(setting: Setting, { scale, rows: all, baselines }: ReproduceResults): TableSection {
   const heading = settingTitle(setting);
+  const gta = setting.benchmark === 'gta';
   const rows = all.filter((r) => settingTitle(r) === heading);
   const base = baselines.filter((b) => settingTitle(settingOf(b)) === heading);
   const calls = rows.flatMap((row) => (row.calls === undefined ? [] : [{ row, calls: row.calls }]));
   const mean = (get: (b: (typeof base)[number]) => number) => base.reduce((s, b) => s + get(b), 0) / base.length;
   const rl = rows.flatMap((row) => (row.rl === undefined ? [] : [{ row, rl: row.rl }]));
   const paragraphs = base.length === 0 ? [] : [
-    `Chance ${percent(mean((b) => b.chance))}, majority answer ${percent(mean((b) => b.majority))}${base.some((b) => b.histogram === undefined) ? '' : `; shortcuts learnt from all training answers without the policy: number of objects ${percent(mean((b) => b.objectCount!))}, histogram of attributes ${percent(mean((b) => b.histogram!))}`}.`,
     `${scale === 'full' ? 'The prompts hold' : "In the paper's prose (same tokenizer) the prompts would hold"} ${mean((b) => b.canonical.withPolicy).toFixed(0)} tokens with the policy and ${mean((b) => b.canonical.withoutPolicy).toFixed(0)} without: ${percent(1 - mean((b) => b.canonical.withoutPolicy) / mean((b) => b.canonical.withPolicy))} % fewer.`,
     ...(base.some((b) => b.canonical.prefillMs === null) ? [] : [`Prefill${scale === 'full' ? '' : ' of such prompts'}: ${mean((b) => b.canonical.prefillMs!.withPolicy).toFixed(1)} ms with the policy, ${mean((b) => b.canonical.prefillMs!.withoutPolicy).toFixed(1)} ms without.`]),
   ];
@@ -43,17 +43,18 @@ function settingSection(setting: Setting, { scale, rows: all, baselines }: Repro
       caption: 'Accuracy, mean over seeds with 95 % intervals. All rows answer without the policy but the grey one, which has it in the prompt. Dashed: chance.',
     },
     tables: [
-      { head: ['', 'accuracy', '95 % interval', 'seeds', 'prompt tokens', 'prefill ms', ...(setting.benchmark === 'gta' ? [] : ['paper, 7B, N=4', 'N=6'])], rows: rows.map(accuracyCells) },
+      accuracyTable(rows, base),
       ...(calls.length === 0 ? [] : [{
         caption: 'Scores of calls: accuracy above counts a call with all its arguments; the overall score is the mean of the two others, as in the paper:',
         head: ['', 'tool and version', 'arguments', 'overall', 'paper, 7B, overall'],
         rows: calls.map(({ row, calls: c }) => [row.title, percent(c.tool), percent(c.arguments), percent(c.overall), row.paper?.[0]?.toFixed(2) ?? '']),
       }]),
-      {
-        caption: 'The same models with the policy put back into the prompt, with another policy under the old name in the prompt (a new tree, or part of one), on cases that no reasoned example shows; what the base could do (near-miss existence questions, policies never seen in context); and how right their reasoning is about the policy:',
-        head: ['', 'policy put back', 'override all', 'override part', 'unseen cells', 'existence', 'other policies', 'referral 0-10', 'branching error'],
-        rows: rows.map(measureCells),
-      },
+      columnTable(
+        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one; on cases that no reasoned example shows; and what the base could do (near-miss existence questions, policies never seen in context${rows.some((r) => r.textTask !== null) ? ', lookups in a text' : ''}). ${gta ? "The paper's figures are overall scores" : "The paper's figures are of N=6"}:`,
+        measureColumns(gta ? 'paper, 7B, overall' : 'paper, 7B, N=6'), rows),
+      ...(rows.every((r) => r.referral === null) ? [] : [columnTable(
+        `How right their reasoning is about the policy${gta ? '' : ": referral; how often condition ids are cited against how often they should be (branching error: the mean difference; the paper's figure 14 has 39.7 after CoT SFT, 38.7 with GRPO, 7.1 for TriMPI); and the share of cited ids that the policy lacks"}:`,
+        reasoningColumns(gta ? 'paper, 7B' : 'paper, 7B, N=6'), rows)]),
       ...(rl.length === 0 ? [] : [{
         caption: "What RL learnt from (accuracies of sampled rollouts in the last quarter of the steps), and the shares of a step's time:",
         head: ['', 'rollouts', 'groups with advantage', 'policy-free', 'policy-aware', ...TIMES.map(([, name]) => name), 'minutes'],
@@ -63,22 +64,70 @@ function settingSection(setting: Setting, { scale, rows: all, baselines }: Repro
   };
 }
 
-function accuracyCells(r: RowSummary): string[] {
-  const interval = r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '';
-  const paper = r.benchmark === 'gta' ? [] : [4, 6].map((n) => r.paper?.[n]?.toFixed(2) ?? '');
-  return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), ...paper];
+type Table = NonNullable<TableSection['tables']>[number];
+
+/** Accuracies, with what needs no policy beneath them. */
+function accuracyTable(rows: readonly RowSummary[], base: readonly Baselines[]): Table {
+  const depths = rows[0]!.benchmark === 'gta' ? [] : [4, 6];
+  const baselines = ([
+    ['Chance', (b) => b.chance], ['Majority answer', (b) => b.majority],
+    ['Shortcut: number of objects', (b) => b.objectCount], ['Shortcut: histogram of attributes', (b) => b.histogram],
+  ] satisfies [string, (b: Baselines) => number | undefined][]).flatMap(([title, get]) => {
+    const values = base.flatMap((b) => get(b) ?? []);
+    return values.length === 0 ? [] : [[title, percent(values.reduce((s, x) => s + x, 0) / values.length), '', String(values.length), '', '', ...depths.map(() => '')]];
+  });
+  return {
+    ...(baselines.length > 2 ? { caption: 'Shortcuts are learnt from all training answers without the policy.' } : {}),
+    head: ['', 'accuracy', '95 % interval', 'seeds', 'prompt tokens', 'prefill ms', ...depths.map((n) => (n === 4 ? 'paper, 7B, N=4' : 'N=6'))],
+    rows: [
+      ...rows.map((r) => {
+        const interval = r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '';
+        return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), ...depths.map((n) => r.paper?.[n]?.toFixed(2) ?? '')];
+      }),
+      ...baselines,
+    ],
+  };
 }
 
-function measureCells(r: RowSummary): string[] {
-  return [r.title, percent(r.policyInContext), percent(r.overrideAll), percent(r.overridePart), percent(r.unseenCells), percent(r.existence), percent(r.otherPolicies), r.referral?.toFixed(1) ?? '', r.branchingError?.toFixed(1) ?? ''];
+type Column = readonly [head: string, cell: (r: RowSummary) => string];
+
+/** Columns in which no row has anything are left out. */
+function columnTable(caption: string, columns: readonly Column[], rows: readonly RowSummary[]): Table {
+  const shown = columns.filter(([, cell]) => rows.some((r) => cell(r) !== ''));
+  return { caption, head: ['', ...shown.map(([head]) => head)], rows: rows.map((r) => [r.title, ...shown.map(([, cell]) => cell(r))]) };
+}
+
+const paperOf = (r: RowSummary) => PAPER_MEASURES[r.benchmark][r.row];
+
+function measureColumns(paper: string): readonly Column[] {
+  return [
+    ['policy put back', (r) => percent(r.policyInContext)], [paper, (r) => paperOf(r)?.policyInContext?.toFixed(2) ?? ''],
+    ['override all', (r) => percent(r.overrideAll)], [paper, (r) => paperOf(r)?.override?.toFixed(2) ?? ''], ['all: old answer', (r) => percent(r.stubbornAll)],
+    ['override part', (r) => percent(r.overridePart)], ['part: old answer', (r) => percent(r.stubbornPart)],
+    ['unseen cells', (r) => percent(r.unseenCells)],
+    ['existence', (r) => percent(r.existence)], ['other policies', (r) => percent(r.otherPolicies)], ['text task', (r) => percent(r.textTask)],
+  ];
+}
+
+function reasoningColumns(paper: string): readonly Column[] {
+  return [
+    ['referral 0-10', (r) => r.referral?.toFixed(1) ?? ''], [paper, (r) => paperOf(r)?.referral?.toFixed(2) ?? ''],
+    ['branching error', (r) => r.branchingError?.toFixed(1) ?? ''], ['ids that the policy lacks, %', (r) => percent(r.branchingErrorRate)],
+  ];
 }
 
 function orderingSection(orderings: readonly Ordering[]): TableSection {
+  const p = (x: number | null) => (x === null ? '' : x < 1e-4 ? '< 0.0001' : x.toFixed(4));
+  const seeds = ({ better, worse, equal }: NonNullable<Ordering['test']>['seeds']) => `${better} / ${worse}${equal === 0 ? '' : ` (${equal} equal)`}`;
   return {
     heading: "The paper's orderings",
+    paragraphs: ["A claim is reproduced (or the contrary is) where McNemar's p is below 0.05 and the seeds agree: all of them on that side, or the t-test of their accuracies (p, seeds) below 0.05. McNemar's test takes questions as independent, which those of one seed are not."],
     tables: [{
-      head: ['claim', '', 'verdict', 'lower', 'higher', 'p', 'seeds for / against'],
-      rows: orderings.map(({ claim, verdict, test, ...setting }) => [claim, settingTitle(setting), verdict, ...(test === null ? ['', '', '', ''] : [percent(test.a), percent(test.b), test.p < 1e-4 ? '< 0.0001' : test.p.toFixed(4), `${test.seeds.better} / ${test.seeds.worse}`])]),
+      head: ['claim', '', 'verdict', 'lower', 'higher', 'p', 'p, seeds', 'seeds for / against'],
+      rows: orderings.map(({ claim, verdict, test, growth, ...setting }) => [
+        claim, settingTitle(setting), verdict,
+        ...(test === null ? ['', '', '', '', growth === undefined ? '' : seeds(growth.seeds)] : [percent(test.a), percent(test.b), p(test.p), p(test.pSeeds), seeds(test.seeds)]),
+      ]),
     }],
   };
 }

@@ -1,6 +1,7 @@
 /**
  * @file The paper's table: every row of every seed is a file of its own, so that the whole can be made in pieces. What
  * rows share (VM-CPT, SFT) is trained once for each seed; every RL row samples the same number of rollouts.
+ * The results name the seeds that a folder has rows of: a storage need not list its files.
  */
 import { type RlReport, tablesMarkdown } from '@trimpi/eval';
 import type { DeviceLimits, ModelFiles } from '@trimpi/model';
@@ -16,14 +17,15 @@ import { resultsPage } from './page.ts';
 import type { Place, Writing } from './place.ts';
 import { ProseWriting } from './prose.ts';
 import { type Baselines, type ReproduceResults, type RowResult, settingOf, summariseRows, testOrderings } from './results.ts';
-import { type Benchmark, BENCHMARKS, rlOf, ROWS, type RowName, rowTitle, type Setting, settingFolder, settingTitle, type SupervisedRowName } from './rows.ts';
+import { type Benchmark, BENCHMARKS, DEPTHS, rlOf, ROWS, type RowName, rowTitle, type Setting, settingFolder, SETTINGS, settingTitle, type SupervisedRowName } from './rows.ts';
 import { type CheckpointSettings, type ReproduceOverrides, type ReproduceSettings, reproduceSettings, type Scale } from './settings.ts';
+import { secondsLeft } from './time-left.ts';
 
 export type ReproduceEvent =
   | { readonly type: 'note'; readonly text: string }
   /** Of the pictures of a setting and seed. */
   | { readonly type: 'progress'; readonly done: number; readonly of: number }
-  /** A row begins; `secondsLeft` is a guess from the rows done so far. */
+  /** A row begins; `secondsLeft` is a guess from the rows that were done on this adapter. */
   | { readonly type: 'row'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
   | { readonly type: 'step'; readonly stage: string; readonly step: number; readonly steps: number; readonly value: string }
   | { readonly type: 'result'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly accuracy: number };
@@ -53,7 +55,11 @@ export interface ReproduceOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Makes the rows that are missing, and the table of all that are there (`results.json`, `results.md`, `results.html`). */
+/**
+ * Makes the rows that are asked for and missing, and the table of all that the storage holds (`results.json`, `results.md`,
+ * `results.html`), those of other seeds and settings included.
+ * @throws PipelineError `invalid-option` for rows or settings that are none, and where the storage holds a table with other settings.
+ */
 export async function reproduceRows(options: ReproduceOptions): Promise<ReproduceResults> {
   return new Reproduction(options).execute();
 }
@@ -71,7 +77,10 @@ class Reproduction {
   readonly #storage: RunStorage;
   readonly #emit: (event: ReproduceEvent) => void;
   readonly #rows: readonly RowName[];
+  /** What is asked for. */
   readonly #settings: readonly Setting[];
+  /** With what the storage holds besides. */
+  #tableSettings: readonly Setting[] = [];
   readonly #results: RowResult[] = [];
   readonly #baselines: Baselines[] = [];
 
@@ -91,25 +100,24 @@ class Reproduction {
       const bad = values.find((v) => !Number.isInteger(v) || v < low || v > high);
       if (values.length === 0 || bad !== undefined) throw new PipelineError('invalid-option', name, values.length === 0 ? 'is empty.' : `holds ${bad}.`, `Give whole numbers from ${low} to ${high}.`);
     };
-    check('n', depths, 2, 6);
+    check('n', depths, DEPTHS[0], DEPTHS.at(-1)!);
     check('seeds', options.seeds, 0, 2 ** 32 - 1);
   }
 
   async execute(): Promise<ReproduceResults> {
     const { scale, base, engine, limits, seeds } = this.#o;
-    await this.#checkSettings();
+    await this.#load();
     const places = this.#settings.flatMap((setting) => seeds.map((seed) => ({ setting, seed })));
-    for (const { setting, seed } of places) for (const row of ROWS) await this.#load(setting, seed, row);
     const writing = scale === 'full' ? await ProseWriting.create(engine, base, limits) : await CompactWriting.create(engine, base, this.#settings);
     try {
       for (const { setting, seed } of places) {
         const missing = this.#rows.filter((row) => this.#find(setting, seed, row) === undefined);
-        const baselines = await readJson<Baselines>(this.#storage, `${folder(setting, seed)}/baselines.json`);
-        if (baselines !== null) this.#baselines.push(baselines);
         if (missing.length === 0) continue;
         const place = await this.#open(writing, setting, seed);
         try {
-          if (baselines === null) await this.#measureBaselines(place);
+          if (!this.#baselines.some((b) => isOf(b, setting, seed))) await this.#measureBaselines(place);
+          // The seed is named before it has a row.
+          await this.#write(false);
           for (const row of missing) {
             await this.#row(place, row);
             await this.#write(false);
@@ -208,24 +216,43 @@ class Reproduction {
     return reproduceSettings(this.#o.scale, setting, { checkpoint: this.#o.checkpoint, overrides: this.#o.settings, algorithms });
   }
 
-  /** Rows of different settings must not meet in one table. */
-  async #checkSettings(): Promise<void> {
-    for (const setting of this.#settings) {
-      const settings = JSON.stringify(this.#settingsOf(setting));
+  /** Everything that the storage holds: rows of different settings must not meet in one table. */
+  async #load(): Promise<void> {
+    const asked = new Set(this.#settings.map(settingTitle));
+    const found: Setting[] = [];
+    const fresh: [file: string, settings: string][] = [];
+    for (const setting of SETTINGS) {
       const file = `${settingFolder(setting)}/settings.json`;
       const before = await this.#storage.read(file);
-      if (before === null) await this.#storage.write(file, settings);
+      if (before === null && !asked.has(settingTitle(setting))) continue;
+      const settings = JSON.stringify(this.#settingsOf(setting));
+      if (before === null) fresh.push([file, settings]);
       else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
+      found.push(setting);
+    }
+    for (const [file, settings] of fresh) await this.#storage.write(file, settings);
+    this.#tableSettings = found;
+    const seeds = [...new Set([...(await this.#namedSeeds()), ...this.#o.seeds])].toSorted((a, b) => a - b);
+    for (const setting of found) {
+      for (const seed of seeds) {
+        const baselines = await readJson<Baselines>(this.#storage, `${folder(setting, seed)}/baselines.json`, 'Delete it to measure them again.');
+        if (baselines !== null) this.#baselines.push(baselines);
+        for (const row of ROWS) {
+          const result = await readJson<RowResult>(this.#storage, rowFile(setting, seed, row), 'Delete it to make this row again.');
+          if (result !== null) this.#results.push(result);
+        }
+      }
     }
   }
 
-  async #load(setting: Setting, seed: number, row: RowName): Promise<void> {
-    const result = await readJson<RowResult>(this.#storage, rowFile(setting, seed, row));
-    if (result !== null) this.#results.push(result);
+  /** Seeds that earlier results name, of whatever setting. */
+  async #namedSeeds(): Promise<number[]> {
+    const before = await readJson<Partial<Pick<ReproduceResults, 'rows' | 'baselines'>>>(this.#storage, 'results.json', 'Delete it, and ask for all the seeds that the folder holds.');
+    return [...(before?.rows ?? []).flatMap((row) => row.seeds), ...(before?.baselines ?? []).map((b) => b.seed)];
   }
 
   #find(setting: Setting, seed: number, row: RowName): RowResult | undefined {
-    return this.#results.find((r) => settingTitle(settingOf(r)) === settingTitle(setting) && r.seed === seed && r.row === row);
+    return this.#results.find((r) => r.row === row && isOf(r, setting, seed));
   }
 
   #missing(): { readonly setting: Setting; readonly seed: number; readonly row: RowName }[] {
@@ -235,11 +262,7 @@ class Reproduction {
   #progress(): { readonly done: number; readonly of: number; readonly secondsLeft: number | null } {
     const of = this.#settings.length * this.#o.seeds.length * this.#rows.length;
     const missing = this.#missing();
-    const cost = (rows: readonly RowResult[]) => (rows.length === 0 ? undefined : rows.reduce((s, r) => s + r.trainSeconds + r.evaluationSeconds, 0) / rows.length);
-    // Rows with RL and rows without cost differently.
-    const [rl, plain] = [cost(this.#results.filter((r) => r.rl !== undefined)), cost(this.#results.filter((r) => r.rl === undefined))];
-    const left = missing.map(({ row }) => (rlOf(row) === undefined ? plain : rl));
-    return { done: of - missing.length, of, secondsLeft: left.includes(undefined) ? null : left.reduce<number>((s, x) => s + x!, 0) };
+    return { done: of - missing.length, of, secondsLeft: secondsLeft(missing, this.#results.filter((r) => r.adapter === this.#o.adapterName)) };
   }
 
   /** The table of what is there; its page only when all that was asked for is done. */
@@ -251,7 +274,7 @@ class Reproduction {
       rows: summariseRows(this.#results),
       orderings: testOrderings(this.#results),
       missing: this.#missing().map(({ setting, seed, row }) => `${row} (${settingTitle(setting)}, seed ${seed})`),
-      settings: Object.fromEntries(this.#settings.map((setting) => [settingTitle(setting), this.#settingsOf(setting)])),
+      settings: Object.fromEntries(this.#tableSettings.map((setting) => [settingTitle(setting), this.#settingsOf(setting)])),
     };
     await this.#storage.write('results.json', `${JSON.stringify(results, null, 2)}\n`);
     const page = resultsPage(results);
@@ -271,6 +294,10 @@ function countBy(names: readonly string[]): Record<string, number> {
   return counts;
 }
 
+function isOf(result: Pick<RowResult, 'benchmark' | 'n' | 'seed'>, setting: Setting, seed: number): boolean {
+  return result.seed === seed && settingTitle(settingOf(result)) === settingTitle(setting);
+}
+
 function folder(setting: Setting, seed: number): string {
   return `${settingFolder(setting)}/seed-${seed}`;
 }
@@ -283,12 +310,12 @@ function inFolder(storage: RunStorage, name: string): RunStorage {
   return { name: `${storage.name}/${name}`, read: (file) => storage.read(`${name}/${file}`), write: (file, data) => storage.write(`${name}/${file}`, data) };
 }
 
-async function readJson<T>(storage: RunStorage, file: string): Promise<T | null> {
+async function readJson<T>(storage: RunStorage, file: string, remedy: string): Promise<T | null> {
   const bytes = await storage.read(file);
   if (bytes === null) return null;
   try {
     return JSON.parse(new TextDecoder().decode(bytes)) as T;
   } catch (cause) {
-    throw new PipelineError('invalid-checkpoint', `${storage.name}/${file}`, 'cannot be read.', 'Delete it to make this row again.', { cause });
+    throw new PipelineError('invalid-checkpoint', `${storage.name}/${file}`, 'cannot be read.', remedy, { cause });
   }
 }

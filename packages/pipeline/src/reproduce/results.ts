@@ -43,12 +43,19 @@ export interface RowSummary extends Setting {
   readonly overrideAll: number;
   /** Null where the benchmark has no such measure. */
   readonly overridePart: number | null;
+  /** Shares of an overriding policy's questions that are still answered by the old one. */
+  readonly stubbornAll: number;
+  readonly stubbornPart: number | null;
   readonly referral: number | null;
   readonly branchingError: number | null;
+  /** Mean share of cited condition ids that the policy lacks. */
+  readonly branchingErrorRate: number | null;
   /** Of GTAPolicy, under the same condition as `accuracy`. */
   readonly calls?: CallScores;
   readonly existence: number;
   readonly otherPolicies: number;
+  /** Lookup drills; null where no row was asked them. */
+  readonly textTask: number | null;
   /** Over the seeds that have such questions; null when none has. */
   readonly unseenCells: number | null;
   readonly promptTokens: number;
@@ -62,6 +69,8 @@ export interface RowSummary extends Setting {
 export interface Ordering extends Setting {
   readonly claim: string;
   readonly test: PairedTest | null;
+  /** Of a claim about two depths: the change from one to the next, by seeds. */
+  readonly growth?: MeanInterval & { readonly seeds: PairedTest['seeds'] };
   readonly verdict: Verdict;
 }
 
@@ -117,11 +126,15 @@ export function summariseRows(results: readonly RowResult[]): RowSummary[] {
         policyInContext: of((s) => s.policyInContext.accuracy),
         overrideAll: of((s) => s.override.all.accuracy),
         overridePart: known((s) => s.override.part?.accuracy),
+        stubbornAll: of((s) => s.override.all.stubborn),
+        stubbornPart: known((s) => s.override.part?.stubborn),
         referral: known((s) => s.referral),
         branchingError: known((s) => s.branchingError),
+        branchingErrorRate: known((s) => s.branchingErrorRate),
         ...(calls.length === 0 ? {} : { calls: { tool: mean(calls.map((c) => c.tool)), arguments: mean(calls.map((c) => c.arguments)), overall: mean(calls.map((c) => c.overall)) } }),
         existence: of((s) => s.forgetting.existence.accuracy),
         otherPolicies: of((s) => s.forgetting.otherPolicies.accuracy),
+        textTask: known((s) => s.forgetting.textTask?.accuracy),
         unseenCells: known((s) => s.unseenCells?.accuracy),
         promptTokens: of((s) => (row === 'in-context' ? s.promptTokensWithPolicy : s.promptTokens)),
         prefillMs: of((s) => (row === 'in-context' ? s.prefillMsWithPolicy : s.prefillMs)),
@@ -142,34 +155,49 @@ export function summariseRows(results: readonly RowResult[]): RowSummary[] {
   return out;
 }
 
-/** A claim of the paper: b is above a on the same questions. */
-interface Claim {
+/** b is above a, on the same questions. */
+interface Form {
   readonly claim: string;
-  /** Where the paper makes it; everywhere by default. */
-  readonly of?: 'clevr' | 'gta';
   readonly a: readonly [RowName, (r: RowResult) => readonly boolean[]];
   readonly b: readonly [RowName, (r: RowResult) => readonly boolean[]];
 }
 
-const above = (a: RowName, b: RowName, claim = `${rowTitle(a)} < ${rowTitle(b)}`, of?: Claim['of']): Claim => ({ claim, ...(of === undefined ? {} : { of }), a: [a, headline], b: [b, headline] });
+/** A claim of the paper. */
+interface Claim {
+  /** Where the paper makes it; everywhere by default. */
+  readonly of?: 'clevr' | 'gta';
+  /** The first of them whose rows are there is tested. */
+  readonly forms: readonly Form[];
+}
+
 const TRIMPI = 'vm-cpt+cot-sft';
+type RlStart = typeof TRIMPI | 'cot-sft';
+
+const above = (a: RowName, b: RowName, claim = `${rowTitle(a)} < ${rowTitle(b)}`, of?: Claim['of']): Claim => ({ ...(of === undefined ? {} : { of }), forms: [{ claim, a: [a, headline], b: [b, headline] }] });
+/** As the paper makes it, after VM-CPT and CoT SFT; after CoT SFT alone where those rows are missing. */
+const afterEither = (words: (after: string) => string, form: (start: RlStart) => Omit<Form, 'claim'>, of?: Claim['of']): Claim => ({
+  ...(of === undefined ? {} : { of }),
+  forms: [{ claim: words('after VM-CPT + CoT SFT'), ...form(TRIMPI) }, { claim: words('after CoT SFT, in the paper after VM-CPT'), ...form('cot-sft') }],
+});
 
 const CLAIMS: readonly Claim[] = [
   above('direct-sft', 'cot-sft'),
   above('cot-sft', TRIMPI),
   above('cpt+cot-sft', TRIMPI, 'Masking visual tokens in continued pre-training helps (not tried in the paper)'),
   above('cot-sft', 'cot-sft+grpo'),
+  above('cot-sft', 'cot-sft+dapo'),
   above('cot-sft+grpo', `${TRIMPI}+grpo`),
   above('cot-sft+dapo', `${TRIMPI}+dapo`),
-  above('cot-sft+grpo', 'cot-sft+poro-grpo', 'PolicyRollout over GRPO after CoT SFT (the paper: after VM-CPT)'),
-  above('cot-sft+dapo', 'cot-sft+poro-dapo', 'PolicyRollout over DAPO after CoT SFT (the paper: after VM-CPT)'),
+  above('cot-sft+grpo', 'cot-sft+poro-grpo', 'PolicyRollout over GRPO after CoT SFT (in the paper after VM-CPT)'),
+  above('cot-sft+dapo', 'cot-sft+poro-dapo', 'PolicyRollout over DAPO after CoT SFT (in the paper after VM-CPT)'),
   above(`${TRIMPI}+grpo`, `${TRIMPI}+poro-grpo`),
   above(`${TRIMPI}+dapo`, `${TRIMPI}+poro-dapo`),
-  above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (the paper at N=6; not at N=4)', 'clevr'),
-  above(`${TRIMPI}+poro-grpo`, `${TRIMPI}+poro-dapo`, 'DAPO over GRPO with PolicyRollout (the paper at N=6; not at N=4)', 'clevr'),
-  above(`${TRIMPI}+poro-dapo`, `${TRIMPI}+poro-grpo`, 'GRPO over DAPO with PolicyRollout', 'gta'),
-  { claim: 'Putting the policy back lowers a model that internalised it (TriMPI with PoRo-GRPO)', a: [`${TRIMPI}+poro-grpo`, (r) => r.suite.policyInContext.correct], b: [`${TRIMPI}+poro-grpo`, (r) => r.suite.accuracy.correct] },
-  { claim: 'PolicyRollout follows an overriding policy better than GRPO', a: ['cot-sft+grpo', (r) => r.suite.override.all.correct], b: [`${TRIMPI}+poro-grpo`, (r) => r.suite.override.all.correct] },
+  above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (in the paper at N=6, in words not at N=4)', 'clevr'),
+  afterEither((after) => `DAPO over GRPO with PolicyRollout (${after}; in the paper at N=6, in words not at N=4)`, (start) => ({ a: [`${start}+poro-grpo`, headline], b: [`${start}+poro-dapo`, headline] }), 'clevr'),
+  above('cot-sft+dapo', 'cot-sft+grpo', 'GRPO over DAPO after CoT SFT (in the paper with PolicyRollout)', 'gta'),
+  afterEither((after) => `GRPO over DAPO with PolicyRollout (${after})`, (start) => ({ a: [`${start}+poro-dapo`, headline], b: [`${start}+poro-grpo`, headline] }), 'gta'),
+  afterEither((after) => `Putting the policy back lowers a model that internalised it (PoRo-GRPO ${after})`, (start) => ({ a: [`${start}+poro-grpo`, (r) => r.suite.policyInContext.correct], b: [`${start}+poro-grpo`, (r) => r.suite.accuracy.correct] })),
+  afterEither((after) => `PolicyRollout follows an overriding policy better than GRPO (${after})`, (start) => ({ a: ['cot-sft+grpo', (r) => r.suite.override.all.correct], b: [`${start}+poro-grpo`, (r) => r.suite.override.all.correct] })),
 ];
 
 export function testOrderings(results: readonly RowResult[]): Ordering[] {
@@ -178,32 +206,43 @@ export function testOrderings(results: readonly RowResult[]): Ordering[] {
   const find = (setting: Setting, row: RowName, seed: number) => within(results, setting).find((r) => r.row === row && r.seed === seed);
   const seedsOf = (setting: Setting) => [...new Set(within(results, setting).map((r) => r.seed))];
   for (const setting of settings) {
-    for (const { claim, of, a, b } of CLAIMS) {
+    for (const { of, forms } of CLAIMS) {
       if (of !== undefined && of !== (setting.benchmark === 'gta' ? 'gta' : 'clevr')) continue;
-      const pairs = seedsOf(setting).flatMap((seed) => {
+      const pairsOf = ({ a, b }: Form) => seedsOf(setting).flatMap((seed) => {
         const [x, y] = [find(setting, a[0], seed), find(setting, b[0], seed)];
         return x === undefined || y === undefined ? [] : [[a[1](x), b[1](y)] as const];
       });
-      if (pairs.length === 0) continue;
-      const test = pairedTest(pairs.map((p) => p[0]), pairs.map((p) => p[1]));
-      out.push({ ...setting, claim, test, verdict: verdict(test) });
+      const found = forms.map((form) => ({ form, pairs: pairsOf(form) })).find(({ pairs }) => pairs.length > 0);
+      if (found === undefined) continue;
+      const test = pairedTest(found.pairs.map((p) => p[0]), found.pairs.map((p) => p[1]));
+      out.push({ ...setting, claim: found.form.claim, test, verdict: verdict(test) });
     }
   }
   // The gap between PolicyRollout and GRPO, seed by seed, from one depth to the next.
   settings.slice(1).forEach((setting, i) => {
     const shallow = settings[i]!;
     if (shallow.benchmark !== setting.benchmark) return;
-    const gap = (of: Setting, seed: number) => {
-      const [x, y] = [find(of, `${TRIMPI}+grpo`, seed), find(of, `${TRIMPI}+poro-grpo`, seed)];
-      return x === undefined || y === undefined ? undefined : y.suite.accuracy.accuracy - x.suite.accuracy.accuracy;
+    const growthAfter = (start: RlStart) => {
+      const gap = (of: Setting, seed: number) => {
+        const [x, y] = [find(of, `${start}+grpo`, seed), find(of, `${start}+poro-grpo`, seed)];
+        return x === undefined || y === undefined ? undefined : y.suite.accuracy.accuracy - x.suite.accuracy.accuracy;
+      };
+      return seedsOf(setting).flatMap((seed) => {
+        const [x, y] = [gap(shallow, seed), gap(setting, seed)];
+        return x === undefined || y === undefined ? [] : [y - x];
+      });
     };
-    const growth = seedsOf(setting).flatMap((seed) => {
-      const [x, y] = [gap(shallow, seed), gap(setting, seed)];
-      return x === undefined || y === undefined ? [] : [y - x];
+    const found = ([[TRIMPI, 'after VM-CPT + CoT SFT'], ['cot-sft', 'after CoT SFT, in the paper after VM-CPT']] as const).map(([start, after]) => ({ after, growth: growthAfter(start) })).find(({ growth }) => growth.length > 0);
+    if (found === undefined) return;
+    const by = meanInterval(found.growth);
+    const count = (sign: number) => found.growth.filter((x) => Math.sign(x) === sign).length;
+    const points = (x: number) => (100 * x).toFixed(1);
+    out.push({
+      ...setting,
+      claim: `The gap between PoRo-GRPO and GRPO grows from N=${shallow.n} to N=${setting.n} (${found.after}; here by ${points(by.mean)} points${by.n === 1 ? '' : `, ${points(by.low)} to ${points(by.high)}`})`,
+      test: null, growth: { ...by, seeds: { better: count(1), worse: count(-1), equal: count(0) } },
+      verdict: by.low > 0 ? 'reproduced' : by.high < 0 ? 'not reproduced' : 'not significant',
     });
-    if (growth.length === 0) return;
-    const { low, high, mean: by } = meanInterval(growth);
-    out.push({ ...setting, claim: `The gap between PoRo-GRPO and GRPO grows from N=${shallow.n} to N=${setting.n} (here by ${(100 * by).toFixed(1)} points)`, test: null, verdict: low > 0 ? 'reproduced' : high < 0 ? 'not reproduced' : 'not significant' });
   });
   return out;
 }

@@ -38,6 +38,12 @@ export interface Setting {
   readonly n: number;
 }
 
+/** Depths of ClevrPolicy's trees in the table. */
+export const DEPTHS = [2, 3, 4, 5, 6] as const;
+
+/** All parts that a table may have, in its order. */
+export const SETTINGS: readonly Setting[] = [...(['clevr-t', 'clevr-m'] as const).flatMap((benchmark) => DEPTHS.map((n) => ({ benchmark, n }))), { benchmark: 'gta', n: 0 }];
+
 export function settingTitle({ benchmark, n }: Setting): string {
   return benchmark === 'gta' ? 'GTAPolicy' : `N=${n}${benchmark === 'clevr-m' ? ', M' : ''}`;
 }
@@ -86,5 +92,44 @@ export const PAPER: Readonly<Record<Benchmark, PaperRows>> = {
     'vm-cpt+cot-sft+grpo': { 0: 79.33 },
     'vm-cpt+cot-sft+poro-grpo': { 0: 81.06 },
     'vm-cpt+cot-sft+poro-dapo': { 0: 76.01 },
+  },
+};
+
+/** What the paper measured of the same models beside accuracy, at N=6 or on GTAPolicy (overall scores): its tables 3 and 4. */
+interface PaperMeasures {
+  readonly policyInContext?: number;
+  readonly override?: number;
+  /** 0 to 10. */
+  readonly referral?: number;
+}
+
+/** Of Qwen2.5-VL-7B; shares in per cent. */
+export const PAPER_MEASURES: Readonly<Record<Benchmark, Readonly<Partial<Record<RowName, PaperMeasures>>>>> = {
+  'clevr-t': {
+    'in-context': { policyInContext: 13.15, override: 13.15 },
+    'direct-sft': { override: 5.4 },
+    'cot-sft': { policyInContext: 10.7, override: 16.4, referral: 3.54 },
+    'cot-sft+grpo': { policyInContext: 19, override: 30.8, referral: 5.04 },
+    'cot-sft+dapo': { override: 41.6, referral: 5.7 },
+    'vm-cpt+cot-sft+poro-grpo': { policyInContext: 35.15, override: 48.7, referral: 5.6 },
+    'vm-cpt+cot-sft+poro-dapo': { override: 59.4, referral: 6.26 },
+  },
+  'clevr-m': {
+    'in-context': { policyInContext: 5.65, override: 6.55 },
+    'direct-sft': { override: 5.3 },
+    'cot-sft': { policyInContext: 15.8, override: 25.2, referral: 3.44 },
+    'cot-sft+grpo': { policyInContext: 20.9, override: 34, referral: 6.74 },
+    'cot-sft+dapo': { override: 37.6, referral: 6.74 },
+    'vm-cpt+cot-sft+poro-grpo': { policyInContext: 69.9, override: 82.7, referral: 8.72 },
+    'vm-cpt+cot-sft+poro-dapo': { override: 85.15, referral: 8.35 },
+  },
+  gta: {
+    'in-context': { policyInContext: 21.51, override: 19.43 },
+    'direct-sft': { override: 36.99 },
+    'cot-sft': { policyInContext: 42.26, override: 38.71, referral: 7.68 },
+    'cot-sft+grpo': { policyInContext: 57.01, override: 46.27, referral: 8.93 },
+    'cot-sft+dapo': { override: 53.31, referral: 8.73 },
+    'vm-cpt+cot-sft+poro-grpo': { policyInContext: 66.81, override: 63, referral: 9.45 },
+    'vm-cpt+cot-sft+poro-dapo': { override: 58.94, referral: 9.13 },
   },
 };
