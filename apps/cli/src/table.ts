@@ -9,6 +9,7 @@ export function reportTable(report: RunReport): string {
     ['', 'accuracy', '95 % interval', ...(calls ? ['tool', 'arguments', 'overall'] : []), 'prompt tokens', 'prefill', 'tokens/s', 'time'],
     ...(report.chance === undefined ? [] : [['Chance', percent(report.chance), '', ...parts(undefined), '', '', '', '']]),
     ['Majority answer', percent(report.majority), '', ...parts(undefined), '', '', '', ''],
+    ...(report.shortcuts === undefined ? [] : ([['Shortcut: number of objects', report.shortcuts.objectCount], ['Shortcut: histogram of attributes', report.shortcuts.histogram]] as const).map(([name, x]) => [name, percent(x), '', ...parts(undefined), '', '', '', ''])),
     ['Base, policy in the prompt', percent(inContext.accuracy), `${percent(inContext.low)} - ${percent(inContext.high)}`, ...parts(inContext.calls), inContext.promptTokens.toFixed(1), `${inContext.prefillMs.toFixed(1)} ms`, '', ''],
     ...report.stages.map((s) => [
       s.title,

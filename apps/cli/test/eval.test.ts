@@ -1,12 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { fromParquet, TOOLS } from '@trimpi/datasets';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { clevrPolicy, fromParquet, paperPreset, shortcutBaselines, TOOLS } from '@trimpi/datasets';
 import { Processor } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
 import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStored, type StoredItem } from '../src/data/stored.ts';
+import { chatQuestions } from '../src/eval/questions.ts';
 import { rewardScript } from '../src/export/trainers.ts';
 import { golden, scratch, trimpi } from './helpers.ts';
 
@@ -33,7 +34,9 @@ describe('trimpi eval', () => {
     const report = JSON.parse(stdout) as Record<string, number & { accuracy: number }>;
     // No right answer in 4: the Wilson interval ends at z^2 / (n + z^2).
     const z2 = 1.959963984540054 ** 2;
-    expect(report).toMatchObject({ n: 4, accuracy: 0, low: 0, chance: 0.25, policyInPrompt: false });
+    expect(report).toMatchObject({ n: 4, accuracy: 0, low: 0, policyInPrompt: false });
+    // One of the two policies has a case that no scene reaches.
+    expect(report['chance']).toBeCloseTo((1 / 3 + 1 / 4) / 2, 12);
     expect(report['high']).toBeCloseTo(z2 / (4 + z2), 12);
     const stored = await openStored(CLEVR);
     const test = stored.examples.filter((e) => e.split === 'test');
@@ -41,11 +44,29 @@ describe('trimpi eval', () => {
     const best = (policy: string) => Math.max(...[0, 1, 2, 3].map((k) => count(policy, `Case ${k}`)));
     expect(report['majority']).toBeGreaterThanOrEqual(0);
     expect(test.filter((e) => count(e.policyId, e.answer) === best(e.policyId)).length / test.length).toBeGreaterThanOrEqual(report['majority']!);
+    // The same data again, from its settings.
+    const same = clevrPolicy({ ...paperPreset(2), seed: 0, n: 2, policies: 2, width: 64, height: 48, train: 12, test: 4 });
+    expect(same.policies.map((p) => p.id)).toEqual([...stored.outcomes.keys()]);
+    const [trained, asked] = (['train', 'test'] as const).map((split) => Array.from({ length: same.size(split) }, (_, i) => same.example(split, i))) as [ReturnType<typeof same.example>[], ReturnType<typeof same.example>[]];
+    const { objectCount, histogram } = shortcutBaselines(same.policies, trained, asked);
+    expect(report['shortcuts']).toEqual({ objectCount, histogram });
     const lines = readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { id: string; completion: string; correct: boolean });
     expect(lines.map((l) => l.id)).toEqual(test.map((e) => e.id));
     const image = `${CLEVR}/images/${readdirSync(`${CLEVR}/images`).find((name) => name.includes('test'))}`;
     const said = JSON.parse((await trimpi('generate', '--model', MODEL, '--max-new-tokens', '8', '--system', FORMAT_INSTRUCTION, '--image', image, '--prompt', test[0]!.query, '--json')).stdout) as { text: string };
     expect(lines[0]!.completion).toBe(said.text);
+  });
+
+  it('without its scenes a dataset has no shortcuts; chance is of the cases that a scene reaches', async () => {
+    const bare = dir.path('bare');
+    cpSync(CLEVR, bare, { recursive: true });
+    rmSync(`${bare}/scenes.json`);
+    const listed = JSON.parse(readFileSync(`${bare}/policies.json`, 'utf8')) as { policies: { outcomes: number; reachable: number[] }[] };
+    listed.policies[0]!.reachable = [0, 2];
+    writeFileSync(`${bare}/policies.json`, JSON.stringify(listed));
+    const stored = await openStored(bare);
+    expect([...stored.outcomes.values()]).toEqual([2, listed.policies[1]!.reachable.length]);
+    expect(chatQuestions(stored, 'test', await Processor.load(folderFiles(MODEL)), { withPolicy: false, system: '' })).toMatchObject({ shortcuts: null, chance: (1 / 2 + 1 / 4) / 2 });
   });
 
   it('GTAPolicy: tool, arguments and their mean', async () => {

@@ -151,11 +151,12 @@ saveSteps: 1
     const events = resumed.stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(events.find((e) => e['type'] === 'stage')).toMatchObject({ stage: 'cot-sft' });
     expect(events.at(-1)!['type']).toBe('report');
-    const report = JSON.parse(readFileSync(dir.path('run', 'report.json'), 'utf8')) as { chance: number; majority: number; inContext: { accuracy: number; promptTokens: number }; stages: { accuracy: number; low: number; high: number; n: number }[] };
+    const report = JSON.parse(readFileSync(dir.path('run', 'report.json'), 'utf8')) as { chance: number; majority: number; shortcuts: unknown; inContext: { accuracy: number; promptTokens: number }; stages: { accuracy: number; low: number; high: number; n: number }[] };
 
     const evaluated = JSON.parse((await trimpi('eval', dir.path('run'), '--json')).stdout) as Record<string, unknown>;
     const { accuracy, low, high, n } = report.stages.at(-1)!;
-    expect(evaluated).toMatchObject({ accuracy, low, high, n, chance: report.chance, majority: report.majority });
+    expect(evaluated).toMatchObject({ accuracy, low, high, n, chance: report.chance, majority: report.majority, shortcuts: report.shortcuts });
+    expect((await trimpi('eval', dir.path('run'))).stdout).toMatch(/\nmajority .*\nshortcuts +[\d.]+ % by the number of objects, [\d.]+ % by a histogram of attributes\n/);
     const aware = JSON.parse((await trimpi('eval', dir.path('run'), '--with-policy', '--json')).stdout) as { promptTokens: number };
     expect(aware.promptTokens).toBe(report.inContext.promptTokens);
     const settings = await trimpi('train', path, '--resume', '--seed', '3');
@@ -187,7 +188,7 @@ saveSteps: 1
       const { code, stdout, stderr } = await trimpi('eval', dir.path('tools'), '--json', ...more);
       expect(code, stderr).toBe(0);
       const said = JSON.parse(stdout) as { tool: number; arguments: number; reward: { mean: number } };
-      expect(said).toMatchObject({ n: 6, accuracy: measured.accuracy, tool: measured.calls!.tool, chance: report.chance, majority: report.majority, promptTokens: measured.promptTokens });
+      expect(said).toMatchObject({ shortcuts: null, n: 6, accuracy: measured.accuracy, tool: measured.calls!.tool, chance: report.chance, majority: report.majority, promptTokens: measured.promptTokens });
       expect(said.arguments).toBeCloseTo(measured.calls!.arguments, 12);
       expect(said.reward.mean).toBeCloseTo(measured.calls!.overall, 12);
     }

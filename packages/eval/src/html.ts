@@ -32,6 +32,7 @@ function table(report: RunReport): string {
   return `<table tabindex="0"><thead><tr><th>Stage</th><th>Accuracy</th><th>95 % interval</th><th>n</th><th>Prompt tokens</th><th>Prefill ms</th>${own.map(([name]) => `<th>${name}</th>`).join('')}<th>Tokens/s</th><th>Seconds</th></tr></thead><tbody>
 ${report.chance === undefined ? '' : row('Chance', [percent(report.chance), '', '', '', '', ...empty, '', ''])}
 ${row('Majority answer', [percent(report.majority), '', '', '', '', ...empty, '', ''])}
+${report.shortcuts === undefined ? '' : row('Shortcut: number of objects', [percent(report.shortcuts.objectCount), '', '', '', '', ...empty, '', '']) + row('Shortcut: histogram of attributes', [percent(report.shortcuts.histogram), '', '', '', '', ...empty, '', ''])}
 ${row('Base, policy in the prompt', [percent(inContext.accuracy), `${percent(inContext.low)} to ${percent(inContext.high)}`, String(inContext.n), inContext.promptTokens.toFixed(1), inContext.prefillMs.toFixed(1), ...own.map(([, cell]) => cell(inContext)), '', ''])}
 ${report.stages.map((s) => row(s.title, [percent(s.accuracy), `${percent(s.low)} to ${percent(s.high)}`, String(s.n), s.promptTokens.toFixed(1), s.prefillMs.toFixed(1), ...own.map(([, cell]) => cell(s)), s.tokensPerSecond === 0 ? '' : s.tokensPerSecond.toFixed(0), s.seconds.toFixed(0)])).join('\n')}
 </tbody></table>`;

@@ -79,7 +79,7 @@ export interface RunReport {
   readonly seed: number;
   readonly adapter: string;
   readonly seconds: number;
-  /** One over the number of answers that a policy can give, where it is known. */
+  /** One over the number of cases that a scene can reach (GTAPolicy: of a tool's versions), as a mean over policies (questions), where it is known. */
   readonly chance?: number;
   readonly majority: number;
   /** The base with the policy in its prompt. */

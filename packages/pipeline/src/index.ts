@@ -7,7 +7,7 @@ export { WordCodec } from './base/words.ts';
 export { type Algorithm, algorithmName, ALGORITHMS, type DataConfig, PAPER_ALGORITHMS, DEMO_CONFIG, GTA_CONFIG, resolveConfig, type RlConfig, type RlTrainingOptions, RUN_BENCHMARKS, type RunBenchmark, type RunConfig, type RunOverrides, SCHEDULES, type StageConfig, type TrainingOptions } from './config.ts';
 export { callScores, encodeExample, type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData, runDataset, type RunItem, scoreGtaItem, scoreItem } from './data.ts';
 export { gtaDataset } from './gta-dataset.ts';
-export { gtaShortcuts } from './evaluation/facts.ts';
+export { clevrShortcuts, gtaShortcuts } from './evaluation/facts.ts';
 export { PipelineError, type PipelineErrorCode } from './errors.ts';
 export { run, type RunOptions } from './run.ts';
 export { type RunEvent, type ShownAnswer, type StageName, stageTitle } from './stages.ts';

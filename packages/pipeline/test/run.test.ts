@@ -39,7 +39,8 @@ describe('a run', () => {
     const { timeless } = outcome(straight);
     expect(timeless.stages.map((s) => s['name'])).toEqual(['base', 'vm-cpt', 'cot-sft', 'grpo', 'poro-grpo']);
     for (const key of ['seed', 'adapter', 'chance', 'majority']) expect(timeless).toHaveProperty(key);
-    expect(timeless['chance']).toBe(0.25);
+    // One of the two policies has a case that no scene reaches.
+    expect(timeless['chance']).toBeCloseTo((1 / 3 + 1 / 4) / 2, 12);
     for (const s of timeless.stages) {
       expect(s['n']).toBe(8);
       expect(s['low']).toBeLessThanOrEqual(s['accuracy'] as number);

@@ -1,7 +1,7 @@
 /** @file A dataset folder or an own policy folder, as examples whose images are read from disk when looked at. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodePng, type Example, formatResponse, ownExamples, type Part, type RgbImage, scoreClevrPolicy, type ScorerSpec, scoreGtaPolicy, type ToolCall, TOOLS } from '@trimpi/datasets';
+import { decodePng, type Example, formatResponse, type ObjectType, ownExamples, parseScenes, type Part, type RgbImage, scoreClevrPolicy, type ScorerSpec, scoreGtaPolicy, type ToolCall, TOOLS } from '@trimpi/datasets';
 import { loadScorer, readExamples, readPolicyFolder } from '@trimpi/datasets/node';
 import { decodeImage } from '@trimpi/model/node';
 import { toRgb } from '@trimpi/model';
@@ -12,6 +12,8 @@ export interface StoredItem extends Example {
   readonly caption: { readonly title: string; readonly lines: readonly string[] };
   /** The answers that are right, as the dataset wrote them. */
   readonly golds: readonly unknown[];
+  /** ClevrPolicy: what the scene holds, read from disk when looked at; undefined where its file is not there. */
+  readonly objects?: readonly ObjectType[] | undefined;
   /** The rewards of a completion. */
   readonly score: (completion: string) => StoredScore;
 }
@@ -33,7 +35,7 @@ export interface StoredDataset {
   readonly kind: 'clevr-policy' | 'gta-policy' | 'own';
   /** How an own policy is scored. */
   readonly scorer?: ScorerSpec;
-  /** How many answers a policy has, by its id: cases, or tool names. Not known of an own policy. */
+  /** How many answers a policy can have, by its id: cases that some scene reaches, or tool names. Not known of an own policy. */
   readonly outcomes: ReadonlyMap<string, number>;
   readonly examples: readonly StoredItem[];
   /** Tree pictures by policy id. */
@@ -59,6 +61,7 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
     if (file.endsWith('.md')) policies.set(id, readPolicy(join(dir, 'policies'), file));
   }
   const examples: StoredItem[] = [];
+  const scenes = scenesOf(dir);
   for await (const { id, split, query, answer, images, row } of readExamples(dir)) {
     const policyId = String(row['policy_id']);
     const policy = policies.get(policyId.replace(/[^\w.-]/g, '_'));
@@ -79,12 +82,15 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
       response: formatResponse(reasoning, answer),
       policyText: policy.text,
       policyParts: policy.parts,
+      get objects() {
+        return scenes().get(String(row['scene']));
+      },
       get images() {
         return images.map((name) => readPng(join(dir, name)));
       },
     });
   }
-  return { kind, examples, trees, outcomes: new Map(listed.map(({ id, outcomes }) => [id, outcomes ?? TOOL_NAMES])) };
+  return { kind, examples, trees, outcomes: new Map(listed.map(({ id, outcomes, reachable }) => [id, reachable?.length ?? outcomes ?? TOOL_NAMES])) };
 }
 
 function gtaScore(completion: string, golds: readonly ToolCall[]): StoredScore {
@@ -113,8 +119,23 @@ function captionOf(row: Readonly<Record<string, unknown>>, { query, answer, poli
 
 const shorten = (text: string): string => (text.length > 240 ? `${text.slice(0, 239)}\u2026` : text);
 
-function policiesOf(dir: string): { id: string; name?: string; outcomes?: number }[] {
-  return (JSON.parse(readFileSync(join(dir, 'policies.json'), 'utf8')) as { policies?: { id: string; name?: string; outcomes?: number }[] }).policies ?? [];
+interface ListedPolicy {
+  readonly id: string;
+  readonly name?: string;
+  /** Leaves, and those of them that some scene reaches. */
+  readonly outcomes?: number;
+  readonly reachable?: readonly number[];
+}
+
+function policiesOf(dir: string): readonly ListedPolicy[] {
+  return (JSON.parse(readFileSync(join(dir, 'policies.json'), 'utf8')) as { policies?: ListedPolicy[] }).policies ?? [];
+}
+
+/** Objects by the name of their scene, read once when they are first looked at. */
+function scenesOf(dir: string): () => ReadonlyMap<string, readonly ObjectType[]> {
+  let found: ReadonlyMap<string, readonly ObjectType[]> | undefined;
+  const file = join(dir, 'scenes.json');
+  return () => (found ??= new Map(existsSync(file) ? parseScenes(JSON.parse(readFileSync(file, 'utf8'))).map((scene) => [scene.image_filename, scene.objects]) : []));
 }
 
 const TOOL_NAMES = TOOLS.reduce((sum, tool) => sum + Math.max(1, tool.versions), 0);

@@ -11,7 +11,7 @@ import { bitsOption } from '../model/command.ts';
 import { type Bits, loadModel, requireFolder, type SamplingSizes } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { Progress } from '../progress.ts';
-import { chatQuestions, type Question, type QuestionSet } from './questions.ts';
+import { chatQuestions, type Question, type QuestionSet, type Shortcuts } from './questions.ts';
 import { isRunFolder, openRun } from './run-folder.ts';
 
 interface EvalOptions {
@@ -31,7 +31,7 @@ interface EvalOptions {
 export function evalCommand(program: Command): void {
   program
     .command('eval')
-    .description('accuracy on unseen questions, greedy, with 95 % intervals and the chance and majority baselines')
+    .description('accuracy on unseen questions, greedy, with 95 % intervals beside chance, the majority answer, and (ClevrPolicy) shortcuts')
     .argument('<model>', 'a folder of trimpi train or trimpi demo, or a checkpoint folder (with --data)')
     .option('--adapter <dir>', 'LoRA adapter folder (PEFT), for a checkpoint')
     .option('--data <dir>', 'a folder that trimpi data wrote, or your own policy folder, for a checkpoint')
@@ -64,6 +64,7 @@ export interface Evaluation extends Proportion {
   readonly policyInPrompt: boolean;
   readonly chance: number | null;
   readonly majority: number | null;
+  readonly shortcuts: Shortcuts | null;
   readonly format: Proportion;
   /** The accuracy reward where it is more than right or wrong: mean with a 95 % interval by the normal approximation. */
   readonly reward: { readonly mean: number; readonly low: number; readonly high: number };
@@ -148,7 +149,7 @@ async function sizesOf(questions: readonly Question[], batch: number, maxNewToke
   return { rows, readTokens: rows * longest, tokens: rows * (longest + maxNewTokens) };
 }
 
-function summary(model: string, { kind, chance, majority }: Asked, answers: readonly { readonly score: StoredScore; readonly promptTokens: number }[], policyInPrompt: boolean, seconds: number): Evaluation {
+function summary(model: string, { kind, chance, majority, shortcuts }: Asked, answers: readonly { readonly score: StoredScore; readonly promptTokens: number }[], policyInPrompt: boolean, seconds: number): Evaluation {
   const n = answers.length;
   const mean = (of: (a: (typeof answers)[number]) => number) => answers.reduce((sum, a) => sum + of(a), 0) / n;
   const reward = mean((a) => a.score.accuracy);
@@ -156,7 +157,7 @@ function summary(model: string, { kind, chance, majority }: Asked, answers: read
   return {
     model, kind, policyInPrompt,
     ...proportion(answers.filter((a) => a.score.correct).length, n),
-    chance, majority,
+    chance, majority, shortcuts,
     format: proportion(answers.filter((a) => a.score.format === 1).length, n),
     reward: { mean: reward, low: Math.max(0, reward - half), high: Math.min(1, reward + half) },
     ...(answers[0]!.score.tool === undefined ? {} : { tool: mean((a) => a.score.tool!) }),
@@ -176,6 +177,7 @@ function inWords(e: Evaluation): string {
     `format    ${percent(e.format.accuracy)}  (${range(e.format)})`,
     ...(e.chance === null ? [] : [`chance    ${percent(e.chance)}`]),
     ...(e.majority === null ? [] : [`majority  ${percent(e.majority)}`]),
+    ...(e.shortcuts === null ? [] : [`shortcuts ${percent(e.shortcuts.objectCount)} by the number of objects, ${percent(e.shortcuts.histogram)} by a histogram of attributes`]),
     `${e.promptTokens.toFixed(1)} prompt tokens on average, ${e.seconds.toFixed(1)} s`,
   ].join('\n');
 }

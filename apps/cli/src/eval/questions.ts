@@ -1,6 +1,6 @@
 /** @file What is asked in an evaluation: prompts of a model's own form, and how a completion is scored. */
 import { type ChatMessage, type Processor, type RawImage, sequenceOf, type TokenSequence } from '@trimpi/model';
-import { exampleParts, type Part } from '@trimpi/datasets';
+import { exampleParts, type Part, shortcutBaselines } from '@trimpi/datasets';
 import { majorityAccuracy } from '@trimpi/eval';
 import type { StoredDataset, StoredItem, StoredScore } from '../data/stored.ts';
 
@@ -17,6 +17,13 @@ export interface QuestionSet {
   /** Accuracy of guessing among the answers of each policy, and of the most frequent training answer; null when not known. */
   readonly chance: number | null;
   readonly majority: number | null;
+  /** ClevrPolicy: accuracies of what reads no policy, learnt from the training answers; null when the scenes are not known. */
+  readonly shortcuts: Shortcuts | null;
+}
+
+export interface Shortcuts {
+  readonly objectCount: number;
+  readonly histogram: number;
 }
 
 /** Questions of a stored dataset for a chat model. */
@@ -36,7 +43,16 @@ export function chatQuestions(data: StoredDataset, split: 'train' | 'test', proc
     })),
     chance: asked.length === 0 || outcomes.includes(undefined) ? null : outcomes.reduce<number>((sum, n) => sum + 1 / n!, 0) / asked.length,
     majority: train.length === 0 || asked.length === 0 ? null : majorityAccuracy(train.map(labelled), asked.map(labelled)),
+    shortcuts: data.kind === 'clevr-policy' ? shortcutsOf(train, asked) : null,
   };
+}
+
+function shortcutsOf(train: readonly StoredItem[], asked: readonly StoredItem[]): Shortcuts | null {
+  const known = (items: readonly StoredItem[]) => items.flatMap(({ policyId, answer, objects }) => (objects === undefined ? [] : [{ policyId, answer, scene: { objects } }]));
+  const [learnt, test] = [known(train), known(asked)];
+  if (train.length === 0 || asked.length === 0 || learnt.length < train.length || test.length < asked.length) return null;
+  const { objectCount, histogram } = shortcutBaselines([], learnt, test);
+  return { objectCount, histogram };
 }
 
 function toolOf(answer: string): string {

@@ -2,14 +2,13 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Example } from '@trimpi/datasets';
-import { majorityAccuracy } from '@trimpi/eval';
 import { openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
-import { encodeExample, gtaDataset, gtaShortcuts, PromptWriter, resolveConfig, type RunConfig, runDataset, scoreGtaItem, scoreItem, WordCodec } from '@trimpi/pipeline';
+import { clevrShortcuts, encodeExample, gtaDataset, gtaShortcuts, PromptWriter, resolveConfig, type RunConfig, runDataset, scoreGtaItem, scoreItem, WordCodec } from '@trimpi/pipeline';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import type { StoredScore } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
-import type { QuestionSet } from './questions.ts';
+import type { QuestionSet, Shortcuts } from './questions.ts';
 
 export const isRunFolder = (dir: string): boolean => existsSync(join(dir, 'run.json'));
 
@@ -32,9 +31,9 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
     const model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(files, 'config.json'))));
     await model.load(await openCheckpoint(files));
     const writer = new PromptWriter(model, new WordCodec(tokenizer));
-    const { questions, chance, majority } = config.benchmark === 'gta' ? gtaQuestions(config) : clevrQuestions(config);
+    const { questions, chance, majority, shortcuts } = config.benchmark === 'gta' ? gtaQuestions(config) : clevrQuestions(config);
     return {
-      model, stopIds: [model.config.eosTokenId!], maxNewTokens: config.rl.maxNewTokens, chance, majority,
+      model, stopIds: [model.config.eosTokenId!], maxNewTokens: config.rl.maxNewTokens, chance, majority, shortcuts,
       decode: (tokens) => writer.text(tokens),
       questions: questions.map(({ example, score }) => ({
         id: example.id, policyId: example.policyId, answer: example.answer, score,
@@ -55,14 +54,14 @@ interface RunQuestions {
   readonly questions: readonly { readonly example: Example; score(completion: string): StoredScore }[];
   readonly chance: number;
   readonly majority: number;
+  readonly shortcuts: Shortcuts | null;
 }
 
 function clevrQuestions(config: RunConfig): RunQuestions {
   const dataset = runDataset(config);
   const [train, test] = splitsOf(dataset);
   return {
-    chance: 1 / dataset.policies[0]!.tree.leaves.length,
-    majority: majorityAccuracy(train, test),
+    ...clevrShortcuts(dataset, train, test),
     questions: test.map((example) => ({
       example,
       score: (completion) => {
@@ -78,6 +77,7 @@ function gtaQuestions(config: RunConfig): RunQuestions {
   const [train, test] = splitsOf(dataset);
   return {
     ...gtaShortcuts(dataset, train, test),
+    shortcuts: null,
     questions: test.map((example) => ({
       example,
       score: (completion) => {

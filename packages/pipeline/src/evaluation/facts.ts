@@ -1,23 +1,26 @@
 /** @file What a report says of the questions themselves. */
 import { majorityAccuracy } from '@trimpi/eval';
-import { type CompactGtaDataset, type CompactGtaExample, shortcutBaselines } from '@trimpi/datasets';
+import { type ClevrPolicyDataset, type ClevrPolicyExample, type CompactGtaDataset, type CompactGtaExample, shortcutBaselines } from '@trimpi/datasets';
 import type { Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { GtaRunData, RunData } from '../data.ts';
 import type { ReportFacts } from '../run-report.ts';
 import { measureCanonical, measureGtaCanonical } from './canonical.ts';
 
-export async function clevrFacts(model: VisionLanguageModel, tokenizer: Tokenizer, data: RunData, n: number): Promise<Omit<ReportFacts, 'adapter'>> {
-  const { policies } = data.dataset;
-  const [train, test] = [data.train, data.test].map((items) => items.map((t) => t.example)) as [RunData['train'][number]['example'][], RunData['test'][number]['example'][]];
-  const { objectCount, histogram } = shortcutBaselines(policies, train, test);
+export async function clevrFacts(model: VisionLanguageModel, tokenizer: Tokenizer, { dataset, train, test }: RunData, n: number): Promise<Omit<ReportFacts, 'adapter'>> {
+  const examples = (items: RunData['test']) => items.map((t) => t.example);
+  const { policies } = dataset;
   const cases = policies[0]!.tree.leaves.length;
   return {
-    title: `TriMPI: ${policies.length} policies of ${cases} cases into the weights (ClevrPolicy-${data.dataset.config.variant.toUpperCase()}, N=${n})`,
-    chance: 1 / cases,
-    majority: majorityAccuracy(train, test),
-    shortcuts: { objectCount, histogram },
-    canonical: await measureCanonical(model, tokenizer, data.dataset, data.test[0]!.images[0]!, data.test[0]!.policyImages[0]),
+    title: `TriMPI: ${policies.length} policies of ${cases} cases into the weights (ClevrPolicy-${dataset.config.variant.toUpperCase()}, N=${n})`,
+    ...clevrShortcuts(dataset, examples(train), examples(test)),
+    canonical: await measureCanonical(model, tokenizer, dataset, test[0]!.images[0]!, test[0]!.policyImages[0]),
   };
+}
+
+/** Chance draws one of the cases that some scene reaches. */
+export function clevrShortcuts({ policies }: Pick<ClevrPolicyDataset, 'policies'>, train: readonly ClevrPolicyExample[], test: readonly ClevrPolicyExample[]): { readonly chance: number; readonly majority: number; readonly shortcuts: { readonly objectCount: number; readonly histogram: number } } {
+  const { chance, objectCount, histogram } = shortcutBaselines(policies, train, test);
+  return { chance, majority: majorityAccuracy(train, test), shortcuts: { objectCount, histogram } };
 }
 
 export async function gtaFacts(model: VisionLanguageModel, tokenizer: Tokenizer, data: GtaRunData): Promise<Omit<ReportFacts, 'adapter'>> {

@@ -1,12 +1,11 @@
 /** @file The benchmarks in compact words, for bases that know these and little else. */
-import { compactGtaVocabulary, compactVocabulary, shortcutBaselines } from '@trimpi/datasets';
-import { majorityAccuracy } from '@trimpi/eval';
+import { compactGtaVocabulary, compactVocabulary } from '@trimpi/datasets';
 import { type ModelFiles, openCheckpoint, parseConfig, requireText, Tokenizer, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { requireWords, WordCodec } from '../base/words.ts';
 import { type GtaRunData, makeGtaRunData, makeRunData, PromptWriter, type RunData } from '../data.ts';
 import { measureCanonical, measureGtaCanonical } from '../evaluation/canonical.ts';
-import { gtaShortcuts } from '../evaluation/facts.ts';
+import { clevrShortcuts, gtaShortcuts } from '../evaluation/facts.ts';
 import { makeGtaSuiteData, makeSuiteData, measureGtaSuite, measureSuite } from '../evaluation/suite.ts';
 import type { FoundBaselines, Place, Watch, Writing } from './place.ts';
 import { type Setting, settingTitle } from './rows.ts';
@@ -63,10 +62,10 @@ export class CompactWriting implements Writing {
 
   async #clevrBaselines({ dataset, train, test }: RunData): Promise<FoundBaselines> {
     const examples = (items: RunData['test']) => items.map((t) => t.example);
-    const { chance, objectCount, histogram } = shortcutBaselines(dataset.policies, examples(train), examples(test));
+    const { shortcuts, ...rest } = clevrShortcuts(dataset, examples(train), examples(test));
     const [first] = test;
     return {
-      chance, majority: majorityAccuracy(examples(train), examples(test)), objectCount, histogram,
+      ...rest, ...shortcuts,
       canonical: await measureCanonical(this.#model, this.#tokenizer, dataset, first!.images[0]!, first!.policyImages[0]),
     };
   }
