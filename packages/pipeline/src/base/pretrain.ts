@@ -86,7 +86,8 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
   if (finished !== undefined) return finished;
   const words = recipeWords(recipe);
   const tiny = makeTiny(recipeSizes(recipe), words);
-  const model = new VisionLanguageModel(engine, tiny.config);
+  // Batches come in some dozen shapes, and a plan of the small base takes most of a gigabyte: those used last are kept, up to 4 GiB.
+  const model = new VisionLanguageModel(engine, tiny.config, { planBytes: 2 ** 32 });
   try {
     const d = tiny.config.hiddenSize;
     // Embeddings wide, projections at unit gain, and those into the residual stream small: from the default, binding is not learnt.
