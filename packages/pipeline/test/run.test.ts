@@ -109,6 +109,11 @@ describe('a run', () => {
     expect(outcome(storage)).toEqual(outcome(straight));
   });
 
+  it('a stage that diverges says which, and what to do', async () => {
+    const settings = resolveConfig({ ...config, sft: { ...config.sft, learningRate: 1e30, maxGradNorm: 0 } });
+    await expect(start(memoryStorage(), { config: settings })).rejects.toMatchObject({ name: 'PipelineError', code: 'diverged', argument: expect.stringMatching(/^CoT SFT.*, step \d/), message: expect.stringMatching(/lower learningRate/) });
+  });
+
   it('stopped in the evaluation behind a stage, it does not train that stage again', async () => {
     const storage = memoryStorage();
     const stop = new AbortController();

@@ -86,6 +86,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
     if (end === 'aborted') interrupt(`${title}, step ${trainer.step}`, storage);
   } catch (error) {
     if (error instanceof TrainerError && error.code === 'invalid-checkpoint') throw new PipelineError('invalid-checkpoint', error.argument, error.message, 'The other files of the run stay usable.', { cause: error });
+    if (error instanceof TrainerError && error.code === 'diverged') throw new PipelineError('diverged', `${title}, ${error.argument}`, 'the loss, the gradient or a log-probability is no longer finite; no weight was changed by it.', 'Begin again in another folder with a lower learningRate of this stage.', { cause: error });
     throw error;
   }
   return { seconds, tokens, metrics: rows.rows() };
