@@ -1,3 +1,4 @@
+import type { ScheduleOptions } from '@trimpi/trainers';
 import { PipelineError } from './errors.ts';
 import type { StageSettings } from './stages.ts';
 
@@ -109,7 +110,7 @@ export interface RlConfig extends RlTrainingOptions {
 }
 
 /** Schedules of the learning rate after its warm-up. */
-export const SCHEDULES = ['constant', 'linear', 'cosine'] as const;
+export const SCHEDULES = ['constant', 'linear', 'cosine'] as const satisfies readonly ScheduleOptions['lrSchedulerType'][];
 
 /** What `npm run demo` runs: ten minutes at most on two CPU cores. */
 export const DEMO_CONFIG: RunConfig = {

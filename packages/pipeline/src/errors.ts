@@ -1,4 +1,4 @@
-export type PipelineErrorCode = 'invalid-option' | 'invalid-checkpoint' | 'storage' | 'interrupted';
+export type PipelineErrorCode = 'invalid-option' | 'invalid-checkpoint' | 'storage' | 'interrupted' | 'diverged';
 
 /** The one error class of `@trimpi/pipeline`. */
 export class PipelineError extends Error {

@@ -6,8 +6,8 @@ import type { RunState } from './run-state.ts';
 import type { RunStorage } from './storage.ts';
 import { completionsFile } from './train/reinforce.ts';
 
-/** Sampled completions of a stage that the page shows. */
-const SHOWN_SAMPLES = 96;
+/** Steps of a stage whose sampled completions the page shows. */
+const SHOWN_STEPS = 6;
 
 /** What a report says besides what the stages measured. */
 export type ReportFacts = Pick<RunReport, 'title' | 'adapter' | 'chance' | 'majority' | 'shortcuts' | 'canonical'>;
@@ -22,13 +22,20 @@ export async function writeReport(storage: RunStorage, { config, finished, inCon
     const bytes = await storage.read(completionsFile(stage.name));
     if (bytes === null) continue;
     const lines = new TextDecoder().decode(bytes).split('\n').filter((l) => l !== '').map((l) => JSON.parse(l) as SampledCompletion);
-    samples.push({ stage: stage.title, lines: lines.slice(-SHOWN_SAMPLES) });
+    samples.push({ stage: stage.title, lines: spread(lines) });
   }
   await storage.write('report.json', `${JSON.stringify(report, null, 2)}\n`);
   // Charts are half of a page's script: they come when the report is written.
   const { renderReport } = await import('@trimpi/eval/html');
   await storage.write('report.html', renderReport(report, finished.flatMap((f) => f.curves), shown, samples));
   return report;
+}
+
+/** The groups of some steps, from the first to the last. */
+function spread(lines: readonly SampledCompletion[]): SampledCompletion[] {
+  const steps = [...new Set(lines.map((l) => l.step))];
+  const shown = new Set(Array.from({ length: SHOWN_STEPS }, (_, i) => steps[Math.round((i * (steps.length - 1)) / (SHOWN_STEPS - 1))]));
+  return lines.filter((l) => shown.has(l.step));
 }
 
 function pictured({ images: [image, ...further], query, answer }: Pick<Example, 'images' | 'query' | 'answer'>): Omit<ReportExample, 'completions'> {

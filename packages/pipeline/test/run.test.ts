@@ -56,6 +56,9 @@ describe('a run', () => {
     expect(metrics.map((m) => m['step'])).toEqual([1, 2, 3, 4]);
     for (const key of ['reward', 'rewards/accuracy/policy', 'frac_groups_with_advantage', 'num_tokens', 'time/generation']) expect(metrics[0], key).toHaveProperty([key]);
     expect(text('report.html')).toContain('Sampled completions');
+    // The first group of every step: as many with the policy as without.
+    const sampled = text('completions-poro-grpo.jsonl').trim().split('\n').map((l) => JSON.parse(l) as { step: number; origin: string });
+    expect(sampled.map((l) => `${l.step} ${l.origin}`)).toEqual([1, 2, 3, 4].flatMap((step) => ['free', 'free', 'policy', 'policy'].map((origin) => `${step} ${origin}`)));
     const report = JSON.parse(text('report.json')) as RunReport;
     // Canonical prose is long: the issue asks for a fall of 80 % or more.
     expect(1 - report.canonical!.withoutPolicy / report.canonical!.withPolicy).toBeGreaterThan(0.8);
@@ -97,10 +100,19 @@ describe('a run', () => {
     const stop = new AbortController();
     const interrupted = start(storage, { signal: stop.signal, onEvent: (e) => e.type === 'step' && e.stage === stage && e.step === 3 && stop.abort() });
     await expect(interrupted).rejects.toMatchObject({ code: 'interrupted' });
+    // What can be watched on the way is there with the checkpoint, not at the end of the stage.
+    const events = `tensorboard/${stage}/events.out.tfevents.0000000000.trimpi`;
+    const soFar = storage.files.get(events)!.length;
     const resumed: RunEvent[] = [];
     await start(storage, { onEvent: (e) => resumed.push(e) });
     expect(resumed.find((e) => e.type === 'stage' && e.stage === stage)).toMatchObject({ firstStep: 3 });
+    expect(storage.files.get(events)!.length).toBeGreaterThan(soFar);
     expect(outcome(storage)).toEqual(outcome(straight));
+  });
+
+  it('a stage that diverges says which, and what to do', async () => {
+    const settings = resolveConfig({ ...config, sft: { ...config.sft, learningRate: 1e30, maxGradNorm: 0 } });
+    await expect(start(memoryStorage(), { config: settings })).rejects.toMatchObject({ name: 'PipelineError', code: 'diverged', argument: expect.stringMatching(/^CoT SFT.*, step \d/), message: expect.stringMatching(/lower learningRate/) });
   });
 
   it('stopped in the evaluation behind a stage, it does not train that stage again', async () => {

@@ -1,7 +1,7 @@
 import { TrainerError } from './errors.ts';
 
 export interface EarlyStoppingOptions {
-  /** Name of the metric that should improve. Steps without it are not counted. */
+  /** Name of the metric that should improve. Steps without it, or with NaN, are not counted; one that is in none of the first `patience` steps is refused. */
   readonly metric: string;
   /** Steps with the metric, one after the other, that may bring nothing better. */
   readonly patience: number;

@@ -4,7 +4,7 @@ export { RlTrainer } from './rl/trainer.ts';
 export type { RewardColumns, RewardFunction, RlExample, RlMetrics, RlOptions, Rollout, StatefulObjective } from './rl/types.ts';
 
 export { hyperAt, type OptimizerOptions, readTrainingState, writeTrainingState } from './optimizer.ts';
-export { learningRateAt, type ScheduleOptions } from './schedule.ts';
+export { learningRateAt, LR_SCHEDULER_TYPES, type ScheduleOptions } from './schedule.ts';
 export { examplesAt, examplesOfStep } from './order.ts';
 export { microBatches } from './micro-batches.ts';
 export type { Trainer, TrainerState } from './state.ts';

@@ -1,6 +1,7 @@
 import type { AdamWHyper } from '@trimpi/runtime';
 import type { VisionLanguageModel } from '@trimpi/model';
 import { TrainerError } from './errors.ts';
+import { checkSchedule, type ScheduleOptions } from './schedule.ts';
 
 export interface OptimizerOptions {
   readonly beta1?: number;
@@ -11,6 +12,22 @@ export interface OptimizerOptions {
   readonly maxGradNorm?: number;
   /** What a loss or gradient that is not finite does: no weight changes, and the step is reported as skipped, or throws `diverged` (default). */
   readonly onNonFinite?: 'skip' | 'throw';
+}
+
+/**
+ * What no update can be computed with, before any work.
+ * @throws TrainerError `invalid-option` naming the option.
+ */
+export function checkOptimisation(options: ScheduleOptions & OptimizerOptions): void {
+  checkSchedule(options);
+  const { beta1 = 0, beta2 = 0, eps = 1, weightDecay = 0, maxGradNorm = 0, onNonFinite = 'throw' } = options;
+  const refuse = (name: string, value: unknown, remedy: string): never => {
+    throw new TrainerError('invalid-option', name, `is ${String(value)}.`, remedy);
+  };
+  if (!(eps > 0 && Number.isFinite(eps))) refuse('eps', eps, 'Give a positive number.');
+  for (const [name, value] of Object.entries({ beta1, beta2 })) if (!(value >= 0 && value < 1)) refuse(name, value, 'Give a number from 0 to below 1.');
+  for (const [name, value] of Object.entries({ weightDecay, maxGradNorm })) if (!(value >= 0 && Number.isFinite(value))) refuse(name, value, 'Give 0 or a positive number.');
+  if (onNonFinite !== 'throw' && onNonFinite !== 'skip') refuse('onNonFinite', onNonFinite, "Use 'throw' or 'skip'.");
 }
 
 /** AdamW's settings for an update, with transformers' defaults. */

@@ -6,7 +6,7 @@
 import { packBatch, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
 import { TrainerError } from './errors.ts';
 import { checkBudget, microBatches } from './micro-batches.ts';
-import { applyUpdate, hyperAt, type OptimizerOptions } from './optimizer.ts';
+import { applyUpdate, checkOptimisation, hyperAt, type OptimizerOptions } from './optimizer.ts';
 import { examplesAt } from './order.ts';
 import { learningRateAt, type ScheduleOptions } from './schedule.ts';
 import { checkState, type Trainer, type TrainerState } from './state.ts';
@@ -58,6 +58,7 @@ export class SupervisedTrainer implements Trainer {
   #tokens = 0;
 
   constructor(model: VisionLanguageModel, options: SupervisedOptions) {
+    checkOptimisation(options);
     if (options.rows.length === 0) throw new TrainerError('invalid-option', 'rows', 'is empty.', 'Give at least one row.');
     if (!Number.isInteger(options.batchSize) || options.batchSize < 1) throw new TrainerError('invalid-option', 'batchSize', `is ${options.batchSize}.`, 'Give a positive integer.');
     checkBudget('maxTokens', options.maxTokens);

@@ -33,6 +33,11 @@ interface Saved {
   readonly own: unknown;
 }
 
+/** What a checkpoint holds besides the training; one of `Checkpoints.save` alone holds the caller's data only. */
+function savedOf(extra: unknown): Saved {
+  return typeof extra === 'object' && extra !== null && 'stopping' in extra ? (extra as Saved) : { stopping: EARLY_STOPPING_START, own: extra };
+}
+
 /**
  * Runs a trainer to its end: goes on from the newest checkpoint, hands metrics to sinks, saves, and stops early when a
  * metric no longer improves. A process that is killed loses the steps since the last checkpoint and ends with the same
@@ -41,13 +46,14 @@ interface Saved {
 export async function train(options: TrainOptions): Promise<TrainEnd> {
   const { model, trainer, steps, checkpoints, saveSteps = 100, earlyStopping } = options;
   if (!Number.isInteger(saveSteps) || saveSteps < 1) throw new TrainerError('invalid-option', 'saveSteps', `is ${saveSteps}.`, 'Give a positive number of steps.');
+  if (!Number.isInteger(steps) || steps < 0) throw new TrainerError('invalid-option', 'steps', `is ${steps}.`, 'Give a whole number of steps.');
   const sinks = (options.metrics ?? []).map((sink): MetricSink => (typeof sink === 'function' ? { write: sink } : sink));
-  const found = await checkpoints?.restore(model, trainer, ({ extra }: CheckpointInfo) => options.accept?.((extra as Saved).own) ?? true);
+  const found = await checkpoints?.restore(model, trainer, ({ extra }: CheckpointInfo) => options.accept?.(savedOf(extra).own) ?? true);
   let stopping = EARLY_STOPPING_START;
   if (found !== null && found !== undefined) {
-    const saved = found.extra as Saved;
+    const saved = savedOf(found.extra);
     stopping = saved.stopping;
-    options.extra?.restore(saved.own);
+    if (found.extra !== null) options.extra?.restore(saved.own);
   }
   for (const sink of sinks) await sink.begin?.(trainer.step);
   options.onBegin?.(trainer.step);
@@ -58,6 +64,7 @@ export async function train(options: TrainOptions): Promise<TrainEnd> {
     if (trainer.step > savedAt || savedAt === 0) await checkpoints?.save(model, trainer, { stopping, own: options.extra?.save() ?? null } satisfies Saved);
     savedAt = trainer.step;
   };
+  let withoutMetric = 0;
   const out = () => earlyStopping !== undefined && stopping.waited >= earlyStopping.patience;
   while (trainer.step < steps && !trainer.finished && !out()) {
     if (options.signal?.aborted === true) {
@@ -65,8 +72,15 @@ export async function train(options: TrainOptions): Promise<TrainEnd> {
       return 'aborted';
     }
     const metrics = await trainer.next();
-    if (earlyStopping !== undefined) stopping = watchMetric(stopping, metrics, earlyStopping);
     for (const sink of sinks) await sink.write(metrics);
+    if (earlyStopping !== undefined) {
+      stopping = watchMetric(stopping, metrics, earlyStopping);
+      if (earlyStopping.metric in metrics) withoutMetric = -Infinity;
+      if (++withoutMetric >= earlyStopping.patience) {
+        await save();
+        throw new TrainerError('invalid-option', 'earlyStopping.metric', `${earlyStopping.metric} is in none of the first ${withoutMetric} steps; ${Object.keys(metrics).join(', ')} are.`, 'Name one of these. The training is saved up to here.');
+      }
+    }
     if (trainer.step % saveSteps === 0) await save();
   }
   await save();

@@ -1,15 +1,19 @@
 /** @file A training process for `kill.test.ts`: goes on in its folder, says each step, and leaves its final weights. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ReferenceEngine } from '@trimpi/runtime';
-import { Checkpoints, readTrainingState, SupervisedTrainer, train } from '../src/index.ts';
+import { poroGrpo } from '@trimpi/rollout';
+import { openDevice, ReferenceEngine, WebGpuEngine } from '@trimpi/runtime';
+import { Checkpoints, readTrainingState, RlTrainer, SupervisedTrainer, train, type Trainer } from '../src/index.ts';
 import { checkpointFolder, jsonlFile } from '../src/node.ts';
-import { smallModel, supervisedRows } from './small.ts';
+import { lowTokens, pairs, smallModel, supervisedRows } from './small.ts';
 
-const [folder, steps, saveSteps] = process.argv.slice(2) as [string, string, string];
-const model = smallModel(new ReferenceEngine());
+const [folder, steps, saveSteps, kind] = process.argv.slice(2) as [string, string, string, 'sft' | 'rl'];
+const model = smallModel(kind === 'sft' ? new ReferenceEngine() : new WebGpuEngine(await openDevice()));
 model.setTrainable('text');
-const trainer = new SupervisedTrainer(model, { rows: supervisedRows(5), batchSize: 2, lossMean: 'token', learningRate: 3e-3, steps: Number(steps), seed: 3 });
+const common = { learningRate: 3e-3, steps: Number(steps), seed: 3 };
+const trainer: Trainer = kind === 'sft'
+  ? new SupervisedTrainer(model, { rows: supervisedRows(5), batchSize: 2, lossMean: 'token', ...common })
+  : new RlTrainer(model, { examples: pairs(4), reward: lowTokens, objective: poroGrpo({ beta: 0 }), promptsPerStep: 2, policyFree: 4, policyAware: 4, maxNewTokens: 6, stopIds: [59], ...common });
 await train({
   model, trainer, steps: Number(steps), saveSteps: Number(saveSteps),
   checkpoints: new Checkpoints(checkpointFolder(folder), { onDamaged: (file) => process.send!({ damaged: file }) }),

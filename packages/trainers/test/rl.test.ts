@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { loraConfig } from '@trimpi/model';
-import { type AdaptiveKlState, dapo, grpo, importanceWeights, type Objective, objective, poro, poroDapo, poroGrpo, updateAdaptiveKl } from '@trimpi/rollout';
+import { type AdaptiveKlState, dapo, grpo, importanceWeights, type Objective, objective, offPolicySequenceMask, poro, poroDapo, poroGrpo, updateAdaptiveKl } from '@trimpi/rollout';
 import { openDevice, ReferenceEngine, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { readTrainingState, type RlOptions, RlTrainer, type Rollout, type StatefulObjective, writeTrainingState } from '../src/index.ts';
-import { lowTokens, pairs, smallModel } from './small.ts';
+import { readTrainingState, type RlOptions, RlTrainer, type Rollout, type StatefulObjective, SupervisedTrainer, writeTrainingState } from '../src/index.ts';
+import { lowTokens, pairs, smallModel, supervisedRows } from './small.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
@@ -81,6 +81,28 @@ describe('RL', () => {
     for (const [i, m] of folded.metrics.entries()) for (const [name, value] of Object.entries(m)) expect(value, `${name} of step ${i + 1}`).toBeCloseTo(rescored.metrics[i]![name]!, 9);
   });
 
+  it.each([
+    ['importance weights that all saturate', objective({ ...poroGrpo({ beta: 0 }).parts, modifiers: [importanceWeights({ level: 'token', mode: 'truncate', max: 1 })] })],
+    ['off-policy weights that saturate', poroGrpo({ beta: 0, offPolicyWeight: { max: 1 } })],
+    ['a mask of whole sequences', objective({ ...poroGrpo({ beta: 0 }).parts, modifiers: [offPolicySequenceMask(0.02)] })],
+  ])('%s: the gradient is that of scores under the policy-free prompt', async (_, chosen) => {
+    const steps = async (own: Objective) => {
+      const model = smallModel(new ReferenceEngine());
+      model.setTrainable('text');
+      const trainer = new RlTrainer(model, { examples, reward: lowTokens, objective: own, promptsPerStep: 2, policyFree: 4, policyAware: 4, maxNewTokens: 5, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11, maxGradNorm: 0 });
+      const norms = [(await trainer.next())['grad_norm']!, (await trainer.next())['grad_norm']!];
+      model.dispose();
+      return norms;
+    };
+    const rescored = await steps({ ...chosen, loss: (...args) => ({ dEntropy: new Float64Array(args[0].logps.length), ...chosen.loss(...args) }) });
+    const plain = await steps(poroGrpo({ beta: 0 }));
+    for (const [i, norm] of (await steps(chosen)).entries()) {
+      expect(norm).toBeCloseTo(rescored[i]!, 9);
+      // They change something: the plain objective's gradient is another.
+      expect(Math.abs(norm / plain[i]! - 1)).toBeGreaterThan(0.01);
+    }
+  });
+
   it('policy-aware completions are sampled with the policy and trained without it', async () => {
     const seen: Rollout[] = [];
     const { metrics } = await train({ objective: poroGrpo({ beta: 0 }), policyFree: 2, policyAware: 2, onRollouts: (_, r) => seen.push(...r) }, 1);
@@ -99,6 +121,7 @@ describe('RL', () => {
     await expect(train({ policyFree: 0 })).rejects.toThrow(/policyFree/);
     await expect(train({ policyAware: 2 })).rejects.toMatchObject({ code: 'invalid-option', argument: 'policyAware' });
     await expect(train({ maxTokens: 0 })).rejects.toMatchObject({ argument: 'maxTokens' });
+    await expect(train({ temperature: 0 })).rejects.toMatchObject({ code: 'invalid-option', argument: 'temperature' });
     await expect(train({ reward: () => ({ short: [1] }) })).rejects.toMatchObject({ argument: 'reward().short' });
   });
 });
@@ -173,12 +196,81 @@ describe('a step of RL', () => {
     model.dispose();
   });
 
-  it('importance weights of a sampler in another precision reach the loss', async () => {
-    const weighted = (clipAt: number) => objective({ ...grpo().parts, modifiers: [importanceWeights({ level: 'token', mode: 'truncate', max: clipAt })] });
-    const plain = await train({}, 1);
-    // Sampler and trainer agree here, so the weights are 1 to rounding; halved they are seen.
-    expect((await train({ objective: weighted(2) }, 1)).metrics[0]!['grad_norm']).toBeCloseTo(plain.metrics[0]!['grad_norm']!, 3);
-    expect((await train({ objective: weighted(0.5) }, 1)).metrics[0]!['grad_norm']! / plain.metrics[0]!['grad_norm']!).toBeCloseTo(0.5, 3);
+  it.each(['adapter', 'all parameters'] as const)('a generator in four bits samples what the trainer corrects for by importance weights: %s', async (trained) => {
+    const own = new ReferenceEngine();
+    const [model, generator] = [smallModel(own), smallModel(own, 7, { quantise: { bits: 4, blockSize: 16 } })];
+    for (const m of [model, generator]) if (trained === 'adapter') m.addAdapter('a', loraConfig({ r: 4, targetModules: ['q_proj', 'v_proj'] }), m === model ? 1 : 9);
+    if (trained === 'adapter') await generator.copyFrom(model);
+    model.setTrainable(trained === 'adapter' ? { adapter: 'a' } : 'text');
+    const most = 1.02;
+    const weighted = objective({ ...grpo({ beta: 0 }).parts, modifiers: [importanceWeights({ level: 'token', mode: 'truncate', max: most })] });
+    const plain = grpo({ beta: 0 });
+    const seen: { readonly weights: number[]; readonly apart: number }[] = [];
+    const spy: Objective = {
+      ...weighted,
+      loss: (input) => {
+        const result = weighted.loss(input);
+        const before = plain.loss(input).dLogp;
+        const weights = Array.from(input.oldLogps!, (old, i) => Math.min(most, Math.exp(old - input.behaviorLogps![i]!)));
+        // On the policy every ratio is 1: the gradient is the plain one times the weight, token by token.
+        result.dLogp.forEach((d, i) => expect(d).toBeCloseTo(before[i]! * weights[i]!, 12));
+        seen.push({ weights, apart: Math.max(...Array.from(input.oldLogps!, (old, i) => Math.abs(old - input.behaviorLogps![i]!))) });
+        return result;
+      },
+    };
+    const trainer = new RlTrainer(model, { ...(trained === 'adapter' ? { adapter: 'a' } : {}), generator, examples, reward: lowTokens, objective: spy, promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 5, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11 });
+    for (let step = 1; step <= 2; step++) {
+      const m = await trainer.next();
+      expect(m['sampling/sampling_logp_difference/max']).toBeGreaterThan(1e-3);
+      expect(m['sampling/sampling_logp_difference/max']).toBeLessThan(1);
+      expect(m['grad_norm']).toBeGreaterThan(0);
+    }
+    expect(seen).toHaveLength(2);
+    for (const { weights, apart } of seen) {
+      expect(apart).toBeGreaterThan(1e-3);
+      expect(weights.some((w) => w === most)).toBe(true);
+      expect(weights.some((w) => w < 1)).toBe(true);
+    }
+    for (const m of [model, generator]) m.dispose();
+  });
+
+  it('a generator with the weights that are trained changes nothing; one without the adapter is refused', async () => {
+    const steps = async (withGenerator: boolean) => {
+      const [model, generator] = [smallModel(engine), smallModel(engine, 5)];
+      model.setTrainable('text');
+      const trainer = new RlTrainer(model, { ...(withGenerator ? { generator } : {}), examples, reward: lowTokens, objective: grpo({ beta: 0 }), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 5, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11 });
+      for (let i = 0; i < 3; i++) await trainer.next();
+      const state = bits(await readTrainingState(model));
+      for (const m of [model, generator]) m.dispose();
+      return state;
+    };
+    expect(await steps(true)).toBe(await steps(false));
+    const model = smallModel(engine);
+    model.addAdapter('a', loraConfig({ r: 2 }), 1);
+    expect(() => new RlTrainer(model, { adapter: 'a', generator: smallModel(engine), examples, reward: lowTokens, objective: grpo({ beta: 0 }), promptsPerStep: 2, policyFree: 4, policyAware: 0, maxNewTokens: 5, stopIds: [59], learningRate: 5e-3, steps: 40, seed: 11 })).toThrow(/generator/);
+  });
+
+  it.each(['SFT', 'RL'] as const)('%s takes the same steps with activation checkpointing', async (kind) => {
+    const steps = async (checkpointing: boolean) => {
+      const model = smallModel(engine, 1, { checkpointing });
+      model.setTrainable('text');
+      const common = { learningRate: 5e-3, steps: 40, seed: 11 };
+      const trainer = kind === 'SFT'
+        ? new SupervisedTrainer(model, { rows: supervisedRows(4), batchSize: 2, lossMean: 'token', ...common })
+        : new RlTrainer(model, { examples, reward: lowTokens, objective: poroGrpo({ beta: 0 }), promptsPerStep: 2, policyFree: 4, policyAware: 4, maxNewTokens: 5, stopIds: [59], ...common });
+      const out = [];
+      for (let i = 0; i < 3; i++) {
+        const m = await trainer.next();
+        out.push([m.loss, m['grad_norm']!]);
+      }
+      model.dispose();
+      return out;
+    };
+    const [plain, checkpointed] = [await steps(false), await steps(true)];
+    plain.forEach(([loss, norm], i) => {
+      expect(checkpointed[i]![0]).toBeCloseTo(loss!, 5);
+      expect(checkpointed[i]![1]! / norm!).toBeCloseTo(1, 4);
+    });
   });
 });
 

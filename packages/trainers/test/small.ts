@@ -1,4 +1,4 @@
-import { getRopeIndex, type ModelConfig, parseConfig, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
+import { getRopeIndex, type ModelConfig, type ModelOptions, parseConfig, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
 import { type Engine, PhiloxStream } from '@trimpi/runtime';
 import type { RlExample, Rollout, SupervisedRow } from '../src/index.ts';
 
@@ -10,8 +10,8 @@ export const SMALL: ModelConfig = parseConfig({
   vision_config: { depth: 2, hidden_size: 16, intermediate_size: 24, num_heads: 2, in_chans: 3, out_hidden_size: 32, patch_size: 4, spatial_merge_size: 2, temporal_patch_size: 2, window_size: 16, fullatt_block_indexes: [1], tokens_per_second: 2, hidden_act: 'silu' },
 });
 
-export function smallModel(engine: Engine, seed = 1): VisionLanguageModel {
-  const model = new VisionLanguageModel(engine, SMALL, { maxPositions: 128, maxPatchRows: 16 });
+export function smallModel(engine: Engine, seed = 1, options: ModelOptions = {}): VisionLanguageModel {
+  const model = new VisionLanguageModel(engine, SMALL, { maxPositions: 128, maxPatchRows: 16, ...options });
   model.initialise(seed, (_, shape) => 1 / Math.sqrt(shape.slice(1).reduce((a, b) => a * b, 1)));
   return model;
 }

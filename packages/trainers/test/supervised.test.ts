@@ -1,8 +1,9 @@
 import { loraConfig } from '@trimpi/model';
+import { grpo } from '@trimpi/rollout';
 import { type Engine, openDevice, ReferenceEngine, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { learningRateAt, microBatches, readTrainingState, SupervisedTrainer, writeTrainingState } from '../src/index.ts';
-import { smallModel, supervisedRows } from './small.ts';
+import { learningRateAt, microBatches, readTrainingState, RlTrainer, SupervisedTrainer, writeTrainingState } from '../src/index.ts';
+import { lowTokens, pairs, smallModel, supervisedRows } from './small.ts';
 
 const device = await openDevice();
 const engine = new WebGpuEngine(device);
@@ -136,12 +137,27 @@ it('tokens are packed in order up to the budget', () => {
   expect(microBatches([], 5)).toEqual([]);
 });
 
-it('schedules begin and end where transformers says', () => {
+it("schedules rise from the first step on, and fall and end as transformers' do", () => {
   const o = { learningRate: 1, steps: 10, warmupSteps: 2 };
+  // get_linear_schedule_with_warmup and get_cosine_schedule_with_warmup at step index 9 of 10: (10 - 9) / 8, and (1 + cos(7 pi / 8)) / 2.
+  expect(learningRateAt(10, { ...o, lrSchedulerType: 'linear' })).toBeCloseTo(0.125, 12);
+  expect(learningRateAt(10, { ...o, lrSchedulerType: 'cosine' })).toBeCloseTo(0.0380602337443566, 12);
   expect([1, 2, 3].map((s) => learningRateAt(s, { ...o, lrSchedulerType: 'linear' }))).toEqual([0.5, 1, 1]);
   expect(learningRateAt(7, { ...o, lrSchedulerType: 'linear' })).toBeCloseTo(0.5, 12);
   expect(learningRateAt(7, { ...o, lrSchedulerType: 'cosine' })).toBeCloseTo(0.5, 12);
   expect(learningRateAt(10, o)).toBe(1);
   expect(learningRateAt(2.4, { ...o, lrSchedulerType: 'linear' })).toBe(1);
   expect(() => learningRateAt(1, { ...o, learningRate: -1 })).toThrow(/learningRate/);
+});
+
+it.each([
+  ['learningRate', NaN], ['learningRate', Infinity], ['learningRate', 0], ['steps', NaN], ['steps', 0], ['steps', 2.5], ['warmupSteps', NaN], ['warmupSteps', -1],
+  ['lrSchedulerType', 'steps'], ['beta1', 1], ['beta1', -0.1], ['beta2', 1], ['beta2', NaN], ['eps', 0], ['eps', NaN], ['weightDecay', -1], ['weightDecay', NaN], ['maxGradNorm', NaN], ['maxGradNorm', -1], ['onNonFinite', 'ignore'],
+] as const)('%s %s is refused before any work', (name, value) => {
+  const model = smallModel(new ReferenceEngine());
+  model.setTrainable('text');
+  const options = { learningRate: 1e-3, steps: 4, seed: 1, [name]: value } as never as { learningRate: number; steps: number; seed: number };
+  expect(() => new SupervisedTrainer(model, { rows: supervisedRows(2), batchSize: 2, lossMean: 'token', ...options })).toThrow(expect.objectContaining({ code: 'invalid-option', argument: name }));
+  expect(() => new RlTrainer(model, { examples: pairs(2), reward: lowTokens, objective: grpo({ beta: 0 }), promptsPerStep: 2, policyFree: 2, policyAware: 0, maxNewTokens: 2, stopIds: [59], ...options })).toThrow(expect.objectContaining({ code: 'invalid-option', argument: name }));
+  model.dispose();
 });

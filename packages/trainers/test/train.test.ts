@@ -75,6 +75,40 @@ describe('checkpoints', () => {
     expect(() => new Checkpoints(saved, { keep: 0 })).toThrow(/keep/);
   });
 
+  it('keeps as many as are asked for; a kill between file and index loses nothing', async () => {
+    for (const keep of [1, 3]) {
+      const files = memory();
+      const checkpoints = new Checkpoints(files, { keep });
+      let index: Uint8Array | undefined;
+      await go({
+        checkpoints, saveSteps: 1, steps: 5,
+        metrics: [(m) => void (m.step === 5 && (index = files.files.get('checkpoints.json')))],
+      });
+      expect([...files.files.keys()].sort()).toEqual([...Array.from({ length: keep }, (_, i) => `checkpoint-${i}.safetensors`), 'checkpoints.json']);
+      expect(await go({ checkpoints: new Checkpoints(files, { keep }) })).toEqual({ end: 'complete', seen: [6], step: 6, weights: straight.weights });
+      // As if the process had died when step 5 was in its file, and not yet in the index.
+      const killed = memory();
+      await go({ checkpoints: new Checkpoints(killed, { keep }), saveSteps: 1, steps: 5 });
+      killed.files.set('checkpoints.json', index!);
+      const { seen, weights } = await go({ checkpoints: new Checkpoints(killed, { keep }) });
+      expect(seen).toEqual(keep === 1 ? [6] : [5, 6]);
+      expect(weights).toBe(straight.weights);
+    }
+  });
+
+  it('goes on from a checkpoint that was written without train()', async () => {
+    const files = memory();
+    const { model, trainer } = make();
+    for (let i = 0; i < 4; i++) await trainer.next();
+    await new Checkpoints(files).save(model, trainer);
+    expect(await go({ checkpoints: new Checkpoints(files), earlyStopping: { metric: 'loss', patience: 9, greaterIsBetter: false } })).toEqual({ end: 'complete', seen: [5, 6], step: 6, weights: straight.weights });
+    await new Checkpoints(files).save(model, trainer, { mine: 1 });
+    const given: unknown[] = [];
+    await go({ checkpoints: new Checkpoints(files), extra: { save: () => null, restore: (own) => void given.push(own) } });
+    expect(given).toEqual([{ mine: 1 }]);
+    await expect(go({ steps: NaN })).rejects.toMatchObject({ code: 'invalid-option', argument: 'steps' });
+  });
+
   it('a full disk leaves the checkpoints that were there', async () => {
     const files = memory();
     let room = 4;
@@ -104,6 +138,12 @@ describe('early stopping', () => {
     await go({ checkpoints: new Checkpoints(files), earlyStopping, signal: stop.signal, metrics: [(m) => void (m.step === 3 && stop.abort())] });
     expect(await go({ checkpoints: new Checkpoints(files), earlyStopping })).toMatchObject({ end: 'early', step: 4, seen: [4] });
   });
+});
+
+it('a metric that there is none of is refused after as many steps as patience, with everything saved', async () => {
+  const files = memory();
+  await expect(go({ checkpoints: new Checkpoints(files), earlyStopping: { metric: 'lost', patience: 3 } })).rejects.toMatchObject({ code: 'invalid-option', argument: 'earlyStopping.metric', message: expect.stringMatching(/lost.*loss, /) });
+  expect(await go({ checkpoints: new Checkpoints(files) })).toMatchObject({ end: 'complete', seen: [4, 5, 6], weights: straight.weights });
 });
 
 describe('metrics', () => {

@@ -204,6 +204,26 @@ export class VisionLanguageModel {
     return (tensor, weight) => (tensor.endsWith('.weight') ? merge(tensor.slice(0, -'.weight'.length), weight) : undefined);
   }
 
+  /**
+   * Takes over the weights of another model of this architecture, rounded where this one is quantised; with `adapter`, only
+   * that adapter's, which both have on with the same config.
+   */
+  async copyFrom(other: VisionLanguageModel, { adapter }: Pick<ScoreOptions, 'adapter'> = {}): Promise<void> {
+    if (adapter !== undefined) {
+      const [own, theirs] = [this.adapter(adapter), other.adapter(adapter)];
+      const shapes = (a: LoraAdapter) => a.store.names.map((name) => `${name} ${a.store.shape(name).join()}`).join(';');
+      if (shapes(own) !== shapes(theirs)) throw new ModelError('invalid-adapter', { argument: 'copyFrom', value: adapter, message: 'has other factors on the other model', remedy: 'Put it on both with the same config.' });
+      own.store.values.write(Float32Array.from(await theirs.store.values.read()));
+      return;
+    }
+    const from = await other.tensors();
+    const parts = this.#parts();
+    const odd = parts.find(({ part }) => from.get(part.tensor)?.shape.join() !== part.shape.join());
+    if (odd !== undefined || parts.length !== from.size) throw new ModelError('invalid-input', { argument: 'copyFrom', value: odd?.part.tensor ?? from.size, message: 'is of another shape, or missing, in the other model', remedy: 'Make both with the same config.' });
+    this.#merged.length = 0;
+    for (const { part, store } of parts) this.#write(store, part, new Float32Array(from.get(part.tensor)!.data.slice().buffer));
+  }
+
   // ---- adapters
 
   /** Puts a fresh adapter on: A random by `seed`, B zero. */

@@ -1,4 +1,4 @@
-import type { Plan } from '@trimpi/runtime';
+import { type Plan, RuntimeError } from '@trimpi/runtime';
 import { describe, expect, it } from 'vitest';
 import { PlanCache } from './plan-cache.ts';
 
@@ -47,6 +47,29 @@ describe('PlanCache', () => {
     await expect(cache.get('bad', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
     await use('bad', 1);
     expect(log).toEqual(['+a', '+bad']);
+  });
+
+  it('gives up what it holds when memory runs out, and only then', async () => {
+    const { log, cache, use } = setUp(10);
+    await use('a', 4);
+    await use('b', 4);
+    let full = true;
+    const outOfMemory = new RuntimeError('out-of-memory', 'compile', 'no room.', 'Use less.');
+    const plan = { memory: () => ({ total: 4 }), dispose: () => log.push('-c') } as unknown as Plan;
+    await cache.get('c', async () => {
+      log.push('+c');
+      if (!full) return { plan };
+      full = false;
+      throw outOfMemory;
+    });
+    expect(log).toEqual(['+a', '+b', '+c', '-a', '-b', '+c']);
+    expect(cache.size).toBe(1);
+    // With nothing left to give up it is the caller's.
+    cache.clear();
+    await expect(cache.get('d', () => Promise.reject(outOfMemory))).rejects.toBe(outOfMemory);
+    await use('e', 4);
+    await expect(cache.get('f', () => Promise.reject(new Error('another')))).rejects.toThrow('another');
+    expect(cache.size).toBe(1);
   });
 
   it('a plan under way is not given up for another, and clear gives up all', async () => {

@@ -3,7 +3,7 @@
  * own; they are kept while that stays within a bound, those not used for longest going first. The one used last stays, and of
  * those that exceed the bound by themselves one: the step of an optimiser must not cost a large model its training plan.
  */
-import type { Plan } from '@trimpi/runtime';
+import { type Plan, RuntimeError } from '@trimpi/runtime';
 
 export class PlanCache<Ready extends { readonly plan: Plan }> {
   readonly #bytes: number;
@@ -19,11 +19,14 @@ export class PlanCache<Ready extends { readonly plan: Plan }> {
     return this.#entries.size;
   }
 
-  /** The plan of a key, made when it is asked for first; a failure is not kept. */
+  /**
+   * The plan of a key, made when it is asked for first; a failure is not kept. Where memory runs out, the plans that are not
+   * under way are given up for it.
+   */
   async get(key: string, make: () => Promise<Ready>): Promise<Ready> {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { ready: make(), bytes: 0 };
+      entry = { ready: this.#made(make), bytes: 0 };
       entry.ready.catch(() => this.#entries.delete(key));
     } else this.#entries.delete(key);
     this.#entries.set(key, entry);
@@ -37,6 +40,20 @@ export class PlanCache<Ready extends { readonly plan: Plan }> {
   clear(): void {
     for (const { ready } of this.#entries.values()) dispose(ready);
     this.#entries.clear();
+  }
+
+  async #made(make: () => Promise<Ready>): Promise<Ready> {
+    try {
+      return await make();
+    } catch (error) {
+      const idle = [...this.#entries].filter(([, { bytes }]) => bytes > 0);
+      if (!(error instanceof RuntimeError && error.code === 'out-of-memory') || idle.length === 0) throw error;
+      for (const [key, { ready }] of idle) {
+        this.#entries.delete(key);
+        (await ready).plan.dispose();
+      }
+      return make();
+    }
   }
 
   #makeRoom(used: string): void {

@@ -1,9 +1,12 @@
 /** @file How well a base reads. */
-import { existenceQuestions } from '@trimpi/datasets';
-import { generate, type VisionLanguageModel } from '@trimpi/model';
+import { existenceQuestions, OBJECT_TYPES } from '@trimpi/datasets';
+import { type BatchImage, generate, type VisionLanguageModel } from '@trimpi/model';
 import { PhiloxStream } from '@trimpi/runtime';
 import { weightedBatch } from './batches.ts';
-import { type ContextExample, type KnownImages, PretrainingRows, type RowImages } from './rows.ts';
+import { encodePool } from './layout.ts';
+import type { PretrainRecipe } from './recipes.ts';
+import { type ContextExample, type KnownImages, knownImages, PretrainingRows, type RowImages } from './rows.ts';
+import { CropPool, type PixelPool, type ScenePool } from './scenes.ts';
 import { RowBuilder, type WordCodec } from './words.ts';
 
 export interface Measurement {
@@ -14,6 +17,18 @@ export interface Measurement {
   readonly gta?: boolean;
   readonly perDepth: number;
   readonly seed: number;
+}
+
+/** `measureBase` on the scenes that a recipe keeps for it, and on crops that were not trained on. */
+export async function measureRecipe(model: VisionLanguageModel, codec: WordCodec, recipe: PretrainRecipe, held: ScenePool, signal?: AbortSignal): Promise<Record<string, number>> {
+  const { seed, measure, vision: { cropPool = 0 } } = recipe;
+  const crops = cropPool > 0 ? new CropPool(seed + 1, Math.max(OBJECT_TYPES.length, Math.ceil(cropPool / 10))) : undefined;
+  const scenes = await encodePool(model, held, 64, signal);
+  const shown = crops === undefined ? [] : await encodePool(model, crops, 64, signal);
+  if (signal?.aborted === true) return {};
+  const { patchSize } = model.config.vision;
+  const image = ({ width, height }: PixelPool, features: Float32Array): BatchImage => ({ gridThw: [1, height / patchSize, width / patchSize], features });
+  return measureBase(model, codec, knownImages(held, crops), { scene: (i) => image(held, scenes[i]!), crop: (i) => image(crops!, shown[i]!) }, { ...measure, perDepth: measure.policies, seed });
 }
 
 /** Near-miss existence questions, and new policies in context by depth (greedy), on scenes given: shares of right answers. */

@@ -3,18 +3,17 @@
  * decoder to bind and to look up, the merger is turned towards the words, and the mix teaches the rest
  * (docs/results/tiny-base.md). The checkpoint holds everything, so a resumed run ends with the same bits.
  */
-import { bytesSource, floatTensor, fromFloat32, type ModelConfig, publishedKey, SafetensorsFile, serializeSafetensors, type TensorData, VisionLanguageModel } from '@trimpi/model';
-import { OBJECT_TYPES } from '@trimpi/datasets';
+import { bytesSource, floatTensor, fromFloat32, memoryFiles, openCheckpoint, publishedKey, SafetensorsFile, serializeSafetensors, type TensorData, VisionLanguageModel, WEIGHTS_FILE } from '@trimpi/model';
 import type { Engine, ParameterStore } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { alignMerger } from './align.ts';
 import type { TextBatchSource } from './batches.ts';
 import { encodePool } from './layout.ts';
-import { measureBase } from './measure.ts';
+import { measureRecipe } from './measure.ts';
 import { type PretrainRecipe, recipeSizes, recipeWords, textBatchMaker, TINY_BASE_RECIPE } from './recipes.ts';
 import { type KnownImages, knownImages } from './rows.ts';
-import { CropPool, drawScenes, type PixelPool, type SceneDrawer, ScenePool } from './scenes.ts';
+import { CropPool, drawScenes, type SceneDrawer, ScenePool } from './scenes.ts';
 import { type ImageFeatures, TextPretrainer, type TextState } from './text.ts';
 import { makeTiny } from './tiny.ts';
 import { VisionPretrainer, type VisionScore } from './vision.ts';
@@ -58,7 +57,7 @@ export interface PretrainOptions {
 /** What the finished base reaches, and where its files are (`model.safetensors`, `config.json`, tokenizer, in the storage). */
 export interface PretrainResult {
   readonly vision: VisionScore;
-  /** Existence questions and policies in context, see `measureBase`. */
+  /** Existence questions and policies in context, see `measureBase`; by the weights as they are written. */
   readonly scores: Readonly<Record<string, number>>;
 }
 
@@ -87,7 +86,8 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
   if (finished !== undefined) return finished;
   const words = recipeWords(recipe);
   const tiny = makeTiny(recipeSizes(recipe), words);
-  const model = new VisionLanguageModel(engine, tiny.config);
+  // Batches come in some dozen shapes, and a plan of the small base takes most of a gigabyte: those used last are kept, up to 4 GiB.
+  const model = new VisionLanguageModel(engine, tiny.config, { planBytes: 2 ** 32 });
   try {
     const d = tiny.config.hiddenSize;
     // Embeddings wide, projections at unit gain, and those into the residual stream small: from the default, binding is not learnt.
@@ -107,8 +107,6 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     if (stopped()) return undefined;
     const { cropPool = 0 } = recipe.vision;
     const crops = cropPool > 0 ? new CropPool(recipe.seed, cropPool) : undefined;
-    // Measured with crops that were not trained on.
-    const heldCrops = cropPool > 0 ? new CropPool(recipe.seed + 1, Math.max(OBJECT_TYPES.length, Math.ceil(cropPool / 10))) : undefined;
     for (const store of [model.text, model.vision]) restore(saved?.tensors, store, 'values');
 
     if (header.stage === 'vision') {
@@ -134,8 +132,8 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
 
     const textPool = pool.first(recipe.text.scenes);
     const known = knownImages(textPool, crops);
-    const featuresOf = async (p: ScenePool, c: CropPool | undefined): Promise<ImageFeatures> => ({ scenes: await encodePool(model, p, 64, signal), crops: c === undefined ? [] : await encodePool(model, c, 64, signal) });
-    const features = await featuresOf(textPool, crops);
+    const featuresOf = async (): Promise<ImageFeatures> => ({ scenes: await encodePool(model, textPool, 64, signal), crops: crops === undefined ? [] : await encodePool(model, crops, 64, signal) });
+    const features = await featuresOf();
     if (stopped()) return undefined;
     const trainer = new TextPretrainer(model, workers.batches(recipe, known), features, { ...recipe.text, seed: recipe.seed });
     for (const part of ['m', 'v'] as const) restore(header.text === undefined ? undefined : saved?.tensors, model.text, part);
@@ -144,7 +142,7 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     for (let phase = trainer.phase; phase !== 'done'; phase = trainer.phase) {
       if (phase === 'mix' && !header.aligned) {
         onEvent?.({ kind: 'aligned', explained: await alignMerger(model, codec, known.scenes.slice(0, 1500), trainer.features.scenes) });
-        trainer.features = await featuresOf(textPool, crops);
+        trainer.features = await featuresOf();
         // The checkpoint before this is of a merger not yet turned: it is turned again then.
         if (stopped()) return undefined;
         header = { ...header, aligned: true };
@@ -158,22 +156,20 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     await save([model.text]);
     model.setTrainable();
 
-    const heldFeatures = await featuresOf(held, heldCrops);
-    const image = (of: PixelPool, features: readonly Float32Array[], i: number) => ({ gridThw: gridOf(tiny.config, of), features: features[i]! });
-    const scores = await measureBase(model, codec, knownImages(held, heldCrops), { scene: (i) => image(held, heldFeatures.scenes, i), crop: (i) => image(heldCrops!, heldFeatures.crops, i) }, { ...recipe.measure, perDepth: recipe.measure.policies, seed: recipe.seed });
+    // What is measured is what is written: half the bits.
+    const weights = await packBase(model);
+    await model.load(await openCheckpoint(memoryFiles({ [WEIGHTS_FILE]: weights })));
+    const scores = await measureRecipe(model, codec, recipe, held, signal);
+    if (stopped()) return undefined;
     onEvent?.({ kind: 'measured', scores });
     const result: PretrainResult = { vision: header.vision!, scores };
     for (const [name, content] of Object.entries(tiny.files)) await storage.write(name, `${content}\n`);
-    await storage.write('model.safetensors', await packBase(model));
+    await storage.write(WEIGHTS_FILE, weights);
     await storage.write(RESULT, `${JSON.stringify({ recipe, ...result }, null, 2)}\n`);
     return result;
   } finally {
     model.dispose();
   }
-}
-
-function gridOf({ vision }: ModelConfig, { width, height }: PixelPool): [number, number, number] {
-  return [1, height / vision.patchSize, width / vision.patchSize];
 }
 
 /** The base as it is shipped: float16 in the published key layout. */

@@ -36,12 +36,13 @@ export async function answerAll({ model, adapter, task, maxNewTokens, maxRollout
   );
 }
 
-/** Milliseconds from prompt to first token, one prompt at a time: the median of seven, after one that also compiles. */
+/** Milliseconds to the first token of the prompt of median length: the median of seven times, after one that also compiles. */
 export async function prefillTime(model: VisionLanguageModel, prompts: readonly TokenSequence[], adapter?: string): Promise<number> {
+  const prompt = prompts.toSorted((a, b) => a.inputIds.length - b.inputIds.length)[prompts.length >> 1]!;
   const times: number[] = [];
   for (let i = 0; i < 8; i++) {
     const start = performance.now();
-    await generate(model, [prompts[i % prompts.length]!], { temperature: 0, maxNewTokens: 1, stopIds: [], seed: 0, ...(adapter === undefined ? {} : { adapter }) });
+    await generate(model, [prompt], { temperature: 0, maxNewTokens: 1, stopIds: [], seed: 0, ...(adapter === undefined ? {} : { adapter }) });
     times.push(performance.now() - start);
   }
   return times.slice(1).sort((a, b) => a - b)[3]!;

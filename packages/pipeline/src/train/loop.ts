@@ -50,6 +50,8 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
   let tokens = 0;
   let last = 0;
   const rows = new JsonLines(storage, `metrics-${stage}.jsonl`);
+  // With each checkpoint, so that a training can be watched.
+  const events: MetricSink = { write: () => undefined, flush: () => storage.write(`tensorboard/${stage}/${eventFileName(0, 'trimpi')}`, eventFile(rows.rows())) };
   const checkpoints = new Checkpoints(storage, { onDamaged: (file, reason) => context.onNote(`${file} is damaged (${reason}); going on from the checkpoint before it.`) });
   try {
     const end = await train({
@@ -67,6 +69,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
       },
       metrics: [
         rows,
+        events,
         ...(lines === undefined ? [] : [lines]),
         (metrics) => {
           const now = performance.now();
@@ -83,11 +86,10 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
     if (end === 'aborted') interrupt(`${title}, step ${trainer.step}`, storage);
   } catch (error) {
     if (error instanceof TrainerError && error.code === 'invalid-checkpoint') throw new PipelineError('invalid-checkpoint', error.argument, error.message, 'The other files of the run stay usable.', { cause: error });
+    if (error instanceof TrainerError && error.code === 'diverged') throw new PipelineError('diverged', `${title}, ${error.argument}`, 'the loss, the gradient or a log-probability is no longer finite; no weight was changed by it.', 'Begin again in another folder with a lower learningRate of this stage.', { cause: error });
     throw error;
   }
-  const metrics = rows.rows();
-  await storage.write(`tensorboard/${stage}/${eventFileName(0, 'trimpi')}`, eventFile(metrics));
-  return { seconds, tokens, metrics };
+  return { seconds, tokens, metrics: rows.rows() };
 }
 
 /** All steps as an event file for TensorBoard. Time is what the steps took: the file is a function of the run. */

@@ -52,7 +52,7 @@ function plainObjective(plain: ReturnType<typeof plainOf>, beta: number, clips: 
 }
 
 export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
-  const { model, task, adapter, seed, saveSteps, storage, maxTokens, maxRollouts } = context;
+  const { model, task, adapter, seed, storage, maxTokens, maxRollouts } = context;
   const twins = plainOf(algorithm) !== algorithm;
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
@@ -87,10 +87,8 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       maxPrompts: rl.steps * rl.promptsPerStep,
       seed,
       onRollouts: (step, rollouts, rewards, advantages) => {
-        const kept = step % saveSteps === 0;
-        if (!kept && context.onCompletions === undefined) return;
         const group = rollouts.slice(0, rl.rollouts).map((r, i): SampledCompletion => ({ step, id: r.example.id, origin: r.origin, text: task.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
-        if (kept) group.forEach((line) => lines.write(line));
+        group.forEach((line) => lines.write(line));
         context.onCompletions?.(group);
       },
     });

@@ -6,7 +6,7 @@ import type { ScoreOptions, VisionLanguageModel } from '@trimpi/model';
 import type { LossResult, Objective } from '@trimpi/rollout';
 import { TrainerError } from '../errors.ts';
 import { checkBudget } from '../micro-batches.ts';
-import { applyUpdate, hyperAt } from '../optimizer.ts';
+import { applyUpdate, checkOptimisation, hyperAt } from '../optimizer.ts';
 import { learningRateAt } from '../schedule.ts';
 import { checkState, type Trainer, type TrainerState } from '../state.ts';
 import { Stopwatch } from '../stopwatch.ts';
@@ -45,6 +45,9 @@ export class RlTrainer implements Trainer {
     if (options.adapter !== undefined && model.adapter(options.adapter).config.loraDropout > 0) {
       throw new TrainerError('invalid-option', 'adapter', `drops ${model.adapter(options.adapter).config.loraDropout} of its inputs.`, 'Set loraDropout to 0 for RL: a ratio would compare two different masks.');
     }
+    if (options.adapter !== undefined && options.generator?.adapters.has(options.adapter) === false) {
+      throw new TrainerError('invalid-option', 'generator', `has no adapter ${options.adapter}.`, 'Put one with the same config on it; its values are taken over.');
+    }
     this.#model = model;
     this.#options = options;
     const given = options.objective;
@@ -81,7 +84,9 @@ export class RlTrainer implements Trainer {
     const step = this.#step + 1;
     const clock = new Stopwatch();
     const objective = this.#objective.at(this.#objectiveState);
-    const collected = await collect(this.#model, objective, o, this.#position, clock);
+    const generator = o.generator ?? this.#model;
+    if (generator !== this.#model) await clock.device(() => generator.copyFrom(this.#model, o.adapter === undefined ? {} : { adapter: o.adapter }));
+    const collected = await collect(generator, objective, o, this.#position, clock);
     if (collected.batch !== undefined) o.onRollouts?.(step, collected.rollouts, collected.rewards, collected.batch.advantages);
     clock.lap('reward');
     const sane = collected.rollouts.every((r) => r.completion.logps.every(Number.isFinite));
@@ -152,7 +157,7 @@ export class RlTrainer implements Trainer {
       const loss: Loss = (logps, entropy, oldLogps) => objective.loss({ ...common, logps, entropy, oldLogps });
       const sampled: TokenScores = { logp: behaviour, entropy: new Float64Array(tokens) };
       used.forEach((i, u) => sampled.entropy.set(rollouts[i]!.completion.entropies, offsets[u]!));
-      const fixed = single && reference === undefined ? fixedOnPolicy(loss, sampled) : undefined;
+      const fixed = single && reference === undefined ? fixedOnPolicy(objective, loss, sampled) : undefined;
       const old = fixed === undefined ? await this.#score(batches, tokens, clock) : undefined;
       updates.push({ batches, tokens, loss, old, fixed, difference: (oldLogps) => samplerDifference(behaviour, oldLogps, free) });
     }
@@ -196,15 +201,23 @@ export class RlTrainer implements Trainer {
 
 /**
  * The loss and its gradient at the start of a step if the gradient is the same whatever the log-probabilities are: every
- * ratio is 1 then, so most objectives without a reference depend on advantages alone. Tried on two sets of scores.
+ * ratio is 1 then, so a plain surrogate depends on advantages alone. Parts that look at the sampler, at entropies or at
+ * single rows (importance weights, masks, rejection) may saturate, so none of them is taken for constant by trying.
  */
-function fixedOnPolicy(loss: Loss, sampled: TokenScores): LossResult | undefined {
-  const nothing = new Float64Array(sampled.logp.length);
-  const [a, b] = [loss(nothing, nothing, nothing), loss(sampled.logp, sampled.entropy, sampled.logp)];
-  return a.dEntropy === undefined && b.dEntropy === undefined && a.dLogp.every((d, i) => d === b.dLogp[i]) ? a : undefined;
+function fixedOnPolicy({ parts }: Objective, loss: Loss, sampled: TokenScores): LossResult | undefined {
+  const { modifiers = [], regularisers = [], sequenceRegularisers = [], entropyBonus, reject, policySurrogate, denominator } = parts;
+  if (modifiers.length + regularisers.length + sequenceRegularisers.length > 0) return undefined;
+  if ([entropyBonus, reject, policySurrogate, denominator].some((part) => part !== undefined)) return undefined;
+  // Whether the surrogate is a plain one is seen on three sets of scores.
+  const apart = sampled.logp.map((x, i) => x + (i % 2 === 0 ? 0.5 : -1));
+  const [a, ...others] = [new Float64Array(apart.length), sampled.logp, apart].map((logp) => loss(logp, sampled.entropy, logp));
+  return a!.dEntropy === undefined && others.every((b) => b.dEntropy === undefined && b.dLogp.every((d, i) => d === a!.dLogp[i])) ? a : undefined;
 }
 
 function check(options: RlOptions): void {
+  checkOptimisation(options);
+  const { temperature } = options;
+  if (temperature !== undefined && !(temperature > 0 && Number.isFinite(temperature))) throw new TrainerError('invalid-option', 'temperature', `is ${temperature}.`, 'Give a positive number.');
   for (const name of ['promptsPerStep', 'policyFree', 'maxNewTokens', 'promptsPerUpdate', 'numIterations', 'maxPrompts', 'maxRollouts'] as const) {
     const value = options[name];
     if (value !== undefined && (!Number.isInteger(value) || value < 1)) throw new TrainerError('invalid-option', name, `is ${value}.`, 'Give a positive integer.');

@@ -66,6 +66,12 @@ export interface RlOptions extends ScheduleOptions, OptimizerOptions {
   readonly adapter?: string;
   /** The reference when all parameters are trained: a frozen copy with the same config. */
   readonly reference?: VisionLanguageModel;
+  /**
+   * Samples in place of the model that is trained: one of the same architecture in fewer bits (`quantise`), which takes over the
+   * adapter (its frozen weights are loaded by the caller) or, when all parameters are trained, all weights, before each step. What it samples is off-policy by the
+   * difference: an objective with importance weights corrects for it, and `sampling/...` measures it.
+   */
+  readonly generator?: VisionLanguageModel;
   readonly seed: number;
   readonly onRollouts?: (step: number, rollouts: readonly Rollout[], rewards: RewardColumns, advantages: Float64Array) => void;
 }
