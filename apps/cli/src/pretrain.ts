@@ -14,6 +14,9 @@ interface PretrainCommandOptions {
   readonly json?: boolean;
 }
 
+/** A GPU has the memory to keep what a processor makes again. */
+const GPU_PLAN_BYTES = 2 ** 33;
+
 const RECIPES = { tiny: TINY_BASE_RECIPE, small: SMALL_BASE_RECIPE };
 
 export function pretrainCommand(program: Command): void {
@@ -35,7 +38,7 @@ async function run({ out, recipe, share, json = false }: PretrainCommandOptions)
   const workers = pretrainProcesses();
   try {
     const lines = new Lines();
-    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: share === undefined ? RECIPES[recipe] : shareOf(RECIPES[recipe], share), workers, signal, onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
+    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: share === undefined ? RECIPES[recipe] : shareOf(RECIPES[recipe], share), workers, signal, ...(device.adapter.software ? {} : { planBytes: GPU_PLAN_BYTES }), onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
     if (result === undefined) throw new InterruptedError();
     console.log(json ? JSON.stringify(result) : `Done. The base is in ${storage.name}.`);
   } finally {

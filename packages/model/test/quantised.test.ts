@@ -124,6 +124,42 @@ describe('a quantised model', () => {
   });
 });
 
+describe('copyFrom', () => {
+  it('rounds the weights of a whole model as a load does, and refuses a quantised one or another architecture', async () => {
+    const { batch } = await goldenCase('case_single');
+    const [whole, loaded, copied] = [new VisionLanguageModel(engine, config), new VisionLanguageModel(engine, config, { quantise: { bits: 4 } }), new VisionLanguageModel(engine, config, { quantise: { bits: 4 } })];
+    for (const model of [whole, loaded]) await model.load(await checkpoint());
+    await copied.copyFrom(whole);
+    expect(largest((await copied.score(batch)).logp, (await loaded.score(batch)).logp)).toBe(0);
+    await expect(whole.copyFrom(loaded)).rejects.toMatchObject({ code: 'unsupported' });
+    const other = new VisionLanguageModel(engine, { ...config, intermediateSize: config.intermediateSize * 2 });
+    await expect(other.copyFrom(whole)).rejects.toMatchObject({ code: 'invalid-input', argument: 'copyFrom' });
+    for (const model of [whole, loaded, copied, other]) model.dispose();
+  });
+
+  it("takes an adapter's factors, magnitudes of DoRA too, and refuses one of another scale", async () => {
+    const { batch } = await goldenCase('case_text_only');
+    const models = [new VisionLanguageModel(engine, config), new VisionLanguageModel(engine, config)] as const;
+    for (const [i, model] of models.entries()) {
+      await model.load(await checkpoint());
+      for (const [name, useDora] of [['plain', false], ['dora', true]] as const) {
+        const adapter = model.addAdapter(name, loraConfig({ r: 3, useDora }), i + 1);
+        for (const b of adapter.store.names.filter((n) => n.endsWith('.b'))) adapter.store.write(b, Float32Array.from({ length: adapter.store.shape(b).reduce((x, y) => x * y, 1) }, (_, k) => 0.05 * Math.sin(k + i)));
+      }
+      model.addAdapter('scaled', loraConfig({ r: 3, loraAlpha: 8 * (i + 1) }), 1);
+    }
+    const [from, to] = models;
+    for (const name of ['plain', 'dora']) {
+      const want = (await from.score(batch, { adapter: name })).logp;
+      expect(largest((await to.score(batch, { adapter: name })).logp, want)).toBeGreaterThan(1e-3);
+      await to.copyFrom(from, { adapter: name });
+      expect(largest((await to.score(batch, { adapter: name })).logp, want)).toBe(0);
+    }
+    await expect(to.copyFrom(from, { adapter: 'scaled' })).rejects.toMatchObject({ code: 'invalid-adapter', message: expect.stringMatching(/scales/) });
+    for (const model of models) model.dispose();
+  });
+});
+
 describe('checkpointing and the head in chunks', () => {
   it('change nothing but the memory', async () => {
     const { batch } = await goldenCase('case_batch_right_pad');

@@ -8,6 +8,7 @@ import { completionsFile } from './train/reinforce.ts';
 
 /** Steps of a stage whose sampled completions the page shows. */
 const SHOWN_STEPS = 6;
+const SHOWN_OF_STEP = 16;
 
 /** What a report says besides what the stages measured. */
 export type ReportFacts = Pick<RunReport, 'title' | 'adapter' | 'chance' | 'majority' | 'shortcuts' | 'canonical'>;
@@ -35,7 +36,7 @@ export async function writeReport(storage: RunStorage, { config, finished, inCon
 function spread(lines: readonly SampledCompletion[]): SampledCompletion[] {
   const steps = [...new Set(lines.map((l) => l.step))];
   const shown = new Set(Array.from({ length: SHOWN_STEPS }, (_, i) => steps[Math.round((i * (steps.length - 1)) / (SHOWN_STEPS - 1))]));
-  return lines.filter((l) => shown.has(l.step));
+  return steps.filter((step) => shown.has(step)).flatMap((step) => lines.filter((l) => l.step === step).slice(0, SHOWN_OF_STEP));
 }
 
 function pictured({ images: [image, ...further], query, answer }: Pick<Example, 'images' | 'query' | 'answer'>): Omit<ReportExample, 'completions'> {

@@ -276,7 +276,7 @@ describe('the table', () => {
       const table = await reproduceRows({ scale: 'tiny', n: 2, seeds: [1, 2, 3], rows: ['in-context'], engine, adapterName: 'test', base, ...part, storage: { name, read: async (file) => (await written.read(file)) ?? stored.read(file), write: (file, data) => written.write(file, data) } });
       expect([...written.files.keys()], name).toEqual(['results.json', 'results.md', 'results.html']);
       expect(table.rows.reduce((sum, row) => sum + row.seeds.length, 0), name).toBe(count);
-      expect(new TextDecoder().decode(written.files.get('results.md')), name).toBe(new TextDecoder().decode((await stored.read('results.md'))!));
+      for (const file of ['results.md', 'results.json']) expect(new TextDecoder().decode(written.files.get(file)), `${name}/${file}`).toBe(new TextDecoder().decode((await stored.read(file))!));
     }
   });
 

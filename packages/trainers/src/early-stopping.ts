@@ -1,7 +1,7 @@
 import { TrainerError } from './errors.ts';
 
 export interface EarlyStoppingOptions {
-  /** Name of the metric that should improve. Steps without it, or with NaN, are not counted; one that is in none of the first `patience` steps is refused. */
+  /** Name of the metric that should improve. Steps without it, or with NaN, are not counted; one that is in none of the first `patience` updates is refused. */
   readonly metric: string;
   /** Steps with the metric, one after the other, that may bring nothing better. */
   readonly patience: number;
@@ -19,9 +19,14 @@ export interface EarlyStoppingState {
 
 export const EARLY_STOPPING_START: EarlyStoppingState = { best: null, waited: 0 };
 
-/** The state after a step's metrics, as transformers' EarlyStoppingCallback counts; stop when `waited` reaches `patience`. */
-export function watchMetric(state: EarlyStoppingState, metrics: Readonly<Record<string, number>>, { metric, patience, minDelta = 0, greaterIsBetter = true }: EarlyStoppingOptions): EarlyStoppingState {
+export function checkEarlyStopping({ patience }: EarlyStoppingOptions): void {
   if (!Number.isInteger(patience) || patience < 1) throw new TrainerError('invalid-option', 'earlyStopping.patience', `is ${patience}.`, 'Give a positive number of steps.');
+}
+
+/** The state after a step's metrics, as transformers' EarlyStoppingCallback counts; stop when `waited` reaches `patience`. */
+export function watchMetric(state: EarlyStoppingState, metrics: Readonly<Record<string, number>>, options: EarlyStoppingOptions): EarlyStoppingState {
+  checkEarlyStopping(options);
+  const { metric, minDelta = 0, greaterIsBetter = true } = options;
   const value = metrics[metric];
   if (value === undefined || Number.isNaN(value)) return state;
   const better = state.best === null || (greaterIsBetter ? value - state.best : state.best - value) > minDelta;

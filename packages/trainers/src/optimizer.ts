@@ -26,7 +26,8 @@ export function checkOptimisation(options: ScheduleOptions & OptimizerOptions): 
   };
   if (!(eps > 0 && Number.isFinite(eps))) refuse('eps', eps, 'Give a positive number.');
   for (const [name, value] of Object.entries({ beta1, beta2 })) if (!(value >= 0 && value < 1)) refuse(name, value, 'Give a number from 0 to below 1.');
-  for (const [name, value] of Object.entries({ weightDecay, maxGradNorm })) if (!(value >= 0 && Number.isFinite(value))) refuse(name, value, 'Give 0 or a positive number.');
+  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) refuse('weightDecay', weightDecay, 'Give 0 or a positive number.');
+  if (!(maxGradNorm >= 0)) refuse('maxGradNorm', maxGradNorm, 'Give a positive number, or 0 for no clipping.');
   if (onNonFinite !== 'throw' && onNonFinite !== 'skip') refuse('onNonFinite', onNonFinite, "Use 'throw' or 'skip'.");
 }
 

@@ -16,7 +16,7 @@ export interface ScheduleOptions {
 /** @throws TrainerError `invalid-option` naming what no schedule can have. */
 export function checkSchedule({ learningRate, steps, warmupSteps = 0, lrSchedulerType = 'constant' }: ScheduleOptions): void {
   if (!(learningRate > 0 && Number.isFinite(learningRate))) throw new TrainerError('invalid-option', 'learningRate', `is ${learningRate}.`, 'Give a positive number.');
-  if (!Number.isInteger(steps) || steps < 1) throw new TrainerError('invalid-option', 'steps', `is ${steps}.`, 'Give a positive integer.');
+  if (!Number.isInteger(steps) || steps < 0) throw new TrainerError('invalid-option', 'steps', `is ${steps}.`, 'Give a whole number of steps.');
   if (!(warmupSteps >= 0 && Number.isFinite(warmupSteps))) throw new TrainerError('invalid-option', 'warmupSteps', `is ${warmupSteps}.`, 'Give 0 or a positive number.');
   if (!LR_SCHEDULER_TYPES.includes(lrSchedulerType)) throw new TrainerError('invalid-option', 'lrSchedulerType', `is ${String(lrSchedulerType)}.`, `Use one of ${LR_SCHEDULER_TYPES.join(', ')}.`);
 }

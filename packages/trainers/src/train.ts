@@ -1,6 +1,6 @@
 import type { VisionLanguageModel } from '@trimpi/model';
 import type { CheckpointInfo, Checkpoints } from './checkpoints.ts';
-import { EARLY_STOPPING_START, type EarlyStoppingOptions, type EarlyStoppingState, watchMetric } from './early-stopping.ts';
+import { checkEarlyStopping, EARLY_STOPPING_START, type EarlyStoppingOptions, type EarlyStoppingState, watchMetric } from './early-stopping.ts';
 import { TrainerError } from './errors.ts';
 import type { MetricSink, Metrics } from './metrics/sink.ts';
 import type { Trainer } from './state.ts';
@@ -35,7 +35,7 @@ interface Saved {
 
 /** What a checkpoint holds besides the training; one of `Checkpoints.save` alone holds the caller's data only. */
 function savedOf(extra: unknown): Saved {
-  return typeof extra === 'object' && extra !== null && 'stopping' in extra ? (extra as Saved) : { stopping: EARLY_STOPPING_START, own: extra };
+  return typeof extra === 'object' && extra !== null && 'stopping' in extra && 'own' in extra ? (extra as Saved) : { stopping: EARLY_STOPPING_START, own: extra };
 }
 
 /**
@@ -47,6 +47,7 @@ export async function train(options: TrainOptions): Promise<TrainEnd> {
   const { model, trainer, steps, checkpoints, saveSteps = 100, earlyStopping } = options;
   if (!Number.isInteger(saveSteps) || saveSteps < 1) throw new TrainerError('invalid-option', 'saveSteps', `is ${saveSteps}.`, 'Give a positive number of steps.');
   if (!Number.isInteger(steps) || steps < 0) throw new TrainerError('invalid-option', 'steps', `is ${steps}.`, 'Give a whole number of steps.');
+  if (earlyStopping !== undefined) checkEarlyStopping(earlyStopping);
   const sinks = (options.metrics ?? []).map((sink): MetricSink => (typeof sink === 'function' ? { write: sink } : sink));
   const found = await checkpoints?.restore(model, trainer, ({ extra }: CheckpointInfo) => options.accept?.(savedOf(extra).own) ?? true);
   let stopping = EARLY_STOPPING_START;
@@ -64,21 +65,23 @@ export async function train(options: TrainOptions): Promise<TrainEnd> {
     if (trainer.step > savedAt || savedAt === 0) await checkpoints?.save(model, trainer, { stopping, own: options.extra?.save() ?? null } satisfies Saved);
     savedAt = trainer.step;
   };
-  let withoutMetric = 0;
+  // Updates of this session that brought nothing to stop by; none of them counts when an earlier session had it.
+  let without = stopping.best === null ? 0 : -Infinity;
   const out = () => earlyStopping !== undefined && stopping.waited >= earlyStopping.patience;
   while (trainer.step < steps && !trainer.finished && !out()) {
     if (options.signal?.aborted === true) {
       await save();
       return 'aborted';
     }
+    const { updates } = trainer.state();
     const metrics = await trainer.next();
     for (const sink of sinks) await sink.write(metrics);
     if (earlyStopping !== undefined) {
       stopping = watchMetric(stopping, metrics, earlyStopping);
-      if (earlyStopping.metric in metrics) withoutMetric = -Infinity;
-      if (++withoutMetric >= earlyStopping.patience) {
+      if (earlyStopping.metric in metrics) without = -Infinity;
+      else if (trainer.state().updates > updates && ++without >= earlyStopping.patience) {
         await save();
-        throw new TrainerError('invalid-option', 'earlyStopping.metric', `${earlyStopping.metric} is in none of the first ${withoutMetric} steps; ${Object.keys(metrics).join(', ')} are.`, 'Name one of these. The training is saved up to here.');
+        throw new TrainerError('invalid-option', 'earlyStopping.metric', `${earlyStopping.metric} is in none of the first ${without} updates; ${Object.keys(metrics).join(', ')} are.`, `Name one of these.${checkpoints === undefined ? '' : ' The training is saved up to here.'}`);
       }
     }
     if (trainer.step % saveSteps === 0) await save();

@@ -67,9 +67,9 @@ const fresh = (name: string) => {
 };
 
 it.each([
-  ['SFT in float64, 50', 'sft', 50],
-  ['PolicyRollout on WebGPU, 8', 'rl', 8],
-] as const)('%s kills at random moments: it loses at most the steps since the last checkpoint and ends with the same bits', { timeout: 900_000 }, async (_, kind, most) => {
+  ['SFT in float64, 50', 'sft', 50, 5],
+  ['PolicyRollout on WebGPU, 8', 'rl', 8, 2],
+] as const)('%s kills at random moments: it loses at most the steps since the last checkpoint and ends with the same bits', { timeout: 900_000 }, async (_, kind, most, places) => {
   const random = new PhiloxStream(20261121);
   const straight = fresh(`${kind} straight`);
   const begin = performance.now();
@@ -117,6 +117,6 @@ it.each([
   settle(last);
   check();
   // The kills fell into different parts of the training, not all into its beginning.
-  expect(new Set(inside).size).toBeGreaterThan(most / 12);
+  expect(new Set(inside).size).toBeGreaterThanOrEqual(places);
   expect(readdirSync(straight).filter((f) => f.endsWith('.safetensors'))).toHaveLength(2);
 });

@@ -148,10 +148,14 @@ it("schedules rise from the first step on, and fall and end as transformers' do"
   expect(learningRateAt(10, o)).toBe(1);
   expect(learningRateAt(2.4, { ...o, lrSchedulerType: 'linear' })).toBe(1);
   expect(() => learningRateAt(1, { ...o, learningRate: -1 })).toThrow(/learningRate/);
+  // A stage of no steps is one; clipping at infinity is none.
+  const model = smallModel(new ReferenceEngine());
+  model.setTrainable('text');
+  expect(new SupervisedTrainer(model, { rows, batchSize: 2, lossMean: 'token', learningRate: 1, steps: 0, seed: 1, maxGradNorm: Infinity }).step).toBe(0);
 });
 
 it.each([
-  ['learningRate', NaN], ['learningRate', Infinity], ['learningRate', 0], ['steps', NaN], ['steps', 0], ['steps', 2.5], ['warmupSteps', NaN], ['warmupSteps', -1],
+  ['learningRate', NaN], ['learningRate', Infinity], ['learningRate', 0], ['steps', NaN], ['steps', -1], ['steps', 2.5], ['warmupSteps', NaN], ['warmupSteps', -1],
   ['lrSchedulerType', 'steps'], ['beta1', 1], ['beta1', -0.1], ['beta2', 1], ['beta2', NaN], ['eps', 0], ['eps', NaN], ['weightDecay', -1], ['weightDecay', NaN], ['maxGradNorm', NaN], ['maxGradNorm', -1], ['onNonFinite', 'ignore'],
 ] as const)('%s %s is refused before any work', (name, value) => {
   const model = smallModel(new ReferenceEngine());

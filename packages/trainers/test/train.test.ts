@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ReferenceEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { Checkpoints, EARLY_STOPPING_START, JsonLines, type Metrics, readTrainingState, SupervisedTrainer, train, type TrainOptions, watchMetric } from '../src/index.ts';
+import { Checkpoints, EARLY_STOPPING_START, JsonLines, type Metrics, readTrainingState, SupervisedTrainer, train, type TrainerState, type TrainOptions, watchMetric } from '../src/index.ts';
 import { checkpointFolder, jsonlFile, tensorboardFolder } from '../src/node.ts';
 import { readEvents } from './read-events.ts';
 import { smallModel, supervisedRows } from './small.ts';
@@ -75,7 +75,7 @@ describe('checkpoints', () => {
     expect(() => new Checkpoints(saved, { keep: 0 })).toThrow(/keep/);
   });
 
-  it('keeps as many as are asked for; a kill between file and index loses nothing', async () => {
+  it('keeps as many as are asked for; a kill between file and index costs that step at most', async () => {
     for (const keep of [1, 3]) {
       const files = memory();
       const checkpoints = new Checkpoints(files, { keep });
@@ -140,10 +140,18 @@ describe('early stopping', () => {
   });
 });
 
-it('a metric that there is none of is refused after as many steps as patience, with everything saved', async () => {
+it('a metric that there is none of is refused after as many updates as patience, with everything saved; one that came before a resumption is not', async () => {
   const files = memory();
   await expect(go({ checkpoints: new Checkpoints(files), earlyStopping: { metric: 'lost', patience: 3 } })).rejects.toMatchObject({ code: 'invalid-option', argument: 'earlyStopping.metric', message: expect.stringMatching(/lost.*loss, /) });
   expect(await go({ checkpoints: new Checkpoints(files) })).toMatchObject({ end: 'complete', seen: [4, 5, 6], weights: straight.weights });
+  const { model, trainer } = make();
+  // In the first two steps only, as an RL step without an advantage has no gradient norm.
+  const rare = { get step() { return trainer.step; }, finished: false, state: () => trainer.state(), restore: (s: TrainerState) => trainer.restore(s), next: async () => ({ ...(await trainer.next()), ...(trainer.step <= 2 ? { rare: 1 } : {}) }) };
+  const resumed = new Checkpoints(memory());
+  const options = { model, trainer: rare, checkpoints: resumed, earlyStopping: { metric: 'rare', patience: 2 } };
+  await train({ ...options, steps: 2 });
+  expect(await train({ ...options, steps: 6 })).toBe('complete');
+  expect(trainer.step).toBe(6);
 });
 
 describe('metrics', () => {

@@ -135,7 +135,14 @@ function policiesOf(dir: string): readonly ListedPolicy[] {
 function scenesOf(dir: string): () => ReadonlyMap<string, readonly ObjectType[]> {
   let found: ReadonlyMap<string, readonly ObjectType[]> | undefined;
   const file = join(dir, 'scenes.json');
-  return () => (found ??= new Map(existsSync(file) ? parseScenes(JSON.parse(readFileSync(file, 'utf8'))).map((scene) => [scene.image_filename, scene.objects]) : []));
+  const read = () => {
+    try {
+      return parseScenes(JSON.parse(readFileSync(file, 'utf8')));
+    } catch (cause) {
+      throw new UsageError(`${file} cannot be read (${cause instanceof Error ? cause.message : String(cause)}). Write the dataset again; without the file, shortcuts are left out.`);
+    }
+  };
+  return () => (found ??= new Map(existsSync(file) ? read().map((scene) => [scene.image_filename, scene.objects]) : []));
 }
 
 const TOOL_NAMES = TOOLS.reduce((sum, tool) => sum + Math.max(1, tool.versions), 0);

@@ -205,14 +205,15 @@ export class VisionLanguageModel {
   }
 
   /**
-   * Takes over the weights of another model of this architecture, rounded where this one is quantised; with `adapter`, only
-   * that adapter's, which both have on with the same config.
+   * Takes over the weights of another model of this architecture, which holds them whole, rounded where this one is quantised;
+   * with `adapter`, only that adapter's, which both have on with the same targets, ranks and scales.
    */
   async copyFrom(other: VisionLanguageModel, { adapter }: Pick<ScoreOptions, 'adapter'> = {}): Promise<void> {
     if (adapter !== undefined) {
       const [own, theirs] = [this.adapter(adapter), other.adapter(adapter)];
-      const shapes = (a: LoraAdapter) => a.store.names.map((name) => `${name} ${a.store.shape(name).join()}`).join(';');
-      if (shapes(own) !== shapes(theirs)) throw new ModelError('invalid-adapter', { argument: 'copyFrom', value: adapter, message: 'has other factors on the other model', remedy: 'Put it on both with the same config.' });
+      await Promise.all([own.ready, theirs.ready]);
+      const kind = (a: LoraAdapter) => JSON.stringify([a.config.useDora, a.targets.map(({ name, r, scaling }) => [name, r, scaling])]);
+      if (kind(own) !== kind(theirs)) throw new ModelError('invalid-adapter', { argument: 'copyFrom', value: adapter, message: 'has other targets, ranks or scales on the other model', remedy: 'Put it on both with the same config.' });
       own.store.values.write(Float32Array.from(await theirs.store.values.read()));
       return;
     }

@@ -48,10 +48,8 @@ export class PlanCache<Ready extends { readonly plan: Plan }> {
     } catch (error) {
       const idle = [...this.#entries].filter(([, { bytes }]) => bytes > 0);
       if (!(error instanceof RuntimeError && error.code === 'out-of-memory') || idle.length === 0) throw error;
-      for (const [key, { ready }] of idle) {
-        this.#entries.delete(key);
-        (await ready).plan.dispose();
-      }
+      for (const [key] of idle) this.#entries.delete(key);
+      for (const [, { ready }] of idle) (await ready).plan.dispose();
       return make();
     }
   }
@@ -59,7 +57,7 @@ export class PlanCache<Ready extends { readonly plan: Plan }> {
   #makeRoom(used: string): void {
     let held = 0;
     // Larger than the bound, from the one used on.
-    let large = Number(this.#entries.get(used)!.bytes > this.#bytes);
+    let large = Number((this.#entries.get(used)?.bytes ?? 0) > this.#bytes);
     // From the one used last backwards: what no longer fits goes. Plans under way (0 bytes so far) are never in the way.
     for (const [key, { ready, bytes }] of [...this.#entries].toReversed()) {
       if (key === used) continue;

@@ -19,13 +19,13 @@ export interface Measurement {
   readonly seed: number;
 }
 
-/** `measureBase` on the scenes that a recipe keeps for it, and on crops that were not trained on. */
-export async function measureRecipe(model: VisionLanguageModel, codec: WordCodec, recipe: PretrainRecipe, held: ScenePool, signal?: AbortSignal): Promise<Record<string, number>> {
+/** `measureBase` on the scenes that a recipe keeps for it, and on crops that were not trained on; undefined after the signal. */
+export async function measureRecipe(model: VisionLanguageModel, codec: WordCodec, recipe: PretrainRecipe, held: ScenePool, signal?: AbortSignal): Promise<Record<string, number> | undefined> {
   const { seed, measure, vision: { cropPool = 0 } } = recipe;
   const crops = cropPool > 0 ? new CropPool(seed + 1, Math.max(OBJECT_TYPES.length, Math.ceil(cropPool / 10))) : undefined;
   const scenes = await encodePool(model, held, 64, signal);
   const shown = crops === undefined ? [] : await encodePool(model, crops, 64, signal);
-  if (signal?.aborted === true) return {};
+  if (signal?.aborted === true) return undefined;
   const { patchSize } = model.config.vision;
   const image = ({ width, height }: PixelPool, features: Float32Array): BatchImage => ({ gridThw: [1, height / patchSize, width / patchSize], features });
   return measureBase(model, codec, knownImages(held, crops), { scene: (i) => image(held, scenes[i]!), crop: (i) => image(crops!, shown[i]!) }, { ...measure, perDepth: measure.policies, seed });

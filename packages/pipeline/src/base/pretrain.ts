@@ -51,6 +51,8 @@ export interface PretrainOptions {
   readonly signal?: AbortSignal;
   /** Steps between checkpoints. Default 100. */
   readonly checkpointEvery?: number;
+  /** Bytes that plans of batches' shapes may hold (`ModelOptions`). Batches come in some dozen shapes, and a plan of the small base takes most of a gigabyte. */
+  readonly planBytes?: number;
   readonly onEvent?: (event: PretrainEvent) => void;
 }
 
@@ -79,15 +81,14 @@ interface Header {
  * Trains the base, going on from the checkpoint of the storage when there is one. Undefined when it was stopped.
  * @throws PipelineError `invalid-checkpoint` for one of another recipe, `storage`; RuntimeError of the device.
  */
-export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, workers = IN_THIS_THREAD, signal, checkpointEvery = 100, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
+export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECIPE, workers = IN_THIS_THREAD, signal, checkpointEvery = 100, planBytes, onEvent }: PretrainOptions): Promise<PretrainResult | undefined> {
   const storage = checkedStorage(given);
   const stopped = () => signal?.aborted === true;
   const finished = await readResult(storage, recipe);
   if (finished !== undefined) return finished;
   const words = recipeWords(recipe);
   const tiny = makeTiny(recipeSizes(recipe), words);
-  // Batches come in some dozen shapes, and a plan of the small base takes most of a gigabyte: those used last are kept, up to 4 GiB.
-  const model = new VisionLanguageModel(engine, tiny.config, { planBytes: 2 ** 32 });
+  const model = new VisionLanguageModel(engine, tiny.config, planBytes === undefined ? {} : { planBytes });
   try {
     const d = tiny.config.hiddenSize;
     // Embeddings wide, projections at unit gain, and those into the residual stream small: from the default, binding is not learnt.
@@ -160,7 +161,7 @@ export async function pretrain({ engine, storage: given, recipe = TINY_BASE_RECI
     const weights = await packBase(model);
     await model.load(await openCheckpoint(memoryFiles({ [WEIGHTS_FILE]: weights })));
     const scores = await measureRecipe(model, codec, recipe, held, signal);
-    if (stopped()) return undefined;
+    if (scores === undefined) return undefined;
     onEvent?.({ kind: 'measured', scores });
     const result: PretrainResult = { vision: header.vision!, scores };
     for (const [name, content] of Object.entries(tiny.files)) await storage.write(name, `${content}\n`);

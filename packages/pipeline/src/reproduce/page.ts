@@ -121,7 +121,7 @@ function orderingSection(orderings: readonly Ordering[]): TableSection {
   const seeds = ({ better, worse, equal }: NonNullable<Ordering['test']>['seeds']) => `${better} / ${worse}${equal === 0 ? '' : ` (${equal} equal)`}`;
   return {
     heading: "The paper's orderings",
-    paragraphs: ["A claim is reproduced (or the contrary is) where McNemar's p is below 0.05 and the seeds agree: all of them on that side, or the t-test of their accuracies (p, seeds) below 0.05. McNemar's test takes questions as independent, which those of one seed are not."],
+    paragraphs: ["A claim is reproduced (or the contrary is) where McNemar's p is below 0.05 and the seeds agree: all of them on that side, or the t-test of their accuracies (p, seeds) below 0.05. McNemar's test takes questions as independent, which those of one seed are not. The gap is judged by Student's interval over the seeds."],
     tables: [{
       head: ['claim', '', 'verdict', 'lower', 'higher', 'p', 'p, seeds', 'seeds for / against'],
       rows: orderings.map(({ claim, verdict, test, growth, ...setting }) => [

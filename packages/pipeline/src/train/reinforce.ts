@@ -106,7 +106,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
 /** The same weights once more, frozen. */
 async function copyOf(model: VisionLanguageModel): Promise<VisionLanguageModel> {
   const copy = new VisionLanguageModel(model.engine, model.config);
-  for (const part of ['text', 'vision'] as const) copy[part].values.write(Float32Array.from(await model[part].values.read()));
+  await copy.copyFrom(model);
   return copy;
 }
 

@@ -202,10 +202,11 @@ export class RlTrainer implements Trainer {
 /**
  * The loss and its gradient at the start of a step if the gradient is the same whatever the log-probabilities are: every
  * ratio is 1 then, so a plain surrogate depends on advantages alone. Parts that look at the sampler, at entropies or at
- * single rows (importance weights, masks, rejection) may saturate, so none of them is taken for constant by trying.
+ * single rows (importance weights, masks, rejection) may saturate, so nothing with one of them is taken for constant by trying.
  */
-function fixedOnPolicy({ parts }: Objective, loss: Loss, sampled: TokenScores): LossResult | undefined {
+function fixedOnPolicy({ parts, needs }: Objective, loss: Loss, sampled: TokenScores): LossResult | undefined {
   const { modifiers = [], regularisers = [], sequenceRegularisers = [], entropyBonus, reject, policySurrogate, denominator } = parts;
+  if (needs.includes('entropy') || needs.includes('behaviorLogps')) return undefined;
   if (modifiers.length + regularisers.length + sequenceRegularisers.length > 0) return undefined;
   if ([entropyBonus, reject, policySurrogate, denominator].some((part) => part !== undefined)) return undefined;
   // Whether the surrogate is a plain one is seen on three sets of scores.
@@ -218,10 +219,12 @@ function check(options: RlOptions): void {
   checkOptimisation(options);
   const { temperature } = options;
   if (temperature !== undefined && !(temperature > 0 && Number.isFinite(temperature))) throw new TrainerError('invalid-option', 'temperature', `is ${temperature}.`, 'Give a positive number.');
-  for (const name of ['promptsPerStep', 'policyFree', 'maxNewTokens', 'promptsPerUpdate', 'numIterations', 'maxPrompts', 'maxRollouts'] as const) {
+  for (const name of ['promptsPerStep', 'policyFree', 'maxNewTokens', 'promptsPerUpdate', 'numIterations', 'maxRollouts'] as const) {
     const value = options[name];
     if (value !== undefined && (!Number.isInteger(value) || value < 1)) throw new TrainerError('invalid-option', name, `is ${value}.`, 'Give a positive integer.');
   }
+  const { maxPrompts } = options;
+  if (maxPrompts !== undefined && (!Number.isInteger(maxPrompts) || maxPrompts < 0)) throw new TrainerError('invalid-option', 'maxPrompts', `is ${maxPrompts}.`, 'Give a whole number of prompts.');
   checkBudget('maxTokens', options.maxTokens);
   if (options.policyAware !== 0 && options.policyAware !== options.policyFree) {
     throw new TrainerError('invalid-option', 'policyAware', `is ${options.policyAware}.`, `Give as many as policy-free completions (${options.policyFree}), or 0 for none.`);
