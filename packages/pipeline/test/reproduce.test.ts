@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { clevrOverride } from '@trimpi/datasets';
 import { recipeWords, SMALL_BASE_RECIPE } from '../src/base/recipes.ts';
 import { gtaDataset, type SuiteReport } from '../src/index.ts';
@@ -62,6 +63,19 @@ describe('reproduce', () => {
     expect(results.orderings.map((o) => o.claim)).toContain('VM-CPT + CoT SFT + GRPO < VM-CPT + CoT SFT + PoRo-GRPO');
     expect(events.find((e) => e.type === 'row')).toMatchObject({ done: 0, of: 16, secondsLeft: null });
     expect(events.filter((e) => e.type === 'row').at(-1)).toMatchObject({ done: 15, secondsLeft: expect.any(Number) });
+  });
+
+  it('rows of two bases do not meet in one table: with another base it writes what is there, and makes nothing', async () => {
+    const storage = memoryStorage();
+    for (const [name, bytes] of straight.files) storage.files.set(name, bytes);
+    const other = await randomBase(engine, undefined, 3);
+    const [made] = Object.keys(results.bases);
+    expect(results.bases).toEqual({ [made!]: 16 });
+    expect(made).toBe(createHash('sha256').update(await (await base.open('model.safetensors'))!.read(0, await (await base.open('model.safetensors'))!.size())).digest('hex').slice(0, 12));
+    expect((await go(storage, { base: other })).bases).toEqual(results.bases);
+    await expect(go(storage, { base: other, seeds: [3] })).rejects.toMatchObject({ code: 'invalid-option', argument: 'base', message: expect.stringContaining(`a base of ${made}`) });
+    expect([...storage.files.keys()].filter((file) => file.includes('seed-3'))).toEqual([]);
+    expect(new TextDecoder().decode(straight.files.get('results.md'))).toContain(`SHA-256 ${made}... (16)`);
   });
 
   it('stopped in the middle of a stage and in an evaluation, it goes on and ends the same', async () => {
@@ -214,7 +228,7 @@ describe('the table', () => {
     const [ordering] = testOrderings(rows);
     expect(ordering!.test!.p).toBeLessThan(0.001);
     expect(ordering).toMatchObject({ verdict: 'not significant', test: { seeds: { better: 2, worse: 1 } } });
-    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: {}, baselines: [], rows: summariseRows(rows), orderings: testOrderings(rows), missing: [], settings: {} }));
+    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: {}, bases: {}, baselines: [], rows: summariseRows(rows), orderings: testOrderings(rows), missing: [], settings: {} }));
     expect(text).toMatch(/\| CoT SFT < CoT SFT \+ GRPO \| N=2 \| not significant \| 20\.0 \| 50\.0 \| [0-9.< ]+ \| 0\.\d+ \| 2 \/ 1 \|/);
   });
 
@@ -257,7 +271,7 @@ describe('the table', () => {
   });
 
   it('is Markdown and a page, with the paper beside', () => {
-    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: { x: 2 }, baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} }));
+    const text = tablesMarkdown(resultsPage({ scale: 'tiny', adapters: { x: 2 }, bases: { '0123456789ab': 2 }, baselines: [], rows: summariseRows(some), orderings: testOrderings(some), missing: ['cot-sft (N=2, seed 9)'], settings: {} }));
     expect(text).toMatch(/\| CoT SFT \+ GRPO \| 17\.5 \| 0\.0 to [\d.]+ \| 2 \|.*\| 98\.25 \| 47\.05 \|/);
     expect(text).toContain('Not there yet: cot-sft (N=2, seed 9).');
     // Rows from before text tasks have none, and no column without a figure is shown.

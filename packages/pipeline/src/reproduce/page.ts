@@ -11,7 +11,7 @@ export function resultsPage(results: ReproduceResults): TablePage {
   return {
     title: `The paper's table at scale ${results.scale}`,
     paragraphs: [
-      `ClevrPolicy in words (M: with pictures) and GTAPolicy; rows made on ${Object.entries(results.adapters).map(([adapter, rows]) => `${adapter} (${rows})`).join(', ')}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds. Chance is one over the number of a policy's cases that a scene can reach, as a mean over policies (GTAPolicy: over the number of a tool's versions, as a mean over questions).`,
+      `ClevrPolicy in words (M: with pictures) and GTAPolicy; rows made on ${Object.entries(results.adapters).map(([adapter, rows]) => `${adapter} (${rows})`).join(', ')}, from the base whose weights have the SHA-256 ${Object.entries(results.bases).map(([base, rows]) => `${base}... (${rows})`).join(', ')}. Accuracy in per cent on unseen questions, mean over seeds with Student's 95 % interval; paired tests are exact McNemar tests over the questions of all seeds. Chance is one over the number of a policy's cases that a scene can reach, as a mean over policies (GTAPolicy: over the number of a tool's versions, as a mean over questions).`,
       ...(results.missing.length === 0 ? [] : [`Not there yet: ${results.missing.join(', ')}.`]),
     ],
     sections: [

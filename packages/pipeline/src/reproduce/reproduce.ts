@@ -13,6 +13,7 @@ import { rlReport, trainRl } from '../train/reinforce.ts';
 import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
 import { loadWeights, saveWeights } from '../weights.ts';
 import { CompactWriting } from './compact.ts';
+import { baseFingerprint } from './fingerprint.ts';
 import { resultsPage } from './page.ts';
 import type { Place, Writing } from './place.ts';
 import { ProseWriting } from './prose.ts';
@@ -58,7 +59,8 @@ export interface ReproduceOptions {
 /**
  * Makes the rows that are asked for and missing, and the table of all that the storage holds (`results.json`, `results.md`,
  * `results.html`), those of other seeds and settings included.
- * @throws PipelineError `invalid-option` for rows or settings that are none, and where the storage holds a table with other settings.
+ * @throws PipelineError `invalid-option` for rows or settings that are none, where the storage holds a table with other settings, and
+ * where rows are missing and those that are there were made from another base.
  */
 export async function reproduceRows(options: ReproduceOptions): Promise<ReproduceResults> {
   return new Reproduction(options).execute();
@@ -81,6 +83,7 @@ class Reproduction {
   readonly #settings: readonly Setting[];
   /** With what the storage holds besides. */
   #tableSettings: readonly Setting[] = [];
+  #base = '';
   readonly #results: RowResult[] = [];
   readonly #baselines: Baselines[] = [];
 
@@ -107,6 +110,9 @@ class Reproduction {
   async execute(): Promise<ReproduceResults> {
     const { scale, base, engine, limits, seeds } = this.#o;
     await this.#load();
+    this.#base = await baseFingerprint(base);
+    const other = this.#missing().length === 0 ? undefined : this.#results.find((r) => r.base !== undefined && r.base !== this.#base);
+    if (other !== undefined) throw new PipelineError('invalid-option', 'base', `has weights of SHA-256 ${this.#base}..., and ${this.#storage.name} holds rows from a base of ${other.base}...`, 'Give that base, or another folder.');
     const places = this.#settings.flatMap((setting) => seeds.map((seed) => ({ setting, seed })));
     const writing = scale === 'full' ? await ProseWriting.create(engine, base, limits) : await CompactWriting.create(engine, base, this.#settings);
     try {
@@ -158,7 +164,7 @@ class Reproduction {
         if (this.#o.signal?.aborted === true) interrupt(`evaluation of ${rowTitle(row)}`, this.#storage);
       },
     }, row === 'in-context');
-    const result: RowResult = { row, ...setting, seed, adapter: this.#o.adapterName, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
+    const result: RowResult = { row, ...setting, seed, adapter: this.#o.adapterName, base: this.#base, suite, ...(rl === undefined ? {} : { rl }), trainSeconds: Math.max(trainSeconds, (trainedAt - begin) / 1000), evaluationSeconds: (performance.now() - trainedAt) / 1000 };
     await this.#storage.write(rowFile(setting, seed, row), JSON.stringify(result));
     this.#results.push(result);
     this.#emit({ type: 'result', ...head, accuracy: (row === 'in-context' ? suite.policyInContext : suite.accuracy).accuracy });
@@ -270,6 +276,7 @@ class Reproduction {
     const results: ReproduceResults = {
       scale: this.#o.scale,
       adapters: countBy(this.#results.map((r) => r.adapter)),
+      bases: countBy(this.#results.map((r) => r.base ?? 'unknown')),
       baselines: this.#baselines,
       rows: summariseRows(this.#results),
       orderings: testOrderings(this.#results),

@@ -13,6 +13,8 @@ export interface RowResult {
   readonly seed: number;
   /** What it was made on; rows of different adapters may meet in one table. */
   readonly adapter: string;
+  /** The base it was made from (`baseFingerprint`). Absent in rows from before they named it. */
+  readonly base?: string;
   readonly suite: SuiteReport;
   readonly rl?: RlReport;
   /** Seconds of this row's own training and evaluation. */
@@ -78,6 +80,8 @@ export interface ReproduceResults {
   readonly scale: string;
   /** What the rows were made on, with how many rows. */
   readonly adapters: Readonly<Record<string, number>>;
+  /** The bases they were made from, likewise. */
+  readonly bases: Readonly<Record<string, number>>;
   readonly baselines: readonly Baselines[];
   readonly rows: readonly RowSummary[];
   readonly orderings: readonly Ordering[];
