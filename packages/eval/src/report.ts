@@ -94,7 +94,7 @@ export interface RunReport {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
-/** Sentences that the figures support: a stage helped only when its interval lies above the one before. */
+/** Sentences that the figures support: a stage helped where its interval lies above the one before; where they overlap, what the paired test says is said. */
 export function findings(report: Omit<RunReport, 'findings'>): string[] {
   const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
   const out: string[] = [];
@@ -104,6 +104,7 @@ export function findings(report: Omit<RunReport, 'findings'>): string[] {
     const change = `${percent(before.accuracy)} to ${percent(stage.accuracy)}${p === undefined ? '' : ` (paired test: p ${p < 0.001 ? '< 0.001' : `= ${p.toFixed(3)}`})`}`;
     if (stage.low > before.high) out.push(`${stage.title} helped: ${change} without the policy.`);
     else if (stage.high < before.low) out.push(`${stage.title} made it worse: ${change} without the policy.`);
+    else if (p !== undefined && p < 0.05) out.push(`${stage.title} ${stage.accuracy > before.accuracy ? 'helped' : 'made it worse'} by the paired test alone: ${change} without the policy; the 95 % intervals overlap.`);
     else out.push(`${stage.title} did not help measurably in this run: ${change}, and the 95 % intervals overlap.`);
   });
   const last = report.stages[report.stages.length - 1];

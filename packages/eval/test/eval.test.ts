@@ -69,6 +69,11 @@ describe('report', () => {
     expect(good.join(' ')).toMatch(/39.7 % fewer/);
     expect(findings(report(20)).find((f) => f.startsWith('poro-grpo'))).toMatch(/made it worse/);
     expect(findings(report(55)).join(' ')).toMatch(/not measurably above chance/);
+    // Paired, a few points can be certain where the intervals overlap.
+    const paired = (right: number, pAgainstBefore: number) => findings({ ...report(160), stages: [stage('base', 50), { ...stage('vm-cpt', right), pAgainstBefore }] }).find((f) => f.startsWith('vm-cpt'));
+    expect(paired(40, 0.001)).toBe('vm-cpt made it worse by the paired test alone: 25.0 % to 20.0 % (paired test: p = 0.001) without the policy; the 95 % intervals overlap.');
+    expect(paired(60, 0.04)).toMatch(/helped by the paired test alone: 25.0 % to 30.0 %/);
+    expect(paired(60, 0.06)).toMatch(/did not help measurably/);
   });
 
   it('has the parts of a call where there are some, and branching errors where there are none', () => {

@@ -40,7 +40,7 @@ const TINY_BASE_MIX: readonly MixPhase[] = [
   { tokens: 3_000_000, drill: 0.04, exist: 0.33, short: 0.5, caption: 0.01, depths: [0.2, 0.4, 0.4] },
 ];
 
-/** The base of the demo: an hour and three quarters on two CPU cores with lavapipe when nothing else runs, minutes on a GPU. */
+/** The base of the demo: two hours on two CPU cores with lavapipe, minutes on a GPU. */
 export const TINY_BASE_RECIPE: PretrainRecipe = {
   seed: 20261121,
   vision: { scenes: 15_000, steps: 3_000, batch: 32, learningRate: 2e-3 },
