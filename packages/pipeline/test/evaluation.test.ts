@@ -42,7 +42,7 @@ describe('the shipped base', () => {
     expect(report.forgetting.existence.accuracy).toBeGreaterThan(0.7);
     // Without a picture, it looks up what stands beside an id: 70 % of 200 are right, chance among seven is 14 %.
     expect(report.forgetting.textTask!.n).toBe(24);
-    expect(report.forgetting.textTask!.accuracy).toBeGreaterThan(0.4);
+    expect(report.forgetting.textTask!.accuracy).toBeGreaterThan(0.65);
     expect(report.referral).toBeGreaterThan(6);
     // Each policy's two reasoned examples show two of its cases.
     const unseen = data.test.filter(({ example: e }) => !data.train.some(({ example: t }) => t.policyId === e.policyId && t.leaf === e.leaf));

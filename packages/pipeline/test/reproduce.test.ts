@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { clevrOverride } from '@trimpi/datasets';
 import { recipeWords, SMALL_BASE_RECIPE } from '../src/base/recipes.ts';
 import { gtaDataset, type SuiteReport } from '../src/index.ts';
+import { floatTensor, memoryFiles, serializeSafetensors } from '@trimpi/model';
+import { baseFingerprint } from '../src/reproduce/fingerprint.ts';
 import { secondsLeft } from '../src/reproduce/time-left.ts';
 import { renderTables, tablesMarkdown } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
@@ -76,6 +78,17 @@ describe('reproduce', () => {
     await expect(go(storage, { base: other, seeds: [3] })).rejects.toMatchObject({ code: 'invalid-option', argument: 'base', message: expect.stringContaining(`a base of ${made}`) });
     expect([...storage.files.keys()].filter((file) => file.includes('seed-3'))).toEqual([]);
     expect(new TextDecoder().decode(straight.files.get('results.md'))).toContain(`SHA-256 ${made}... (16)`);
+  });
+
+  it('a base in several files is told by its first tensor, and one without files is named', async () => {
+    const sharded = (first: number) => memoryFiles({
+      'model.safetensors.index.json': JSON.stringify({ weight_map: { b: 'two.safetensors', a: 'one.safetensors' } }),
+      'one.safetensors': serializeSafetensors(new Map([['a', floatTensor(Float32Array.of(first, 2), [2])]])),
+      'two.safetensors': serializeSafetensors(new Map([['b', floatTensor(Float32Array.of(3), [1])]])),
+    });
+    expect(await baseFingerprint(sharded(1))).toBe(createHash('sha256').update(new Uint8Array(Float32Array.of(1, 2).buffer)).digest('hex').slice(0, 12));
+    expect(await baseFingerprint(sharded(9))).not.toBe(await baseFingerprint(sharded(1)));
+    await expect(baseFingerprint(memoryFiles({}))).rejects.toMatchObject({ name: 'ModelError', code: 'not-found' });
   });
 
   it('stopped in the middle of a stage and in an evaluation, it goes on and ends the same', async () => {

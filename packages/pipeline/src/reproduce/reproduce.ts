@@ -110,8 +110,9 @@ class Reproduction {
   async execute(): Promise<ReproduceResults> {
     const { scale, base, engine, limits, seeds } = this.#o;
     await this.#load();
+    if (this.#missing().length === 0) return this.#write(true);
     this.#base = await baseFingerprint(base);
-    const other = this.#missing().length === 0 ? undefined : this.#results.find((r) => r.base !== undefined && r.base !== this.#base);
+    const other = this.#results.find((r) => r.base !== undefined && r.base !== this.#base);
     if (other !== undefined) throw new PipelineError('invalid-option', 'base', `has weights of SHA-256 ${this.#base}..., and ${this.#storage.name} holds rows from a base of ${other.base}...`, 'Give that base, or another folder.');
     const places = this.#settings.flatMap((setting) => seeds.map((seed) => ({ setting, seed })));
     const writing = scale === 'full' ? await ProseWriting.create(engine, base, limits) : await CompactWriting.create(engine, base, this.#settings);
