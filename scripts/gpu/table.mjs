@@ -109,7 +109,7 @@ async function main() {
   const table = join(resolve(options.dir), 'table');
   console.log(`${await gather(jobs, table)} of ${of} rows: ${table}`);
   if (options.tar === undefined) return;
-  const { code, stderr } = await run('tar', ['-czf', resolve(options.tar), '-C', resolve(options.dir), 'table', ...jobs.flatMap((_, index) => [`job-${index}.log`])], { capture: true });
+  const { code, stderr } = await run('tar', ['-czf', resolve(options.tar), '-C', resolve(options.dir), 'table', ...jobs.flatMap((_, index) => [`job-${index}.log`]).filter((name) => existsSync(join(resolve(options.dir), name)))], { capture: true });
   if (code !== 0) throw new UserError(`tar failed: ${stderr.trim()}`);
   console.log(`Packed: ${resolve(options.tar)}`);
 }

@@ -3,14 +3,15 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { pretrain, type PretrainEvent, type PretrainRecipe, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
 import { folderStorage, pretrainProcesses } from '@trimpi/pipeline/node';
-import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { interruptible, InterruptedError } from './interrupt.ts';
 import { examples, number, oneOf } from './options.ts';
+import { MATMUL, type Matmul, openTrainingEngine } from './training-engine.ts';
 
 interface PretrainCommandOptions {
   readonly out: string;
   readonly recipe: keyof typeof RECIPES;
   readonly share?: number;
+  readonly matmul: Matmul;
   readonly json?: boolean;
 }
 
@@ -26,19 +27,19 @@ export function pretrainCommand(program: Command): void {
     .option('--recipe <name>', 'tiny: the base of the demo; small: policies up to six deep, with pictures', oneOf('tiny', 'small'), 'tiny')
     .option('--share <x>', 'only this share of the steps, scenes and tokens of the recipe, above 0 to 1: a trial of this machine (default: all)', number(1e-6, 1))
     .option('--out <dir>', 'folder of checkpoint and base; the same command goes on', 'runs/pretrain')
+    .option(...MATMUL)
     .option('--json', 'events as lines of JSON')
     .addHelpText('after', `${examples('trimpi pretrain', 'trimpi pretrain --share 0.01 --out runs/trial', 'trimpi pretrain --recipe small --out runs/base --json > curves.jsonl')}\n\nCtrl-C saves. The finished folder is a base for trimpi train (base: DIR).`)
     .action(run);
 }
 
-async function run({ out, recipe, share, json = false }: PretrainCommandOptions): Promise<void> {
+async function run({ out, recipe, share, matmul, json = false }: PretrainCommandOptions): Promise<void> {
   const storage = folderStorage(resolve(out));
-  const device = await openDevice();
-  const engine = new WebGpuEngine(device);
+  const { engine } = await openTrainingEngine(matmul);
   const workers = pretrainProcesses();
   try {
     const lines = new Lines();
-    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: share === undefined ? RECIPES[recipe] : shareOf(RECIPES[recipe], share), workers, signal, ...(device.adapter.software ? {} : { planBytes: GPU_PLAN_BYTES }), onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
+    const result = await interruptible((signal) => pretrain({ engine, storage, recipe: share === undefined ? RECIPES[recipe] : shareOf(RECIPES[recipe], share), workers, signal, ...(engine.device.adapter.software ? {} : { planBytes: GPU_PLAN_BYTES }), onEvent: (e) => (json ? console.log(JSON.stringify(e)) : lines.show(e)) }));
     if (result === undefined) throw new InterruptedError();
     console.log(json ? JSON.stringify(result) : `Done. The base is in ${storage.name}.`);
   } finally {

@@ -4,13 +4,14 @@ import type { Command } from 'commander';
 import { folderFiles } from '@trimpi/model/node';
 import { type Benchmark, BENCHMARKS, type CheckpointSettings, type ReproduceEvent, type ReproduceOverrides, reproduceSettings, rlOf, ROWS, type RowName, type Scale, SCALES, scaleSettings, type Setting, settingTitle } from '@trimpi/pipeline';
 import { reproduce } from '@trimpi/pipeline/node';
-import { openDevice, WebGpuEngine } from '@trimpi/runtime';
+import type { WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from './errors.ts';
 import { interruptible } from './interrupt.ts';
 import { deviceLimits, requireFolder } from './model/load.ts';
 import { examples, integer, integers, oneOf } from './options.ts';
 import { OPTIONAL } from './train/optional.ts';
 import { checked, type Defaults, parseSettings, readText } from './train/settings.ts';
+import { MATMUL, type Matmul, openTrainingEngine } from './training-engine.ts';
 
 interface ReproduceCommandOptions {
   readonly n: readonly number[];
@@ -26,6 +27,7 @@ interface ReproduceCommandOptions {
   readonly maxTokens?: number;
   readonly maxRollouts?: number;
   readonly minutes?: number;
+  readonly matmul: Matmul;
   readonly json?: boolean;
 }
 
@@ -48,19 +50,20 @@ export function reproduceCommand(program: Command): void {
     .option('--max-tokens <n>', '--scale full: most tokens in memory at once when training (default: 8192)', integer(16))
     .option('--max-rollouts <n>', '--scale full: most completions sampled at once (default: 256)', integer(1))
     .option('--minutes <n>', 'stop after so many minutes, with all saved', integer(1))
+    .option(...MATMUL)
     .option('--json', 'events as lines of JSON, the results last')
     .addHelpText('after', `${examples('trimpi reproduce --rows cot-sft,cot-sft+grpo,cot-sft+poro-grpo', 'trimpi reproduce --n 2,3 --seeds 1,2,3,4,5 --minutes 120', 'trimpi reproduce --benchmarks clevr-t,clevr-m,gta --n 4,6', 'trimpi reproduce --scale full --base models/Qwen2.5-VL-3B-Instruct --bits 4 --n 6 --seeds 1')}\n\nRows: ${ROWS.join(', ')}. Ctrl-C saves; the same command goes on.`)
     .action(run);
 }
 
-async function run({ n, benchmarks, seeds, rows, scale, out, config, base, tune, bits, maxTokens, maxRollouts, minutes, json = false }: ReproduceCommandOptions): Promise<void> {
+async function run({ n, benchmarks, seeds, rows, scale, out, config, base, tune, bits, maxTokens, maxRollouts, minutes, matmul, json = false }: ReproduceCommandOptions): Promise<void> {
   if (scale === 'full' && base === undefined) throw new UsageError('--scale full needs --base: the folder of a Qwen2.5-VL checkpoint (config, tokenizer, weights).');
   const named = Object.entries({ '--tune': tune, '--bits': bits, '--max-tokens': maxTokens, '--max-rollouts': maxRollouts }).find(([, value]) => value !== undefined);
   if (scale !== 'full' && named !== undefined) throw new UsageError(`${named[0]} is for --scale full, and the scale is ${scale}.`);
   if (base !== undefined) requireFolder('base', base);
   const checkpoint = { ...(tune === undefined ? {} : { tune }), ...(bits === undefined ? {} : { bits }), ...(maxTokens === undefined ? {} : { maxTokens }), ...(maxRollouts === undefined ? {} : { maxRollouts }) };
   const settings = config === undefined ? undefined : readOverrides(config, { n, benchmarks, rows: rows ?? ROWS, scale, checkpoint: scale === 'full' ? checkpoint : undefined });
-  const results = await withDevice((engine, adapterName) => interruptible((interrupted) =>
+  const results = await withDevice(matmul, (engine, adapterName) => interruptible((interrupted) =>
     reproduce({
       n, benchmarks, seeds, scale, engine, adapterName, dir: resolve(out),
       signal: minutes === undefined ? interrupted : AbortSignal.any([interrupted, AbortSignal.timeout(minutes * 60_000)]),
@@ -98,12 +101,12 @@ export function readOverrides(file: string, { n, benchmarks, rows, scale, checkp
   return overrides;
 }
 
-async function withDevice<T>(work: (engine: WebGpuEngine, adapterName: string) => Promise<T>): Promise<T> {
-  const device = await openDevice();
+async function withDevice<T>(matmul: Matmul, work: (engine: WebGpuEngine, adapterName: string) => Promise<T>): Promise<T> {
+  const { engine, note } = await openTrainingEngine(matmul);
   try {
-    return await work(new WebGpuEngine(device), device.adapter.description);
+    return await work(engine, engine.device.adapter.description + note);
   } finally {
-    device.dispose();
+    engine.dispose();
   }
 }
 

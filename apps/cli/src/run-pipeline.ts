@@ -3,10 +3,11 @@ import { resolve } from 'node:path';
 import type { RunReport } from '@trimpi/eval';
 import type { RunEvent, RunStorage } from '@trimpi/pipeline';
 import { folderStorage } from '@trimpi/pipeline/node';
-import { type Engine, openDevice, WebGpuEngine } from '@trimpi/runtime';
+import type { Engine } from '@trimpi/runtime';
 import { deviceLimits } from './model/load.ts';
 import { Progress } from './progress.ts';
 import { reportTable } from './table.ts';
+import { type Matmul, openTrainingEngine } from './training-engine.ts';
 
 /** What a run is started with. */
 export interface RunPlace {
@@ -25,17 +26,18 @@ export interface PipelineRun {
   readonly out: string;
   /** Events as lines of JSON, the report last. */
   readonly json: boolean;
+  readonly matmul?: Matmul;
   /** What it leaves besides the report. */
   readonly leaves: string;
   readonly start: (place: RunPlace) => Promise<RunReport>;
 }
 
 /** Ctrl-C stops after the step under way with everything saved; pressed twice, at once. */
-export async function runPipeline({ title, seed, out, json, leaves, start }: PipelineRun): Promise<void> {
+export async function runPipeline({ title, seed, out, json, matmul, leaves, start }: PipelineRun): Promise<void> {
   const storage = folderStorage(resolve(out));
-  const device = await openDevice();
-  const engine = new WebGpuEngine(device);
-  const adapterName = [device.adapter.vendor, device.adapter.description || device.adapter.architecture].filter((s) => s !== '').join(' ');
+  const { engine, note } = await openTrainingEngine(matmul);
+  const { vendor, architecture, description } = engine.device.adapter;
+  const adapterName = [vendor, description || architecture].filter((s) => s !== '').join(' ') + note;
   const stop = new AbortController();
   const onSignal = () => {
     if (stop.signal.aborted) process.exit(130);
@@ -47,7 +49,7 @@ export async function runPipeline({ title, seed, out, json, leaves, start }: Pip
   process.on('SIGTERM', onSignal);
   const progress = json ? undefined : new Progress();
   try {
-    if (!json) console.log(`TriMPI ${title}: ${adapterName}${device.adapter.software ? ' (software)' : ''}, seed ${seed}, ${storage.name}`);
+    if (!json) console.log(`TriMPI ${title}: ${adapterName}${engine.device.adapter.software ? ' (software)' : ''}, seed ${seed}, ${storage.name}`);
     const report = await start({ engine, adapterName, limits: deviceLimits(engine), storage, onEvent: (e) => (progress === undefined ? console.log(JSON.stringify(e)) : progress.show(e)), signal: stop.signal });
     progress?.end();
     if (json) console.log(JSON.stringify({ type: 'report', out: resolve(out), report }));

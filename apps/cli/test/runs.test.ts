@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { RunReport } from '@trimpi/eval';
 import { type PretrainRecipe, type ReproduceResults, type RowResult, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
+import { openDevice } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { shareOf } from '../src/pretrain.ts';
 import { readOverrides } from '../src/reproduce.ts';
@@ -133,6 +134,16 @@ describe('trimpi pretrain', () => {
       expect(least.vision).toMatchObject({ steps: 1, scenes: recipe.vision.batch });
       expect(least.measure.scenes).toBe(recipe.vision.batch);
     }
+  });
+
+  it('multiplies in half floats where there are matrix units, and says so where there are none', async () => {
+    const device = await openDevice({ experimental: true });
+    const { matrixUnits } = device.adapter;
+    device.dispose();
+    const { code, stderr } = await trimpiProcess('pretrain', '--share', '0.000001', '--matmul', 'f16', '--out', dir.path('half'));
+    if (matrixUnits) expect(code, stderr).toBe(0);
+    else expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(/--matmul f16 needs a GPU with matrix units .*Leave it out\./) });
+    expect(existsSync(dir.path('half', 'pretrain.json'))).toBe(matrixUnits);
   });
 
   it.each(['0', '2', 'x'])('refuses a share of %s', async (share) => {

@@ -92,4 +92,4 @@ function pngDataUrl({ width, height, rgb }: ReportImage): string {
   return `data:image/png;base64,${btoa(binary)}`;
 }
 
-export { renderTables, type TablePage, type TableSection } from './tables.ts';
+export { type Chart, renderTables, type TablePage, type TableSection } from './tables.ts';

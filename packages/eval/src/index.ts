@@ -7,4 +7,4 @@ export { type PairedTest, pairedTest, type Verdict, verdict } from './paired.ts'
 export { type CompactReferral, compactReferral } from './referral.ts';
 export { type Cell, sliceAccuracy, unseenCells } from './slices.ts';
 export { type MeanInterval, meanInterval, studentQuantile } from './student.ts';
-export { renderTables, type TablePage, type TableSection, tablesMarkdown } from './tables.ts';
+export { type Chart, renderTables, type TablePage, type TableSection, tablesMarkdown } from './tables.ts';

@@ -1,10 +1,10 @@
 /** @file What pages share: one file each, no script, no request; charts are SVG made by ECharts. */
 import { init, use } from 'echarts/core';
-import { BarChart, CustomChart, LineChart } from 'echarts/charts';
+import { BarChart, CustomChart, LineChart, ScatterChart } from 'echarts/charts';
 import { GridComponent, LegendComponent, TitleComponent } from 'echarts/components';
 import { SVGRenderer } from 'echarts/renderers';
 
-use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+use([BarChart, CustomChart, LineChart, ScatterChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
 /** A whole page around its body. */
 export function page(title: string, body: string): string {
@@ -55,6 +55,48 @@ export function accuracyBars(bars: readonly Bar[], chance: number | undefined): 
       },
       ...(chance === undefined ? [] : [{ type: 'line', data: bars.map(() => chance), symbol: 'none', lineStyle: { type: 'dashed', color: '#cf222e' } }]),
     ],
+  });
+}
+
+export interface Series {
+  readonly name: string;
+  /** One for each label; undefined where there is none. */
+  readonly values: readonly (number | undefined)[];
+}
+
+/** Colours that people tell apart who see red and green alike (Okabe and Ito), and shapes for those who see none. */
+const COLOURS = ['#000000', '#e69f00', '#56b4e9', '#009e73', '#d55e00', '#0072b2', '#cc79a7', '#7f7f7f'];
+const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'emptyCircle', 'emptyRect', 'emptyTriangle', 'emptyDiamond'];
+const SHARES = { type: 'value', min: 0, max: 1, axisLabel: { formatter: (v: number) => `${Math.round(100 * v)} %` } };
+/** Widths of text are guessed where there is no screen: with room for them. */
+const LEGEND = { top: 4, itemGap: 26 };
+/** Pixels that a legend of these names takes. */
+const legendHeight = (series: readonly Series[]) => 40 * Math.ceil(series.reduce((n, s) => n + s.name.length + 10, 0) / 130);
+
+/** Shares over labels that have an order, such as depths: a line for each series, with its points. */
+export function seriesLines(labels: readonly string[], series: readonly Series[]): string {
+  return svg(360, {
+    animation: false,
+    color: COLOURS,
+    legend: LEGEND,
+    grid: { left: 50, right: 20, top: legendHeight(series), bottom: 30 },
+    xAxis: { type: 'category', data: [...labels] },
+    yAxis: SHARES,
+    series: series.map((s, i) => ({ type: 'line', name: s.name, data: s.values.map((v) => v ?? null), symbol: SYMBOLS[i % SYMBOLS.length], symbolSize: 9 })),
+  });
+}
+
+/** Shares of labels that have none: a line of the chart for each label, and a point on it for each series. */
+export function seriesDots(labels: readonly string[], series: readonly Series[]): string {
+  const top = legendHeight(series);
+  return svg(top + 40 + 24 * labels.length, {
+    animation: false,
+    color: COLOURS,
+    legend: LEGEND,
+    grid: { left: 16, right: 30, top, bottom: 10, containLabel: true },
+    xAxis: SHARES,
+    yAxis: { type: 'category', data: [...labels], inverse: true, splitLine: { show: true } },
+    series: series.map((s, i) => ({ type: 'scatter', name: s.name, data: s.values.map((v, row) => [v ?? null, row]), symbol: SYMBOLS[i % SYMBOLS.length], symbolSize: 10 })),
   });
 }
 

@@ -1,11 +1,17 @@
 /** @file Tables of results once, as Markdown and as a page. */
-import { accuracyBars, type Bar, escape, page } from './page.ts';
+import { accuracyBars, type Bar, escape, page, type Series, seriesDots, seriesLines } from './page.ts';
+
+/** Shares (0 to 1): bars with their intervals and a dashed line at chance; lines over `labels` that have an order; points beside labels that have none. */
+export type Chart =
+  | { readonly bars: readonly Bar[]; readonly chance?: number; readonly caption: string }
+  | { readonly lines: readonly Series[]; readonly labels: readonly string[]; readonly caption: string }
+  | { readonly dots: readonly Series[]; readonly labels: readonly string[]; readonly caption: string };
 
 export interface TableSection {
   readonly heading: string;
   readonly paragraphs?: readonly string[];
   /** Drawn on the page only. */
-  readonly bars?: { readonly bars: readonly Bar[]; readonly chance: number; readonly caption: string };
+  readonly charts?: readonly Chart[];
   readonly tables?: readonly { readonly caption?: string; readonly head: readonly string[]; readonly rows: readonly (readonly string[])[] }[];
   /** Shown as JSON. */
   readonly data?: unknown;
@@ -17,6 +23,11 @@ export interface TablePage {
   readonly sections: readonly TableSection[];
 }
 
+function drawn(chart: Chart): string {
+  if ('bars' in chart) return accuracyBars(chart.bars, chart.chance);
+  return 'lines' in chart ? seriesLines(chart.labels, chart.lines) : seriesDots(chart.labels, chart.dots);
+}
+
 export function renderTables({ title, paragraphs, sections }: TablePage): string {
   const text = (lines: readonly string[] = []) => lines.map((p) => `<p>${escape(p)}</p>`).join('\n');
   const row = (cells: readonly string[], tag: 'th' | 'td') => `<tr>${cells.map((c) => `<${tag}>${escape(c)}</${tag}>`).join('')}</tr>`;
@@ -25,7 +36,7 @@ export function renderTables({ title, paragraphs, sections }: TablePage): string
 ${text(paragraphs)}
 ${sections.map((s) => `<h2>${escape(s.heading)}</h2>
 ${text(s.paragraphs)}
-${s.bars === undefined ? '' : `<figure tabindex="0">${accuracyBars(s.bars.bars, s.bars.chance)}<figcaption>${escape(s.bars.caption)}</figcaption></figure>`}
+${(s.charts ?? []).map((c) => `<figure tabindex="0">${drawn(c)}<figcaption>${escape(c.caption)}</figcaption></figure>`).join('\n')}
 ${(s.tables ?? []).map((t) => `${t.caption === undefined ? '' : `<p>${escape(t.caption)}</p>`}<table tabindex="0"><thead>${row(t.head, 'th')}</thead><tbody>${t.rows.map((r) => row(r, 'td')).join('\n')}</tbody></table>`).join('\n')}
 ${s.data === undefined ? '' : `<pre tabindex="0">${escape(JSON.stringify(s.data, null, 2))}</pre>`}`).join('\n')}
 `);

@@ -11,6 +11,7 @@ import { UsageError } from '../errors.ts';
 import { requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { runPipeline } from '../run-pipeline.ts';
+import { MATMUL, type Matmul } from '../training-engine.ts';
 import { OPTIONAL } from './optional.ts';
 import { checked, type Defaults, defaultsAsYaml, hasSetting, parseSettings, readText, settingOf } from './settings.ts';
 
@@ -19,6 +20,7 @@ interface TrainOptions {
   readonly seed?: number;
   readonly resume?: boolean;
   readonly defaults?: true | 'clevr' | 'gta' | 'own';
+  readonly matmul: Matmul;
   readonly json?: boolean;
 }
 
@@ -102,6 +104,7 @@ export function trainCommand(program: Command): void {
     .option('--seed <n>', 'scenes, policies and sampling are a function of it (default: seed of the file)', integer(0, 2 ** 32 - 1))
     .option('--resume', 'go on with the run in the folder; begin it when there is none')
     .option('--defaults [kind]', 'print every setting with its default, and end: clevr (default), gta, or own for your own policy and checkpoint', oneOf('clevr', 'gta', 'own'))
+    .option(...MATMUL)
     .option('--json', 'events as lines of JSON, the report last')
     .addHelpText('after', `${examples('trimpi train --defaults > mine.yaml', 'trimpi train mine.yaml', 'trimpi train mine.yaml --out runs/seed-7 --seed 7 --resume --json', 'trimpi train --defaults gta > tools.yaml', 'trimpi train --defaults own > policy.yaml')}\n\nCtrl-C saves; the same command with --resume goes on.`)
     .action(train);
@@ -118,7 +121,7 @@ function defaultsFile(kind: NonNullable<TrainOptions['defaults']>): string {
   }
 }
 
-async function train(file: string | undefined, { out, seed, resume = false, defaults, json = false }: TrainOptions): Promise<void> {
+async function train(file: string | undefined, { out, seed, resume = false, defaults, matmul, json = false }: TrainOptions): Promise<void> {
   if (defaults !== undefined) {
     process.stdout.write(defaultsFile(defaults));
     return;
@@ -137,7 +140,7 @@ async function train(file: string | undefined, { out, seed, resume = false, defa
     const chats = items.map((example) => ({ example, score: (completion: string) => example.score(completion) }));
     const title = [...new Set(items.map((e) => e.policyName))].slice(0, 3).join(', ');
     await runPipeline({
-      title: `train ${title}`, seed: config.seed, out: settings.out, json, leaves: config.tune === 'lora' ? `adapter: ${resolve(settings.out, 'adapter')}` : `model: ${resolve(settings.out, 'model')}`,
+      title: `train ${title}`, seed: config.seed, out: settings.out, json, matmul, leaves: config.tune === 'lora' ? `adapter: ${resolve(settings.out, 'adapter')}` : `model: ${resolve(settings.out, 'model')}`,
       start: (place) => internalise({ ...place, config, title, examples: chats, base }),
     });
     return;
@@ -145,7 +148,7 @@ async function train(file: string | undefined, { out, seed, resume = false, defa
   const { config, base: name, ...settings } = readTrainSettings(text, file, over);
   checkOut(settings.out);
   const base = baseFiles('base', name);
-  await runPipeline({ title: 'train', seed: config.seed, out: settings.out, json, leaves: `model: ${resolve(settings.out, 'model')}`, start: (place) => run({ ...place, config, base }) });
+  await runPipeline({ title: 'train', seed: config.seed, out: settings.out, json, matmul, leaves: `model: ${resolve(settings.out, 'model')}`, start: (place) => run({ ...place, config, base }) });
 }
 
 function baseFiles(setting: string, folder: string): ModelFiles {

@@ -1,6 +1,6 @@
-import type { TablePage, TableSection } from '@trimpi/eval';
+import type { Chart, TablePage, TableSection } from '@trimpi/eval';
 import { type Baselines, type Ordering, type ReproduceResults, type RowSummary, settingOf } from './results.ts';
-import { PAPER_MEASURES, type Setting, settingTitle } from './rows.ts';
+import { PAPER_MEASURES, ROWS, type RowName, rowTitle, type Setting, settingTitle } from './rows.ts';
 
 const percent = (x: number | null | undefined) => (x === null || x === undefined || !Number.isFinite(x) ? '' : (100 * x).toFixed(1));
 const TIMES = [['generation', 'generation'], ['reward', 'rewards'], ['rescoring', 're-scoring'], ['update', 'update'], ['outside_gpu', 'outside the GPU']] as const;
@@ -15,33 +15,95 @@ export function resultsPage(results: ReproduceResults): TablePage {
       ...(results.missing.length === 0 ? [] : [`Not there yet: ${results.missing.join(', ')}.`]),
     ],
     sections: [
+      ...(settings.length < 2 ? [] : [overviewSection(settings, results)]),
       ...settings.map((setting) => settingSection(setting, results)),
+      ...(results.baselines.length === 0 ? [] : [lengthSection(settings, results)]),
       ...(results.orderings.length === 0 ? [] : [orderingSection(results.orderings)]),
       { heading: 'Settings', data: results.settings },
     ],
   };
 }
 
-function settingSection(setting: Setting, { scale, rows: all, baselines }: ReproduceResults): TableSection {
+/** Rows whose accuracy is drawn over the depths. */
+const DRAWN: readonly RowName[] = ['in-context', 'cot-sft', 'cot-sft+grpo', 'cot-sft+dapo', 'cot-sft+poro-grpo', 'cot-sft+poro-dapo', 'vm-cpt+cot-sft+poro-grpo', 'vm-cpt+cot-sft+poro-dapo'];
+
+/** Accuracies of all settings side by side, as the paper's tables 2 and 8, and drawn over the depths. */
+function overviewSection(settings: readonly Setting[], { rows, baselines }: ReproduceResults): TableSection {
+  const find = (row: RowName, setting: Setting) => rows.find((r) => r.row === row && settingTitle(r) === settingTitle(setting));
+  const chance = settings.map((setting) => meanOf(baselinesOf(baselines, setting), (b) => b.chance));
+  const depthCharts = (['clevr-t', 'clevr-m'] as const).flatMap((benchmark): Chart[] => {
+    const own = settings.filter((s) => s.benchmark === benchmark);
+    if (own.length < 2) return [];
+    const lines = DRAWN.map((row) => ({ name: rowTitle(row), values: own.map((s) => find(row, s)?.accuracy.mean) })).filter(({ values }) => values.some((v) => v !== undefined));
+    return [{ labels: own.map(settingTitle), lines, caption: 'Mean accuracy by the depth of the policies: in context with the policy in the prompt, the others without.' }];
+  });
+  return {
+    heading: 'All parts',
+    charts: depthCharts,
+    tables: [{
+      caption: 'Mean accuracy in per cent; intervals, seeds and the paper\'s figures are below.',
+      head: ['', ...settings.map(settingTitle)],
+      rows: [
+        ...ROWS.filter((row) => settings.some((s) => find(row, s) !== undefined)).map((row) => [rowTitle(row), ...settings.map((s) => percent(find(row, s)?.accuracy.mean))]),
+        ...(baselines.length === 0 ? [] : [['Chance', ...chance.map(percent)]]),
+      ],
+    }],
+  };
+}
+
+/** The paper's figure 6: what internalising saves. */
+function lengthSection(settings: readonly Setting[], { scale, baselines }: ReproduceResults): TableSection {
+  const less = (withPolicy: number, without: number) => percent(1 - without / withPolicy);
+  return {
+    heading: 'Prompts with the policy and without',
+    paragraphs: [`${scale === 'full' ? 'Tokens' : "Tokens of the same policies in the paper's prose (same tokenizer)"}, the question's image included, and the time from prompt to first token, where such a prompt fits the model. Times are of this machine with what it did beside: a few dozen milliseconds are mostly the start of a run of kernels.`],
+    tables: [{
+      head: ['', 'tokens with', 'without', 'fewer, %', 'prefill ms with', 'without', 'less, %'],
+      rows: [
+        ...settings.flatMap((setting) => {
+          const own = baselinesOf(baselines, setting).map((b) => b.canonical);
+          if (own.length === 0) return [];
+          const [aware, free] = [meanOf(own, (c) => c.withPolicy), meanOf(own, (c) => c.withoutPolicy)];
+          const timed = own.flatMap((c) => c.prefillMs ?? []);
+          const [slow, fast] = [meanOf(timed, (t) => t.withPolicy), meanOf(timed, (t) => t.withoutPolicy)];
+          return [[settingTitle(setting), aware.toFixed(0), free.toFixed(0), less(aware, free), ...(timed.length === 0 ? ['', '', ''] : [slow.toFixed(1), fast.toFixed(1), less(slow, fast)])]];
+        }),
+        ['The paper, 7B (figure 6), at most', '', '', '93.9', '', '', '85.7'],
+      ],
+    }],
+  };
+}
+
+const baselinesOf = (baselines: readonly Baselines[], setting: Setting) => baselines.filter((b) => settingTitle(settingOf(b)) === settingTitle(setting));
+const meanOf = <T>(values: readonly T[], get: (value: T) => number) => values.reduce((sum, v) => sum + get(v), 0) / values.length;
+
+function settingSection(setting: Setting, { rows: all, baselines }: ReproduceResults): TableSection {
   const heading = settingTitle(setting);
   const gta = setting.benchmark === 'gta';
   const rows = all.filter((r) => settingTitle(r) === heading);
-  const base = baselines.filter((b) => settingTitle(settingOf(b)) === heading);
+  const base = baselinesOf(baselines, setting);
   const calls = rows.flatMap((row) => (row.calls === undefined ? [] : [{ row, calls: row.calls }]));
-  const mean = (get: (b: (typeof base)[number]) => number) => base.reduce((s, b) => s + get(b), 0) / base.length;
   const rl = rows.flatMap((row) => (row.rl === undefined ? [] : [{ row, rl: row.rl }]));
-  const paragraphs = base.length === 0 ? [] : [
-    `${scale === 'full' ? 'The prompts hold' : "In the paper's prose (same tokenizer) the prompts would hold"} ${mean((b) => b.canonical.withPolicy).toFixed(0)} tokens with the policy and ${mean((b) => b.canonical.withoutPolicy).toFixed(0)} without: ${percent(1 - mean((b) => b.canonical.withoutPolicy) / mean((b) => b.canonical.withPolicy))} % fewer.`,
-    ...(base.some((b) => b.canonical.prefillMs === null) ? [] : [`Prefill${scale === 'full' ? '' : ' of such prompts'}: ${mean((b) => b.canonical.prefillMs!.withPolicy).toFixed(1)} ms with the policy, ${mean((b) => b.canonical.prefillMs!.withoutPolicy).toFixed(1)} ms without.`]),
-  ];
   return {
     heading,
-    paragraphs,
-    bars: {
-      bars: rows.map((r) => ({ title: r.title, accuracy: r.accuracy.mean, low: r.seeds.length > 1 ? Math.max(0, r.accuracy.low) : r.accuracy.mean, high: r.seeds.length > 1 ? Math.min(1, r.accuracy.high) : r.accuracy.mean, aside: r.row === 'in-context' })),
-      chance: base.length === 0 ? 0 : mean((b) => b.chance),
-      caption: 'Accuracy, mean over seeds with 95 % intervals. All rows answer without the policy but the grey one, which has it in the prompt. Dashed: chance.',
-    },
+    charts: [
+      {
+        bars: rows.map((r) => ({ title: r.title, accuracy: r.accuracy.mean, low: r.seeds.length > 1 ? Math.max(0, r.accuracy.low) : r.accuracy.mean, high: r.seeds.length > 1 ? Math.min(1, r.accuracy.high) : r.accuracy.mean, aside: r.row === 'in-context' })),
+        ...(base.length === 0 ? {} : { chance: meanOf(base, (b) => b.chance) }),
+        caption: 'Accuracy, mean over seeds with 95 % intervals. All rows answer without the policy but the grey one, which has it in the prompt. Dashed: chance.',
+      },
+      {
+        labels: rows.map((r) => r.title),
+        dots: [
+          { name: 'policy put back', values: rows.map((r) => r.policyInContext) },
+          { name: 'overridden: the new policy', values: rows.map((r) => r.overrideAll) },
+          { name: 'overridden: still the old', values: rows.map((r) => r.stubbornAll) },
+          { name: 'other policies', values: rows.map((r) => r.otherPolicies) },
+          { name: 'existence', values: rows.map((r) => r.existence) },
+        ],
+        caption: 'The same models with their policy put back into the prompt; with another one under its name, by whose answers; with policies that they never saw; and existence questions. Means over seeds.',
+      },
+    ],
     tables: [
       accuracyTable(rows, base),
       ...(calls.length === 0 ? [] : [{
@@ -50,8 +112,11 @@ function settingSection(setting: Setting, { scale, rows: all, baselines }: Repro
         rows: calls.map(({ row, calls: c }) => [row.title, percent(c.tool), percent(c.arguments), percent(c.overall), row.paper?.[0]?.toFixed(2) ?? '']),
       }]),
       columnTable(
-        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one; on cases that no reasoned example shows; and what the base could do (near-miss existence questions, policies never seen in context${rows.some((r) => r.textTask !== null) ? ', lookups in a text' : ''}). ${gta ? "The paper's figures are overall scores" : "The paper's figures are of N=6"}:`,
+        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one; and on cases that no reasoned example shows. ${gta ? "The paper's figures are overall scores" : "The paper's figures are of N=6"}:`,
         measureColumns(gta ? 'paper, 7B, overall' : 'paper, 7B, N=6'), rows),
+      columnTable(
+        `What is left of what the base could do: near-miss existence questions, policies never seen in context${rows.some((r) => r.textTask !== null) ? ', lookups in a text without a picture' : ''}. The paper asks other benchmarks after training${gta ? '' : ' at N=6'}; it has no row of the base that we could read:`,
+        FORGETTING, rows),
       ...(rows.every((r) => r.referral === null) ? [] : [columnTable(
         `How right their reasoning is about the policy${gta ? '' : ": referral; how often condition ids are cited against how often they should be (branching error: the mean difference; the paper's figure 14 has 39.7 after CoT SFT, 38.7 with GRPO, 7.1 for TriMPI); and the share of cited ids that the policy lacks"}:`,
         reasoningColumns(gta ? 'paper, 7B' : 'paper, 7B, N=6'), rows)]),
@@ -105,9 +170,13 @@ function measureColumns(paper: string): readonly Column[] {
     ['override all', (r) => percent(r.overrideAll)], [paper, (r) => paperOf(r)?.override?.toFixed(2) ?? ''], ['all: old answer', (r) => percent(r.stubbornAll)],
     ['override part', (r) => percent(r.overridePart)], ['part: old answer', (r) => percent(r.stubbornPart)],
     ['unseen cells', (r) => percent(r.unseenCells)],
-    ['existence', (r) => percent(r.existence)], ['other policies', (r) => percent(r.otherPolicies)], ['text task', (r) => percent(r.textTask)],
   ];
 }
+
+const FORGETTING: readonly Column[] = [
+  ['existence', (r) => percent(r.existence)], ['other policies', (r) => percent(r.otherPolicies)], ['text task', (r) => percent(r.textTask)],
+  ['paper, 7B: MMMU-Pro', (r) => paperOf(r)?.mmmuPro?.toFixed(2) ?? ''], ['MMLU-Pro', (r) => paperOf(r)?.mmluPro?.toFixed(2) ?? ''], ['WildGuardTest', (r) => paperOf(r)?.wildGuard?.toFixed(2) ?? ''],
+];
 
 function reasoningColumns(paper: string): readonly Column[] {
   return [

@@ -196,6 +196,8 @@ const CLAIMS: readonly Claim[] = [
   above('cot-sft+dapo', 'cot-sft+poro-dapo', 'PolicyRollout over DAPO after CoT SFT (in the paper after VM-CPT)'),
   above(`${TRIMPI}+grpo`, `${TRIMPI}+poro-grpo`),
   above(`${TRIMPI}+dapo`, `${TRIMPI}+poro-dapo`),
+  above('cot-sft+poro-grpo', `${TRIMPI}+poro-grpo`, 'VM-CPT before PolicyRollout on GRPO helps (not tried in the paper)'),
+  above('cot-sft+poro-dapo', `${TRIMPI}+poro-dapo`, 'VM-CPT before PolicyRollout on DAPO helps (not tried in the paper)'),
   above('cot-sft+grpo', 'cot-sft+dapo', 'DAPO over GRPO after CoT SFT (in the paper at N=6, in words not at N=4)', 'clevr'),
   afterEither((after) => `DAPO over GRPO with PolicyRollout (${after}; in the paper at N=6, in words not at N=4)`, (start) => ({ a: [`${start}+poro-grpo`, headline], b: [`${start}+poro-dapo`, headline] }), 'clevr'),
   above('cot-sft+dapo', 'cot-sft+grpo', 'GRPO over DAPO after CoT SFT (in the paper with PolicyRollout)', 'gta'),
