@@ -89,11 +89,11 @@ export function seriesLines(labels: readonly string[], series: readonly Series[]
 /** Shares of labels that have none: a line of the chart for each label, and a point on it for each series. */
 export function seriesDots(labels: readonly string[], series: readonly Series[]): string {
   const top = legendHeight(series);
-  return svg(top + 40 + 24 * labels.length, {
+  return svg(top + 30 + 24 * labels.length, {
     animation: false,
     color: COLOURS,
     legend: LEGEND,
-    grid: { left: 16, right: 30, top, bottom: 10, containLabel: true },
+    grid: { left: 20 + 6.6 * Math.max(0, ...labels.map((l) => l.length)), right: 30, top, bottom: 30 },
     xAxis: SHARES,
     yAxis: { type: 'category', data: [...labels], inverse: true, splitLine: { show: true } },
     series: series.map((s, i) => ({ type: 'scatter', name: s.name, data: s.values.map((v, row) => [v ?? null, row]), symbol: SYMBOLS[i % SYMBOLS.length], symbolSize: 10 })),

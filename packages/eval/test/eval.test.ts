@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { evaluate, findings, majorityAccuracy, mcnemar, proportion, renderReport, type RunReport } from '../src/index.ts';
+import { evaluate, findings, majorityAccuracy, mcnemar, proportion, renderReport, renderTables, type RunReport } from '../src/index.ts';
 
 describe('proportion', () => {
   it('gives the Wilson intervals of the literature', () => {
@@ -114,5 +114,28 @@ describe('report', () => {
     expect(html.match(/<svg/g)).toHaveLength(2);
     expect(html).toContain('data:image/png;base64,');
     expect(html.replace(/http:\/\/www\.w3\.org\/[^"]*/g, '')).not.toMatch(/https?:|<script|src="(?!data:)/);
+  });
+});
+
+describe('charts of tables', () => {
+  /** Where the points of a series are: the translation of their symbols, by colour. */
+  const points = (html: string, colour: string) => [...html.matchAll(/<path [^>]*transform="matrix\(([^)]*)\)"[^>]*?(?:fill|stroke)="([^"]+)"/g)].filter((m) => m[2] === colour).map((m) => m[1]!.split(',').slice(4).map(Number));
+  const page = (chart: NonNullable<Parameters<typeof renderTables>[0]['sections'][number]['charts']>[number]) => renderTables({ title: 't', paragraphs: [], sections: [{ heading: 'h', charts: [chart] }] });
+
+  it('a point lies where its share says, and one that is missing is not drawn', () => {
+    const dots = page({ labels: ['a', 'b', 'c'], dots: [{ name: 'first', values: [0, 1, undefined] }], caption: 'two of three' });
+    const [[x0, y0], [x1, y1], ...more] = points(dots, '#000000').filter(([, y]) => y! > 50) as [number, number][];
+    expect(more).toEqual([]);
+    expect([x1! - x0! > 500, y1! - y0!]).toEqual([true, 24]);
+    expect(dots).toContain('<figcaption>two of three</figcaption>');
+    const half = page({ labels: ['a', 'b', 'c'], dots: [{ name: 'first', values: [0, 1, 0.25] }], caption: '' });
+    const xs = points(half, '#000000').filter(([, y]) => y! > 50).map(([x]) => x!);
+    expect((xs[2]! - xs[0]!) / (xs[1]! - xs[0]!)).toBeCloseTo(0.25, 3);
+  });
+
+  it('lines go by depth from left to right, and higher is better', () => {
+    const lines = page({ labels: ['N=2', 'N=3'], lines: [{ name: 'x', values: [0.2, 0.8] }], caption: '' });
+    const [a, b] = points(lines, '#000000').filter(([, y]) => y! > 40) as [number, number][];
+    expect(b![0] > a![0] && b![1] < a![1]).toBe(true);
   });
 });

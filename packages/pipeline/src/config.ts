@@ -60,7 +60,7 @@ export interface RunConfig extends DataConfig {
 
 /** What a stage may say besides, under the names of transformers. One that is left out is as it always was. */
 export interface TrainingOptions {
-  /** Steps of linear warm-up. Default 5, or all of them where there are fewer. */
+  /** Steps of linear warm-up. Default 5, of RL 20, or all of them where there are fewer. */
   readonly warmupSteps?: number;
   /** What comes after the warm-up. Default `linear`: down to 0 at the end. */
   readonly lrSchedulerType?: (typeof SCHEDULES)[number];
@@ -123,7 +123,7 @@ export const DEMO_CONFIG: RunConfig = {
   testSize: 200,
   vmCpt: { steps: 40, batchSize: 16, learningRate: 4e-4 },
   sft: { steps: 30, batchSize: 16, learningRate: 3e-3, r: 8, loraAlpha: 16 },
-  rl: { steps: 140, learningRate: 7e-4, promptsPerStep: 16, rollouts: 8, temperature: 1, maxNewTokens: 26 },
+  rl: { steps: 140, learningRate: 4e-4, promptsPerStep: 16, rollouts: 8, temperature: 1, maxNewTokens: 26 },
   arms: ['grpo', 'poro-grpo'],
   saveSteps: 20,
 };

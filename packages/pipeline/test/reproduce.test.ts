@@ -296,11 +296,30 @@ describe('the table', () => {
     expect(tablesMarkdown({ title: 't', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('| 1 \\| 2 |');
   });
 
+  it('parts side by side and drawn over the depths, what a policy takes in the prompt, and what the paper forgot', () => {
+    const rows = [...some, result('cot-sft', 1, 8, 3), result('cot-sft+dapo', 1, 4, 3)];
+    const baselines = [2, 3].map((n) => ({ n, seed: 1, chance: 1 / 2 ** n, majority: 0.4, canonical: { withPolicy: 200 * n, withoutPolicy: 100, prefillMs: n === 2 ? { withPolicy: 40, withoutPolicy: 10 } : null } }));
+    const shown = resultsPage({ scale: 'tiny', adapters: {}, bases: {}, baselines, rows: summariseRows(rows), orderings: [], missing: [], settings: {} });
+    const text = tablesMarkdown(shown);
+    expect(text).toContain('|  | N=2 | N=3 |\n| --- | ---: | ---: |\n| In context (base) | 50.0 |  |\n| CoT SFT | 15.0 | 40.0 |\n| CoT SFT + GRPO | 17.5 |  |\n| CoT SFT + DAPO | 65.0 | 20.0 |\n| Chance | 25.0 | 12.5 |');
+    expect(text).toContain('| N=2 | 400 | 100 | 75.0 | 40.0 | 10.0 | 75.0 |\n| N=3 | 600 | 100 | 83.3 |  |  |  |\n| The paper, 7B (figure 6), at most |  |  | 93.9 |  |  | 85.7 |');
+    expect(text).toContain('| CoT SFT + GRPO | 75.0 | 60.0 | 32.60 | 37.63 | 83.21 |');
+    // One chart of the depths, and of each part accuracies and answers under a policy.
+    expect(shown.sections.flatMap((s) => s.charts ?? []).map((c) => Object.keys(c)[0])).toEqual(['labels', 'bars', 'labels', 'bars', 'labels']);
+    const html = renderTables(shown);
+    expect(html.match(/<svg /g)).toHaveLength(5);
+    expect(html).toContain('>overridden: still the old</text>');
+    // A single part is not put beside others.
+    expect(resultsPage({ scale: 'tiny', adapters: {}, bases: {}, baselines: [], rows: summariseRows(some), orderings: [], missing: [], settings: {} }).sections.map((s) => s.heading)).toEqual(['N=2', 'Settings']);
+  });
+
   it('the tables of docs/results are those of their rows: whole, whatever is asked for, and nothing is trained', async () => {
-    for (const [name, part, count] of [['table', {}, 12], ['table-h200', { seeds: [2], rows: ['cot-sft'] }, 87], ['table-small', { benchmarks: ['gta'], rows: ['in-context'], base: await randomBase(engine, recipeWords(SMALL_BASE_RECIPE)) }, 87]] as const) {
+    const small = { benchmarks: ['gta'], base: await randomBase(engine, recipeWords(SMALL_BASE_RECIPE)) } as const;
+    const rl = { learningRate: 7e-4, warmupSteps: 5 };
+    for (const [name, part, count] of [['table', { seeds: [1] }, 17], ['table-h200', { seeds: [2], rows: ['cot-sft'] }, 102], ['table-small', { ...small, rows: ['in-context'] }, 183], ['table-420', { ...small, settings: { rl: { ...rl, steps: 420 } }, seeds: [1], rows: ['cot-sft+poro-dapo'] }, 3]] as const) {
       const stored = folderStorage(fileURLToPath(new URL(`../../../docs/results/${name}`, import.meta.url)));
       const written = memoryStorage();
-      const table = await reproduceRows({ scale: 'tiny', n: 2, seeds: [1, 2, 3], rows: ['in-context'], engine, adapterName: 'test', base, ...part, storage: { name, read: async (file) => (await written.read(file)) ?? stored.read(file), write: (file, data) => written.write(file, data) } });
+      const table = await reproduceRows({ scale: 'tiny', n: 2, seeds: [1, 2, 3], rows: ['in-context'], settings: { rl }, engine, adapterName: 'test', base, ...part, storage: { name, read: async (file) => (await written.read(file)) ?? stored.read(file), write: (file, data) => written.write(file, data) } });
       expect([...written.files.keys()], name).toEqual(['results.json', 'results.md', 'results.html']);
       expect(table.rows.reduce((sum, row) => sum + row.seeds.length, 0), name).toBe(count);
       for (const file of ['results.md', 'results.json']) expect(new TextDecoder().decode(written.files.get(file)), `${name}/${file}`).toBe(new TextDecoder().decode((await stored.read(file))!));

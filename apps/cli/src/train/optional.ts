@@ -18,6 +18,7 @@ const SUPERVISED = { ...TRAINING, ...STOPPING('loss') } satisfies Record<keyof T
 
 const RL = {
   ...TRAINING,
+  warmupSteps: [20, 'steps of linear warm-up; without: 20, or all where there are fewer'],
   ...STOPPING('reward'),
   beta: [0, 'weight of the KL penalty to the weights before RL, or (one adapter throughout) to the checkpoint without it; without: 0. Not in dapo and rloo'],
   epsilon: [0.2, "lower clip of the ratio, at 1 - epsilon; without: the arm's own (0.2; gspo 0.0003). Not in cispo"],

@@ -31,11 +31,11 @@ export interface Trained {
   readonly metrics: readonly Metrics[];
 }
 
-/** The settings of a stage that every trainer takes, with what holds where one is left out. */
-export function trainerOptions({ steps, learningRate, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm }: LoopOptions['settings']): ScheduleOptions & OptimizerOptions {
+/** The settings of a stage that every trainer takes, with what holds where one is left out; `warmup` are the steps of a warm-up that is. */
+export function trainerOptions({ steps, learningRate, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm }: LoopOptions['settings'], warmup = 5): ScheduleOptions & OptimizerOptions {
   return {
     steps, learningRate,
-    warmupSteps: warmupSteps ?? Math.min(5, steps),
+    warmupSteps: warmupSteps ?? Math.min(warmup, steps),
     lrSchedulerType: lrSchedulerType ?? 'linear',
     ...(weightDecay === undefined ? {} : { weightDecay }),
     ...(maxGradNorm === undefined ? {} : { maxGradNorm }),

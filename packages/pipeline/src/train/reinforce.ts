@@ -26,6 +26,12 @@ export function objectiveOf(algorithm: Algorithm, { beta = 0, epsilon, epsilonHi
   return objective({ ...own.parts, sampling: { ...sampling!, dynamicSampling: dynamicSampling ? { maxRetries: DYNAMIC_RETRIES } : undefined } });
 }
 
+/**
+ * Steps of warm-up where the settings say nothing. The first gradients are of few groups and mostly noise, which AdamW makes as long as any:
+ * at the full rate they unlearn to read the policy, from which policy-aware rollouts have their answers (docs/results.md).
+ */
+const WARMUP = 20;
+
 /** DAPO's own. */
 const DYNAMIC_RETRIES = 20;
 
@@ -82,7 +88,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       maxNewTokens: rl.maxNewTokens,
       stopIds: task.stopIds,
       temperature: rl.temperature,
-      ...trainerOptions(rl),
+      ...trainerOptions(rl, WARMUP),
       // Dynamic sampling ends when it has sampled as much as the others.
       maxPrompts: rl.steps * rl.promptsPerStep,
       seed,
