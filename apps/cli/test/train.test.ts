@@ -59,7 +59,7 @@ describe('settings', () => {
     const training = { warmupSteps: 5, lrSchedulerType: 'linear', weightDecay: 0, maxGradNorm: 1, earlyStoppingPatience: 20, earlyStoppingThreshold: 0 };
     expect(vmCpt).toMatchObject(training);
     expect(sft).toMatchObject(training);
-    expect(rl).toMatchObject({ ...training, beta: 0, epsilon: 0.2, epsilonHigh: 0.3, promptsPerUpdate: 8, numIterations: 1, dynamicSampling: true, maskTruncatedCompletions: false, softPunishCache: 8 });
+    expect(rl).toMatchObject({ ...training, warmupSteps: 20, beta: 0, epsilon: 0.2, epsilonHigh: 0.3, promptsPerUpdate: 8, numIterations: 1, dynamicSampling: true, maskTruncatedCompletions: false, softPunishCache: 8 });
   });
 
   it('what a file leaves out has its default at every depth; JSON is read too', () => {

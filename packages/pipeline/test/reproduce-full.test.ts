@@ -50,7 +50,8 @@ describe('scale full', () => {
     expect([suite.accuracy.n, suite.override.all.n, suite.override.part!.n, suite.forgetting.otherPolicies.n, suite.forgetting.existence.n]).toEqual([3, 2, 2, 2, 4]);
     expect(suite).toMatchObject({ branchingError: expect.any(Number), branchingErrorRate: expect.any(Number), referral: expect.any(Number) });
     expect(results.baselines).toMatchObject([{ chance: 0.25 }]);
-    expect(new TextDecoder().decode(storage.files.get('results.md'))).toContain('The prompts hold');
+    const inContext = rowOf(storage, 'n2', 'in-context').suite;
+    expect(new TextDecoder().decode(storage.files.get('results.md'))).toContain(`| N=2 | ${inContext.promptTokensWithPolicy.toFixed(0)} | ${inContext.promptTokens.toFixed(0)} |`);
   });
 
   it('and those of GTAPolicy, with the scores of its calls', () => {

@@ -47,8 +47,8 @@ const reinforced = (more: Partial<RlConfig> = {}, { adapter = false, algorithm =
 
 describe('what is left out', () => {
   it('is not in the settings: a run that an earlier version saved is gone on with', () => {
-    // As `run.json` of 0.1 has them.
-    expect(JSON.stringify(resolveConfig({ seed: 2 }))).toBe('{"seed":2,"n":2,"variant":"t","policies":4,"trainPerPolicy":100,"reasonedPerPolicy":4,"testSize":200,"vmCpt":{"steps":40,"batchSize":16,"learningRate":0.0004},"sft":{"steps":30,"batchSize":16,"learningRate":0.003,"r":8,"loraAlpha":16},"rl":{"steps":140,"learningRate":0.0007,"promptsPerStep":16,"rollouts":8,"temperature":1,"maxNewTokens":26},"arms":["grpo","poro-grpo"],"saveSteps":20}');
+    // As `run.json` of 0.1 has them, but for the rate of RL, which was 0.0007 until 28 November: such a run is asked for by its rate.
+    expect(JSON.stringify(resolveConfig({ seed: 2 }))).toBe('{"seed":2,"n":2,"variant":"t","policies":4,"trainPerPolicy":100,"reasonedPerPolicy":4,"testSize":200,"vmCpt":{"steps":40,"batchSize":16,"learningRate":0.0004},"sft":{"steps":30,"batchSize":16,"learningRate":0.003,"r":8,"loraAlpha":16},"rl":{"steps":140,"learningRate":0.0004,"promptsPerStep":16,"rollouts":8,"temperature":1,"maxNewTokens":26},"arms":["grpo","poro-grpo"],"saveSteps":20}');
   });
 
   it('holds as the documentation says: the same bits as with the default written down', async () => {
@@ -112,6 +112,13 @@ describe('RL', () => {
       expect(weights).not.toEqual((await reinforced(without, { adapter })).weights);
       expect(weights.every(Number.isFinite)).toBe(true);
     }
+  });
+
+  it('begins with twenty steps of warm-up, then falls to nothing', async () => {
+    const { metrics } = await reinforced({ steps: 24, promptsPerStep: 2, rollouts: 2, maxNewTokens: 2, learningRate: 1e-3 });
+    const rates = metrics.map((m) => m['learning_rate']! / 1e-3);
+    expect(rates).toHaveLength(24);
+    [...Array.from({ length: 20 }, (_, i) => (i + 1) / 20), 1, 0.75, 0.5, 0.25].forEach((rate, i) => expect(rates[i]).toBeCloseTo(rate, 6));
   });
 
   it('with a KL penalty starts at none, and stays nearer to where it began', async () => {
