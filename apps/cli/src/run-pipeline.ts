@@ -35,9 +35,8 @@ export interface PipelineRun {
 /** Ctrl-C stops after the step under way with everything saved; pressed twice, at once. */
 export async function runPipeline({ title, seed, out, json, matmul, leaves, start }: PipelineRun): Promise<void> {
   const storage = folderStorage(resolve(out));
-  const { engine, note } = await openTrainingEngine(matmul);
-  const { vendor, architecture, description } = engine.device.adapter;
-  const adapterName = [vendor, description || architecture].filter((s) => s !== '').join(' ') + note;
+  const { engine, name, note } = await openTrainingEngine(matmul);
+  const adapterName = name + note;
   const stop = new AbortController();
   const onSignal = () => {
     if (stop.signal.aborted) process.exit(130);
