@@ -1,5 +1,5 @@
 /** @file A vision-language model on an engine: weights, adapters, scoring, gradients and updates. */
-import { type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, ropeTable, sizeOf, type Storage, type StorageRange, type Tensor, type Weight } from '@trimpi/runtime';
+import { add, type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, ropeTable, sizeOf, type Storage, type StorageRange, type Tensor, type Weight } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { LoraAdapter } from '../lora/adapter.ts';
@@ -320,17 +320,18 @@ export class VisionLanguageModel {
     return this.#run(batch, options, dLogp, options.dEntropy, dropout > 0 ? options.dropoutKey : undefined);
   }
 
-  /** One AdamW update of everything trainable; gradients are zero after. Returns the global norm of the (scaled) gradient before clipping. */
+  /** One AdamW update of everything trainable; gradients are zero after. Returns the norm of the whole (scaled) gradient before clipping; where it is not finite nothing is updated. */
   async step(hyper: AdamWHyper): Promise<number> {
     const { plan } = await this.#plan('step', async () => {
       const g = new Graph();
       const input = g.input('hyper', [HYPER_LENGTH]);
-      this.trainableStores.forEach((s, i) => g.output(`norm2.${i}`, s.recordAdamW(g, input)));
+      const norm2 = this.trainableStores.map((s) => s.recordSquaredNorm(g)).reduce((a, b) => add(a, b));
+      for (const s of this.trainableStores) s.recordAdamW(g, input, norm2);
+      g.output('norm2', norm2);
       return { graph: g, shape: NO_SHAPE };
     });
-    const names = this.trainableStores.map((_, i) => `norm2.${i}`);
-    const out = await plan.run({ hyper: packHyper(hyper) }, names);
-    return Math.sqrt(names.reduce((s, n) => s + out[n]![0]!, 0)) * Math.abs(hyper.gradScale);
+    const { norm2 } = await plan.run({ hyper: packHyper(hyper) }, ['norm2']);
+    return Math.sqrt(norm2![0]!) * Math.abs(hyper.gradScale);
   }
 
   /** Features of images through the (frozen) tower: for each image [cells, text width], in raster order of cells; the levels of DeepStack, if any, behind them. */

@@ -21,7 +21,7 @@ export function tokenwise<State = undefined>({ name, clamp = {}, prepare, token 
     needs: [],
     coupled: false,
     perSequence: false,
-    prepare: (view) => prepare?.(view) as State,
+    ...(prepare === undefined ? {} : { prepare }),
     row(view, i, scratch, state) {
       const { logps, mask, advantages, perToken, offsets } = view;
       const { loss, grad, old } = scratch;

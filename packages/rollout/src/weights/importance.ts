@@ -41,8 +41,8 @@ export function importanceWeights(options: ImportanceOptions = {}): Modifier<num
   return {
     name: 'importanceWeights',
     needs: only === undefined ? ['behaviorLogps'] : ['behaviorLogps', 'origin'],
-    prepare: (view) => (batchNormalize ? meanWeight(view, options) : 1),
-    row(view, i, scratch, divisor) {
+    ...(batchNormalize ? { prepare: (view) => meanWeight(view, options) } : {}),
+    row(view, i, scratch, divisor = 1) {
       if (only === 'policy' && view.origin?.[i] !== 1) return;
       const { mask, offsets } = view;
       const start = offsets[i] as number;

@@ -154,25 +154,31 @@ export class ParameterStore {
     return this.storage(from).read(offset, sizeOf(spec.shape));
   }
 
-  /** Records clipping and one AdamW update of everything in the store; `hyper` is an input f32 [HYPER_LENGTH] (see `packHyper`). Returns the squared gradient norm. */
-  recordAdamW(graph: Graph, hyper: Tensor): Tensor {
-    const norm2 = sumSquares(this.#whole(graph, 'gradients'));
+  /** Records the squared norm of the store's gradient, f32 [1]. */
+  recordSquaredNorm(graph: Graph): Tensor {
+    return sumSquares(this.#whole(graph, 'gradients'));
+  }
+
+  /**
+   * Records clipping and one AdamW update of everything in the store; `hyper` is an input f32 [HYPER_LENGTH] (see `packHyper`).
+   * @param norm2 The squared norm to clip and to judge by, f32 [1]: of several stores that are one model, the sum of `recordSquaredNorm` over them. Default: the store's own.
+   * @returns The squared norm. Where it is not finite nothing is updated.
+   */
+  recordAdamW(graph: Graph, hyper: Tensor, norm2 = this.recordSquaredNorm(graph)): Tensor {
     adamw(graph, this.#whole(graph, 'values'), this.#whole(graph, 'gradients'), this.#whole(graph, 'm'), this.#whole(graph, 'v'), hyper, norm2, this.decayed);
     return norm2;
   }
 
   /** As `recordAdamW` with moments in 8 bits, a quarter of the memory; for a store made trainable for 'adamw8bit'. Blocks of 256 run across parameters. */
-  recordAdamW8bit(graph: Graph, hyper: Tensor): Tensor {
+  recordAdamW8bit(graph: Graph, hyper: Tensor, norm2 = this.recordSquaredNorm(graph)): Tensor {
     const [state1, state2, absmax, qmap] = (['state1', 'state2', 'absmax', 'qmap'] as const).map((of) => this.#whole(graph, of)) as [Tensor, Tensor, Tensor, Tensor];
-    const norm2 = sumSquares(this.#whole(graph, 'gradients'));
     adamw8bit(graph, this.#whole(graph, 'values'), this.#whole(graph, 'gradients'), { state1, state2, absmax, qmap }, hyper, norm2, this.decayed);
     return norm2;
   }
 
-  /** Records clipping and one update of SGD; `hyper` is an input f32 [SGD_HYPER_LENGTH] (see `packSgdHyper`); for a store made trainable for 'sgd'. Returns the squared gradient norm. */
-  recordSGD(graph: Graph, hyper: Tensor, options: SgdOptions = {}): Tensor {
+  /** Records clipping and one update of SGD; `hyper` is an input f32 [SGD_HYPER_LENGTH] (see `packSgdHyper`); for a store made trainable for 'sgd'. `norm2` and the result as of `recordAdamW`. */
+  recordSGD(graph: Graph, hyper: Tensor, options: SgdOptions = {}, norm2 = this.recordSquaredNorm(graph)): Tensor {
     const momentum = this.#whole(graph, 'momentum');
-    const norm2 = sumSquares(this.#whole(graph, 'gradients'));
     sgd(graph, this.#whole(graph, 'values'), this.#whole(graph, 'gradients'), momentum, hyper, norm2, this.decayed, options);
     return norm2;
   }

@@ -13,14 +13,16 @@ export interface MicroBatch {
 /**
  * Packs the rollouts `used` (indices, ascending) behind their policy-free prompts. A group that exceeds the budget is
  * cut, and its prompt repeated.
+ * @param scored Which of them go through the model; the others, masked whole, only have their place in the layout.
  * @returns offsets of the used rollouts' tokens [used + 1], and the micro-batches.
  */
-export function packRollouts(config: ModelConfig, rollouts: readonly Rollout[], groupOf: readonly number[], used: readonly number[], maxTokens: number | undefined): { readonly offsets: readonly number[]; readonly batches: readonly MicroBatch[] } {
+export function packRollouts(config: ModelConfig, rollouts: readonly Rollout[], groupOf: readonly number[], used: readonly number[], scored: (i: number) => boolean, maxTokens: number | undefined): { readonly offsets: readonly number[]; readonly batches: readonly MicroBatch[] } {
   const offsets = [0];
   for (const i of used) offsets.push(offsets[offsets.length - 1]! + rollouts[i]!.completion.tokens.length);
   // Pieces of groups: places in `used`.
   const pieces: { readonly own: number[]; tokens: number }[] = [];
   used.forEach((i, u) => {
+    if (!scored(i)) return;
     const { example, completion } = rollouts[i]!;
     const last = pieces[pieces.length - 1];
     const fits = maxTokens === undefined || (last !== undefined && last.tokens + completion.tokens.length <= maxTokens);

@@ -3,7 +3,7 @@
  * and as many of its policy-aware twin form one group; all of them are scored and trained under the policy-free prompt.
  */
 import type { ScoreOptions, VisionLanguageModel } from '@trimpi/model';
-import type { LossResult, Objective } from '@trimpi/rollout';
+import type { LossResult, Objective, TrainingBatch } from '@trimpi/rollout';
 import { TrainerError } from '../errors.ts';
 import { checkBudget } from '../micro-batches.ts';
 import { applyUpdate, checkOptimisation, hyperAt } from '../optimizer.ts';
@@ -53,10 +53,7 @@ export class RlTrainer implements Trainer {
     const given = options.objective;
     this.#objective = 'at' in given ? given : { initial: undefined, at: () => given, next: () => undefined };
     this.#objectiveState = this.#objective.initial;
-    const first = this.#objective.at(this.#objectiveState);
-    if (first.needs.includes('refLogps') && options.adapter === undefined && options.reference === undefined) {
-      throw new TrainerError('invalid-option', 'objective', `${first.name} needs a reference model.`, 'Train an adapter (the model without it is the reference), pass a frozen copy as reference, or use an objective without KL (beta 0).');
-    }
+    this.#objectiveNow();
   }
 
   /** Steps done. */
@@ -83,7 +80,7 @@ export class RlTrainer implements Trainer {
     const o = this.#options;
     const step = this.#step + 1;
     const clock = new Stopwatch();
-    const objective = this.#objective.at(this.#objectiveState);
+    const objective = this.#objectiveNow();
     const generator = o.generator ?? this.#model;
     if (generator !== this.#model) await clock.device(() => generator.copyFrom(this.#model, o.adapter === undefined ? {} : { adapter: o.adapter }));
     const collected = await collect(generator, objective, o, this.#position, clock);
@@ -116,22 +113,29 @@ export class RlTrainer implements Trainer {
     return { ...metrics, step, epoch: this.#position / o.examples.length, trained_tokens: trained, num_tokens: this.#tokens, ...clock.times() } as unknown as RlMetrics;
   }
 
+  /** The objective of the next step; one that changes may need a reference model only later. */
+  #objectiveNow(): Objective {
+    const objective = this.#objective.at(this.#objectiveState);
+    if (objective.needs.includes('refLogps') && this.#options.adapter === undefined && this.#options.reference === undefined) {
+      throw new TrainerError('invalid-option', 'objective', `${objective.name} needs a reference model.`, 'Train an adapter (the model without it is the reference), pass a frozen copy as reference, or use an objective without KL (beta 0).');
+    }
+    return objective;
+  }
+
   /** Packs what is trained on behind its policy-free prompts, and re-scores it there before any weight changes, where that has to come first. */
   async #prepare(objective: Objective, { rollouts, groupOf, groups, batch }: Collected, clock: Stopwatch): Promise<Update[]> {
     const o = this.#options;
     if (batch === undefined) return [];
-    const { parts } = objective;
-    // Rows without an advantage give no gradient unless a regulariser acts on them.
-    const regularised = (parts.regularisers?.length ?? 0) + (parts.sequenceRegularisers?.length ?? 0) > 0 || parts.entropyBonus !== undefined;
+    const silent = silentWithoutAdvantage(objective);
     const perUpdate = o.promptsPerUpdate ?? o.promptsPerStep;
     const single = groups <= perUpdate && (o.numIterations ?? 1) === 1;
     const updates: Update[] = [];
     for (let first = 0; first < groups; first += perUpdate) {
       const all = rollouts.map((_, i) => i).filter((i) => groupOf[i]! >= first && groupOf[i]! < first + perUpdate);
       const active = (i: number) => batch.mask.subarray(batch.offsets[i], batch.offsets[i + 1]).reduce((n, m) => n + m, 0);
-      const used = all.filter((i) => (regularised || batch.advantages[i] !== 0) && active(i) > 0);
-      if (used.length === 0) continue;
-      const { offsets, batches } = packRollouts(this.#model.config, rollouts, groupOf, used, o.maxTokens);
+      if (!all.some((i) => active(i) > 0 && (!silent || batch.advantages[i] !== 0))) continue;
+      const used = silent ? withAdvantage(objective, all, batch, active) : all;
+      const { offsets, batches } = packRollouts(this.#model.config, rollouts, groupOf, used, (i) => active(i) > 0, o.maxTokens);
       const tokens = offsets[offsets.length - 1]!;
       const reference = objective.needs.includes('refLogps') ? await scoreAll(batches, tokens, (b) => clock.device(() => (o.reference ?? this.#model).score(b, { temperature: o.temperature ?? 1 }))) : undefined;
       const gather = <T extends Float64Array | Uint8Array>(from: T, into: T): T => {
@@ -151,8 +155,7 @@ export class RlTrainer implements Trainer {
         offsets,
         origin: used.map((i) => batch.origin[i]!),
         // Those left out count in the divisors all the same.
-        numItemsInBatch: all.reduce((n, i) => n + active(i), 0),
-        globalBatchSize: all.length,
+        ...(used.length === all.length ? {} : { numItemsInBatch: all.reduce((n, i) => n + active(i), 0), globalBatchSize: all.length }),
       };
       const loss: Loss = (logps, entropy, oldLogps) => objective.loss({ ...common, logps, entropy, oldLogps });
       const sampled: TokenScores = { logp: behaviour, entropy: new Float64Array(tokens) };
@@ -213,6 +216,32 @@ function fixedOnPolicy({ parts, needs }: Objective, loss: Loss, sampled: TokenSc
   const apart = sampled.logp.map((x, i) => x + (i % 2 === 0 ? 0.5 : -1));
   const [a, ...others] = [new Float64Array(apart.length), sampled.logp, apart].map((logp) => loss(logp, sampled.entropy, logp));
   return a!.dEntropy === undefined && others.every((b) => b.dEntropy === undefined && b.dLogp.every((d, i) => d === a!.dLogp[i])) ? a : undefined;
+}
+
+/**
+ * Whether rows without an advantage can be left out of an update: they have no gradient, and no other row's loss looks at
+ * them. Parts that prepare something may look at the whole batch, so nothing with one of them is taken for silent by trying.
+ */
+function silentWithoutAdvantage({ parts, needs, loss }: Objective): boolean {
+  const { surrogate, policySurrogate, modifiers = [], regularisers = [], sequenceRegularisers = [], entropyBonus, reject } = parts;
+  if (needs.some((need) => need !== 'behaviorLogps' && need !== 'origin')) return false;
+  if (regularisers.length + sequenceRegularisers.length > 0 || entropyBonus !== undefined || reject !== undefined) return false;
+  if ([surrogate, policySurrogate, ...modifiers].some((part) => part?.prepare !== undefined)) return false;
+  const logps = [-1, -0.2, -3, -1, -0.2, -3];
+  const { dLogp } = loss({ logps, oldLogps: [-1.1, -2, -0.5, -1, -0.9, -0.1], behaviorLogps: [-1.3, -0.1, -2, -0.9, -1, -3], advantages: [0, 0], mask: [1, 1, 1, 1, 1, 1], shape: [2, 3], origin: ['free', 'policy'] });
+  return dLogp.every((d) => d === 0);
+}
+
+/**
+ * Of the rollouts `all` of an update those with an advantage, where counts of rows and tokens say all that the divisors need
+ * to know of the others; else all of them. They say it not where completions are masked whole (some means are over all
+ * rows, some over those with a token), nor where the longest is left out and its length is the divisor.
+ */
+function withAdvantage({ parts }: Objective, all: readonly number[], { advantages, offsets }: TrainingBatch, active: (i: number) => number): readonly number[] {
+  const used = all.filter((i) => advantages[i] !== 0);
+  const longest = (rows: readonly number[]) => Math.max(...rows.map((i) => offsets[i + 1]! - offsets[i]!));
+  if (all.some((i) => active(i) === 0)) return all;
+  return parts.aggregation.name === 'constant-length' && longest(used) < longest(all) ? all : used;
 }
 
 function check(options: RlOptions): void {
