@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { loraConfig } from '@trimpi/model';
-import { type AdaptiveKlState, dapo, grpo, importanceWeights, type Objective, objective, offPolicySequenceMask, poro, poroDapo, poroGrpo, updateAdaptiveKl } from '@trimpi/rollout';
+import { type AdaptiveKlState, bapo, dapo, dro, entropyMask, grpo, importanceWeights, klCov, type LossInput, type Objective, objective, offPolicySequenceMask, poro, poroDapo, poroGrpo, sequenceMean, updateAdaptiveKl } from '@trimpi/rollout';
 import { openDevice, ReferenceEngine, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainingState, type RlOptions, RlTrainer, type Rollout, type StatefulObjective, SupervisedTrainer, writeTrainingState } from '../src/index.ts';
@@ -123,6 +123,81 @@ describe('RL', () => {
     await expect(train({ maxTokens: 0 })).rejects.toMatchObject({ argument: 'maxTokens' });
     await expect(train({ temperature: 0 })).rejects.toMatchObject({ code: 'invalid-option', argument: 'temperature' });
     await expect(train({ reward: () => ({ short: [1] }) })).rejects.toMatchObject({ argument: 'reward().short' });
+  });
+});
+
+/** An objective, and the batches that it is asked about. */
+function watched(inner: Objective): { readonly objective: Objective; readonly asked: LossInput[]; readonly gradients: Float64Array[] } {
+  const asked: LossInput[] = [];
+  const gradients: Float64Array[] = [];
+  return {
+    asked, gradients,
+    objective: {
+      ...inner,
+      loss(input) {
+        const result = inner.loss(input);
+        asked.push(input);
+        gradients.push(result.dLogp.slice());
+        return result;
+      },
+    },
+  };
+}
+
+describe('rows without an advantage', () => {
+  // Every other prompt's completions are all worth the same.
+  const reward = (rollouts: readonly Rollout[]) => ({ low: rollouts.map((r, i) => (r.example.id === 'e0' || r.example.id === 'e2' ? 1 : lowTokens(rollouts).low[i]!)) });
+  const dead = { reward, promptsPerStep: 4 };
+  const rowsOf = ({ asked }: { readonly asked: readonly LossInput[] }) => asked.map((input) => input.offsets!.length - 1);
+
+  it('are left out where nothing looks at them, and count in the divisors', async () => {
+    const plain = watched(grpo({ beta: 0 }));
+    let alive = NaN;
+    await train({ ...dead, objective: plain.objective, onRollouts: (_, __, ___, advantages) => (alive = Array.from(advantages).filter((a) => a !== 0).length) }, 1);
+    expect(alive).toBeGreaterThan(4);
+    expect(alive).toBeLessThanOrEqual(8);
+    expect(new Set(rowsOf(plain))).toEqual(new Set([alive]));
+    expect(plain.asked[0]).toMatchObject({ globalBatchSize: 16 });
+  });
+
+  it.each(Object.entries({
+    'a quantile over the batch': { modifiers: [entropyMask(0.5)] },
+    'weights normalised over the batch': { modifiers: [importanceWeights({ batchNormalize: true })] },
+    'statistics of the whole batch': { surrogate: klCov() },
+    'a clip range that follows the batch': { surrogate: bapo() },
+  }))('are there for what looks at the whole batch: %s', async (_, parts) => {
+    const whole = watched(objective({ ...grpo({ beta: 0 }).parts, ...parts }));
+    await train({ ...dead, objective: whole.objective }, 1);
+    expect(rowsOf(whole).every((n) => n === 16)).toBe(true);
+    expect(whole.asked.length).toBeGreaterThan(0);
+    expect(whole.asked[0]!.globalBatchSize).toBeUndefined();
+  });
+
+  it('keep the gradient that a surrogate gives them', async () => {
+    const quadratic = watched(objective({ ...grpo({ beta: 0 }).parts, surrogate: dro(0.5) }));
+    await train({ ...dead, objective: quadratic.objective, numIterations: 2 }, 1);
+    const last = quadratic.asked.at(-1)!;
+    const [advantages, offsets] = [Array.from(last.advantages as ArrayLike<number>), last.offsets!];
+    const pull = (i: number) => Math.max(...quadratic.gradients.at(-1)!.subarray(offsets[i], offsets[i + 1]).map(Math.abs));
+    const silent = [...advantages.keys()].filter((i) => advantages[i] === 0);
+    expect(silent.length).toBeGreaterThanOrEqual(8);
+    for (const i of silent) expect(pull(i), `row ${i}`).toBeGreaterThan(0);
+  });
+
+  it.each(['all', 'non-empty'] as const)('a mean over %s rows is over those, with answers masked whole', async (over) => {
+    let want = NaN;
+    const { metrics } = await train({
+      objective: objective({ ...grpo({ beta: 0 }).parts, aggregation: sequenceMean({ over }) }), maskTruncatedCompletions: true, stopIds: Array.from({ length: 6 }, (_, i) => 10 * i),
+      onRollouts: (_, rollouts, __, advantages) => {
+        // On policy a row's token mean is -A.
+        const whole = rollouts.map((r) => r.completion.finish === 'stop');
+        const rows = over === 'all' ? rollouts.length : whole.filter(Boolean).length;
+        expect(whole.filter(Boolean).length).toBeLessThan(rollouts.length);
+        want = -Array.from(advantages).reduce((sum, a, i) => sum + (whole[i] ? a : 0), 0) / rows;
+      },
+    }, 1);
+    expect(Math.abs(want)).toBeGreaterThan(1e-3);
+    expect(metrics[0]!.loss).toBeCloseTo(want, 12);
   });
 });
 

@@ -1,6 +1,6 @@
 import { getRopeIndex, type ModelConfig, type ModelOptions, parseConfig, type TokenSequence, VisionLanguageModel } from '@trimpi/model';
 import { type Engine, PhiloxStream } from '@trimpi/runtime';
-import type { RlExample, Rollout, SupervisedRow } from '../src/index.ts';
+import type { readTrainingState, RlExample, Rollout, SupervisedRow } from '../src/index.ts';
 
 /** A Qwen2.5-VL of a few thousand parameters. */
 export const SMALL: ModelConfig = parseConfig({
@@ -40,4 +40,11 @@ export function supervisedRows(count: number): SupervisedRow[] {
     const sequence = withImage([5 + i, 17, 30 - i, 41, ...(i % 2 === 0 ? [9, 8] : [])], i);
     return { sequence, lossMask: Array.from(sequence.inputIds, (id) => (id >= 60 ? 0 : 1)) };
   });
+}
+
+type State = Awaited<ReturnType<typeof readTrainingState>>;
+
+/** How far two states of training are apart: for each storage |a - b| / |b|. */
+export function distances(a: State, b: State): Map<string, number> {
+  return new Map([...b].map(([name, want]) => [name, Math.hypot(...want.map((x, i) => x - a.get(name)![i]!)) / Math.hypot(...want)]));
 }

@@ -3,7 +3,7 @@
  * and as many of its policy-aware twin form one group; all of them are scored and trained under the policy-free prompt.
  */
 import type { ScoreOptions, VisionLanguageModel } from '@trimpi/model';
-import type { LossResult, Objective, TrainingBatch } from '@trimpi/rollout';
+import { type LossResult, type Objective, objective, type TrainingBatch } from '@trimpi/rollout';
 import { TrainerError } from '../errors.ts';
 import { checkBudget } from '../micro-batches.ts';
 import { applyUpdate, checkOptimisation, hyperAt } from '../optimizer.ts';
@@ -222,13 +222,13 @@ function fixedOnPolicy({ parts, needs }: Objective, loss: Loss, sampled: TokenSc
  * Whether rows without an advantage can be left out of an update: they have no gradient, and no other row's loss looks at
  * them. Parts that prepare something may look at the whole batch, so nothing with one of them is taken for silent by trying.
  */
-function silentWithoutAdvantage({ parts, needs, loss }: Objective): boolean {
+function silentWithoutAdvantage({ parts, needs }: Objective): boolean {
   const { surrogate, policySurrogate, modifiers = [], regularisers = [], sequenceRegularisers = [], entropyBonus, reject } = parts;
   if (needs.some((need) => need !== 'behaviorLogps' && need !== 'origin')) return false;
   if (regularisers.length + sequenceRegularisers.length > 0 || entropyBonus !== undefined || reject !== undefined) return false;
   if ([surrogate, policySurrogate, ...modifiers].some((part) => part?.prepare !== undefined)) return false;
   const logps = [-1, -0.2, -3, -1, -0.2, -3];
-  const { dLogp } = loss({ logps, oldLogps: [-1.1, -2, -0.5, -1, -0.9, -0.1], behaviorLogps: [-1.3, -0.1, -2, -0.9, -1, -3], advantages: [0, 0], mask: [1, 1, 1, 1, 1, 1], shape: [2, 3], origin: ['free', 'policy'] });
+  const { dLogp } = objective(parts).loss({ logps, oldLogps: [-1.1, -2, -0.5, -1, -0.9, -0.1], behaviorLogps: [-1.3, -0.1, -2, -0.9, -1, -3], advantages: [0, 0], mask: [1, 1, 1, 1, 1, 1], shape: [2, 3], origin: ['free', 'policy'] });
   return dLogp.every((d) => d === 0);
 }
 
