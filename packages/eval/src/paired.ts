@@ -9,7 +9,7 @@ export interface PairedTest {
   readonly b: number;
   /** Exact two-sided McNemar test of all pairs. It takes questions as independent, which those of one seed are not. */
   readonly p: number;
-  /** Two-sided paired t-test of the accuracies of the seeds; null for a single seed. */
+  /** Two-sided paired t-test of the accuracies of the seeds; null for a single seed, and where all seeds differ by exactly the same, which leaves nothing to test by. */
   readonly pSeeds: number | null;
   readonly n: number;
   /** Seeds in which b had more right answers than a, fewer, or as many. */
@@ -33,21 +33,41 @@ export function pairedTest(a: readonly (readonly boolean[])[], b: readonly (read
   return { a: right(a.flat()) / n, b: right(b.flat()) / n, p: mcnemar(a.flat(), b.flat()), pSeeds: tTest(differences), n, seeds };
 }
 
-/** Whether a mean differs from 0, by Student's t; null for one value. */
+/** Whether a mean differs from 0, by Student's t; null for one value, or equal ones other than 0. */
 function tTest(values: readonly number[]): number | null {
   if (values.length < 2) return null;
   const { mean, sd, n } = meanInterval(values);
-  return mean === 0 ? 1 : 2 * studentTail(Math.abs(mean) / (sd / Math.sqrt(n)), n - 1);
+  if (mean === 0) return 1;
+  // Differences of shares are apart by one over the number of questions; what is far below that is rounding.
+  return sd < 1e-9 ? null : 2 * studentTail(Math.abs(mean) / (sd / Math.sqrt(n)), n - 1);
+}
+
+/**
+ * P-values of tests that are read together, adjusted by Holm (1979) so that the chance of any false finding among them stays below the
+ * level that each is compared with: the k-th smallest of m times m - k + 1, never below one before it, at most 1. In the given order.
+ */
+export function holm(values: readonly number[]): number[] {
+  const bad = values.findIndex((p) => !(p >= 0 && p <= 1));
+  if (bad >= 0) throw new EvalError('invalid-input', `values[${bad}]`, `is ${values[bad]}.`, 'Give p-values, from 0 to 1.');
+  const out = new Array<number>(values.length);
+  let most = 0;
+  [...values.keys()].toSorted((i, j) => values[i]! - values[j]!).forEach((i, k) => {
+    most = Math.max(most, Math.min(1, (values.length - k) * values[i]!));
+    out[i] = most;
+  });
+  return out;
 }
 
 export type Verdict = 'reproduced' | 'not reproduced' | 'not significant';
 
 /**
  * Whether b is above a, as claimed. `not significant` unless McNemar's test finds a difference at the level and the seeds agree:
- * all on its side, or their paired t-test below the level, too.
+ * all on its side, or their paired t-test below the level, too. One seed says of two models that they differ, not of two ways of
+ * training, and is never enough.
+ * @param options.p What is compared with the level in place of the test's own p: where several claims are read together, its value of `holm`.
  */
-export function verdict({ a, b, p, pSeeds, seeds }: PairedTest, level = 0.05): Verdict {
+export function verdict({ a, b, p: own, pSeeds, seeds }: PairedTest, { level = 0.05, p = own }: { readonly level?: number; readonly p?: number } = {}): Verdict {
   const [alike, against] = b > a ? [seeds.better, seeds.worse] : [seeds.worse, seeds.better];
-  const agree = (alike > 0 && against + seeds.equal === 0) || (pSeeds !== null && pSeeds < level);
+  const agree = (alike > 1 && against + seeds.equal === 0) || (pSeeds !== null && pSeeds < level);
   return p >= level || !agree ? 'not significant' : b > a ? 'reproduced' : 'not reproduced';
 }

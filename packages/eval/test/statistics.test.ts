@@ -1,6 +1,6 @@
 import { clevrPolicy } from '@trimpi/datasets';
 import { describe, expect, it } from 'vitest';
-import { compactReferral, mcnemar, meanInterval, pairedTest, sliceAccuracy, studentQuantile, unseenCells, verdict } from '../src/index.ts';
+import { compactReferral, holm, mcnemar, meanInterval, pairedTest, sliceAccuracy, studentQuantile, unseenCells, verdict } from '../src/index.ts';
 
 describe('over seeds', () => {
   it("Student's quantiles are those of the tables (Fisher and Yates)", () => {
@@ -34,7 +34,9 @@ describe('pairs', () => {
     expect(test.pSeeds).toBeCloseTo(0.5, 10);
     expect(pairedTest([a[0]!], [b[0]!]).pSeeds).toBeNull();
     expect(pairedTest(a, a).pSeeds).toBe(1);
-    expect(pairedTest([seed('1100'), seed('1000')], [seed('1110'), seed('1100')]).pSeeds).toBe(0);
+    // A quarter more in both seeds: no spread, so no test; thirds are equal but for their rounding.
+    expect(pairedTest([seed('1100'), seed('1000')], [seed('1110'), seed('1100')]).pSeeds).toBeNull();
+    expect(pairedTest([seed('100'), seed('100'), seed('000000')], [seed('110'), seed('110'), seed('110000')]).pSeeds).toBeNull();
     // Differences .2, .3, .1, .2: t = sqrt(24), and the distribution with three degrees of freedom in closed form.
     const tens = (right: readonly number[]) => right.map((n) => Array.from({ length: 10 }, (_, i) => i < n));
     expect(pairedTest(tens([5, 6, 7, 4]), tens([7, 9, 8, 6])).pSeeds).toBeCloseTo(0.016276603459428607, 9);
@@ -43,10 +45,24 @@ describe('pairs', () => {
   });
 
   it('a claim is reproduced, contradicted, or left open', () => {
-    const rest = { n: 100, pSeeds: null, seeds: { better: 1, worse: 0, equal: 0 } };
+    const rest = { n: 100, pSeeds: null, seeds: { better: 2, worse: 0, equal: 0 } };
     expect(verdict({ a: 0.2, b: 0.6, p: 0.001, ...rest })).toBe('reproduced');
-    expect(verdict({ a: 0.6, b: 0.2, p: 0.001, ...rest, seeds: { better: 0, worse: 1, equal: 0 } })).toBe('not reproduced');
+    expect(verdict({ a: 0.6, b: 0.2, p: 0.001, ...rest, seeds: { better: 0, worse: 2, equal: 0 } })).toBe('not reproduced');
     expect(verdict({ a: 0.2, b: 0.6, p: 0.2, ...rest })).toBe('not significant');
+    expect(verdict({ a: 0.2, b: 0.6, p: 0.02, ...rest }, { level: 0.01 })).toBe('not significant');
+    expect(verdict({ a: 0.2, b: 0.6, p: 0.02, ...rest }, { p: 0.06 })).toBe('not significant');
+    // One seed is two models, not two ways of training.
+    expect(verdict({ a: 0.2, b: 0.6, p: 1e-9, ...rest, seeds: { better: 1, worse: 0, equal: 0 } })).toBe('not significant');
+  });
+
+  it("p-values that are read together, by Holm's steps", () => {
+    // Sorted .005, .01, .03, .04 times 4, 3, 2, 1: .02, .03, .06, .04, the last not below the one before it.
+    const adjusted = holm([0.01, 0.04, 0.03, 0.005]);
+    [0.03, 0.06, 0.06, 0.02].forEach((p, i) => expect(adjusted[i]).toBeCloseTo(p, 12));
+    expect(holm([0.4, 0.6])).toEqual([0.8, 0.8]);
+    expect(holm([0.7])).toEqual([0.7]);
+    expect(holm([])).toEqual([]);
+    expect(() => holm([0.1, NaN])).toThrow(/values\[1\]: is NaN/);
   });
 
   it('and left open where the seeds are divided, unless their own test is below the level', () => {

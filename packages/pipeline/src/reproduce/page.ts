@@ -108,11 +108,11 @@ function settingSection(setting: Setting, { rows: all, baselines }: ReproduceRes
       accuracyTable(rows, base),
       ...(calls.length === 0 ? [] : [{
         caption: 'Scores of calls: accuracy above counts a call with all its arguments; the overall score is the mean of the two others, as in the paper:',
-        head: ['', 'tool and version', 'arguments', 'overall', 'paper, 7B, overall'],
-        rows: calls.map(({ row, calls: c }) => [row.title, percent(c.tool), percent(c.arguments), percent(c.overall), row.paper?.[0]?.toFixed(2) ?? '']),
+        head: ['', 'tool and version', 'paper, 7B', 'arguments', 'paper, 7B', 'overall', 'paper, 7B'],
+        rows: calls.map(({ row, calls: c }) => [row.title, percent(c.tool), points(paperOf(row)?.tool), percent(c.arguments), points(paperOf(row)?.arguments), percent(c.overall), points(row.paper?.[0])]),
       }]),
       columnTable(
-        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one; and on cases that no reasoned example shows. ${gta ? "The paper's figures are overall scores" : "The paper's figures are of N=6"}:`,
+        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one${rows.some((r) => r.unseenCells !== null) ? '; and on cases that no reasoned example shows' : ''}. ${gta ? "The paper's figures are overall scores" : "The paper's figures are of N=6"}:`,
         measureColumns(gta ? 'paper, 7B, overall' : 'paper, 7B, N=6'), rows),
       columnTable(
         `What is left of what the base could do: near-miss existence questions, policies never seen in context${rows.some((r) => r.textTask !== null) ? ', lookups in a text without a picture' : ''}. The paper asks other benchmarks after training${gta ? '' : ' at N=6'}; it has no row of the base that we could read:`,
@@ -133,21 +133,24 @@ type Table = NonNullable<TableSection['tables']>[number];
 
 /** Accuracies, with what needs no policy beneath them. */
 function accuracyTable(rows: readonly RowSummary[], base: readonly Baselines[]): Table {
-  const depths = rows[0]!.benchmark === 'gta' ? [] : [4, 6];
+  const { benchmark, n: depth } = rows[0]!;
+  const depths = benchmark === 'gta' ? [] : depth < 4 ? [2, 4, 6] : [4, 6];
+  const small = benchmark !== 'gta' && depth === 6;
+  const paper = depths.map((n, i) => `${i === 0 ? 'paper, 7B, ' : ''}N=${n}`);
   const baselines = ([
     ['Chance', (b) => b.chance], ['Majority answer', (b) => b.majority],
     ['Shortcut: number of objects', (b) => b.objectCount], ['Shortcut: histogram of attributes', (b) => b.histogram],
   ] satisfies [string, (b: Baselines) => number | undefined][]).flatMap(([title, get]) => {
     const values = base.flatMap((b) => get(b) ?? []);
-    return values.length === 0 ? [] : [[title, percent(values.reduce((s, x) => s + x, 0) / values.length), '', String(values.length), '', '', ...depths.map(() => '')]];
+    return values.length === 0 ? [] : [[title, percent(values.reduce((s, x) => s + x, 0) / values.length), '', String(values.length), '', '', ...depths.map(() => ''), ...(small ? [''] : [])]];
   });
   return {
     ...(baselines.length > 2 ? { caption: 'Shortcuts are learnt from all training answers without the policy.' } : {}),
-    head: ['', 'accuracy', '95 % interval', 'seeds', 'prompt tokens', 'prefill ms', ...depths.map((n) => (n === 4 ? 'paper, 7B, N=4' : 'N=6'))],
+    head: ['', 'accuracy', '95 % interval', 'seeds', 'prompt tokens', 'prefill ms', ...paper, ...(small ? ['3B, N=6'] : [])],
     rows: [
       ...rows.map((r) => {
         const interval = r.seeds.length > 1 ? `${percent(Math.max(0, r.accuracy.low))} to ${percent(Math.min(1, r.accuracy.high))}` : '';
-        return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), ...depths.map((n) => r.paper?.[n]?.toFixed(2) ?? '')];
+        return [r.title, percent(r.accuracy.mean), interval, String(r.seeds.length), r.promptTokens.toFixed(0), r.prefillMs.toFixed(1), ...depths.map((n) => points(r.paper?.[n])), ...(small ? [points(paperOf(r)?.small)] : [])];
       }),
       ...baselines,
     ],
@@ -163,11 +166,13 @@ function columnTable(caption: string, columns: readonly Column[], rows: readonly
 }
 
 const paperOf = (r: RowSummary) => PAPER_MEASURES[r.benchmark][r.row];
+/** A figure of the paper, in per cent or points. */
+const points = (x: number | undefined) => x?.toFixed(2) ?? '';
 
 function measureColumns(paper: string): readonly Column[] {
   return [
-    ['policy put back', (r) => percent(r.policyInContext)], [paper, (r) => paperOf(r)?.policyInContext?.toFixed(2) ?? ''],
-    ['override all', (r) => percent(r.overrideAll)], [paper, (r) => paperOf(r)?.override?.toFixed(2) ?? ''], ['all: old answer', (r) => percent(r.stubbornAll)],
+    ['policy put back', (r) => percent(r.policyInContext)], [paper, (r) => points(paperOf(r)?.policyInContext)],
+    ['override all', (r) => percent(r.overrideAll)], [paper, (r) => points(paperOf(r)?.override)], ['all: old answer', (r) => percent(r.stubbornAll)],
     ['override part', (r) => percent(r.overridePart)], ['part: old answer', (r) => percent(r.stubbornPart)],
     ['unseen cells', (r) => percent(r.unseenCells)],
   ];
@@ -175,12 +180,12 @@ function measureColumns(paper: string): readonly Column[] {
 
 const FORGETTING: readonly Column[] = [
   ['existence', (r) => percent(r.existence)], ['other policies', (r) => percent(r.otherPolicies)], ['text task', (r) => percent(r.textTask)],
-  ['paper, 7B: MMMU-Pro', (r) => paperOf(r)?.mmmuPro?.toFixed(2) ?? ''], ['MMLU-Pro', (r) => paperOf(r)?.mmluPro?.toFixed(2) ?? ''], ['WildGuardTest', (r) => paperOf(r)?.wildGuard?.toFixed(2) ?? ''],
+  ['paper, 7B: MMMU-Pro', (r) => points(paperOf(r)?.mmmuPro)], ['MMLU-Pro', (r) => points(paperOf(r)?.mmluPro)], ['WildGuardTest', (r) => points(paperOf(r)?.wildGuard)],
 ];
 
 function reasoningColumns(paper: string): readonly Column[] {
   return [
-    ['referral 0-10', (r) => r.referral?.toFixed(1) ?? ''], [paper, (r) => paperOf(r)?.referral?.toFixed(2) ?? ''],
+    ['referral 0-10', (r) => r.referral?.toFixed(1) ?? ''], [paper, (r) => points(paperOf(r)?.referral)],
     ['branching error', (r) => r.branchingError?.toFixed(1) ?? ''], ['ids that the policy lacks, %', (r) => percent(r.branchingErrorRate)],
   ];
 }
@@ -190,12 +195,12 @@ function orderingSection(orderings: readonly Ordering[]): TableSection {
   const seeds = ({ better, worse, equal }: NonNullable<Ordering['test']>['seeds']) => `${better} / ${worse}${equal === 0 ? '' : ` (${equal} equal)`}`;
   return {
     heading: "The paper's orderings",
-    paragraphs: ["A claim is reproduced (or the contrary is) where McNemar's p is below 0.05 and the seeds agree: all of them on that side, or the t-test of their accuracies (p, seeds) below 0.05. McNemar's test takes questions as independent, which those of one seed are not. The gap is judged by Student's interval over the seeds."],
+    paragraphs: ["A claim is reproduced (or the contrary is) where McNemar's p, adjusted by Holm over the claims of its part of the table, is below 0.05 and the seeds agree: all of them, two at least, on that side, or the t-test of their accuracies (p, seeds) below 0.05. McNemar's test takes questions as independent, which those of one seed are not. The gap is judged by Student's interval over the seeds."],
     tables: [{
-      head: ['claim', '', 'verdict', 'lower', 'higher', 'p', 'p, seeds', 'seeds for / against'],
-      rows: orderings.map(({ claim, verdict, test, growth, ...setting }) => [
+      head: ['claim', '', 'verdict', 'lower', 'higher', 'p', 'p, Holm', 'p, seeds', 'seeds for / against'],
+      rows: orderings.map(({ claim, verdict, test, pHolm, growth, ...setting }) => [
         claim, settingTitle(setting), verdict,
-        ...(test === null ? ['', '', '', '', growth === undefined ? '' : seeds(growth.seeds)] : [percent(test.a), percent(test.b), p(test.p), p(test.pSeeds), seeds(test.seeds)]),
+        ...(test === null ? ['', '', '', '', '', growth === undefined ? '' : seeds(growth.seeds)] : [percent(test.a), percent(test.b), p(test.p), p(pHolm ?? null), p(test.pSeeds), seeds(test.seeds)]),
       ]),
     }],
   };

@@ -1,5 +1,5 @@
 /** @file From single rows to the table: means over seeds, paired tests, and the paper's orderings. */
-import { type MeanInterval, meanInterval, pairedTest, type PairedTest, type RlReport, type Verdict, verdict } from '@trimpi/eval';
+import { holm, type MeanInterval, meanInterval, pairedTest, type PairedTest, type RlReport, type Verdict, verdict } from '@trimpi/eval';
 import type { CanonicalReport } from '../evaluation/canonical.ts';
 import { type CallScores, mean, type SuiteReport } from '../evaluation/suite.ts';
 import { type Benchmark, PAPER, ROWS, type RowName, rowTitle, type Setting, settingTitle } from './rows.ts';
@@ -71,6 +71,8 @@ export interface RowSummary extends Setting {
 export interface Ordering extends Setting {
   readonly claim: string;
   readonly test: PairedTest | null;
+  /** The test's p, adjusted by Holm over the claims of its part of the table: what the verdict goes by. */
+  readonly pHolm?: number;
   /** Of a claim about two depths: the change from one to the next, by seeds. */
   readonly growth?: MeanInterval & { readonly seeds: PairedTest['seeds'] };
   readonly verdict: Verdict;
@@ -203,7 +205,7 @@ const CLAIMS: readonly Claim[] = [
   above('cot-sft+dapo', 'cot-sft+grpo', 'GRPO over DAPO after CoT SFT (in the paper with PolicyRollout)', 'gta'),
   afterEither((after) => `GRPO over DAPO with PolicyRollout (${after})`, (start) => ({ a: [`${start}+poro-dapo`, headline], b: [`${start}+poro-grpo`, headline] }), 'gta'),
   afterEither((after) => `Putting the policy back lowers a model that internalised it (PoRo-GRPO ${after})`, (start) => ({ a: [`${start}+poro-grpo`, (r) => r.suite.policyInContext.correct], b: [`${start}+poro-grpo`, (r) => r.suite.accuracy.correct] })),
-  afterEither((after) => `PolicyRollout follows an overriding policy better than GRPO (${after})`, (start) => ({ a: ['cot-sft+grpo', (r) => r.suite.override.all.correct], b: [`${start}+poro-grpo`, (r) => r.suite.override.all.correct] })),
+  afterEither((after) => `PolicyRollout follows an overriding policy better than GRPO (both ${after}; in the paper GRPO is after CoT SFT alone)`, (start) => ({ a: [`${start}+grpo`, (r) => r.suite.override.all.correct], b: [`${start}+poro-grpo`, (r) => r.suite.override.all.correct] })),
 ];
 
 export function testOrderings(results: readonly RowResult[]): Ordering[] {
@@ -211,7 +213,10 @@ export function testOrderings(results: readonly RowResult[]): Ordering[] {
   const settings = settingsOf(results);
   const find = (setting: Setting, row: RowName, seed: number) => within(results, setting).find((r) => r.row === row && r.seed === seed);
   const seedsOf = (setting: Setting) => [...new Set(within(results, setting).map((r) => r.seed))];
+  // Without the policy in the prompt nothing shows whether it has pictures: such rows of M are T's, and are judged there.
+  const judged = new Set<string>();
   for (const setting of settings) {
+    const tests: { readonly claim: string; readonly test: PairedTest }[] = [];
     for (const { of, forms } of CLAIMS) {
       if (of !== undefined && of !== (setting.benchmark === 'gta' ? 'gta' : 'clevr')) continue;
       const pairsOf = ({ a, b }: Form) => seedsOf(setting).flatMap((seed) => {
@@ -220,9 +225,13 @@ export function testOrderings(results: readonly RowResult[]): Ordering[] {
       });
       const found = forms.map((form) => ({ form, pairs: pairsOf(form) })).find(({ pairs }) => pairs.length > 0);
       if (found === undefined) continue;
-      const test = pairedTest(found.pairs.map((p) => p[0]), found.pairs.map((p) => p[1]));
-      out.push({ ...setting, claim: found.form.claim, test, verdict: verdict(test) });
+      const key = JSON.stringify([setting.n, found.form.claim, found.pairs]);
+      if (judged.has(key)) continue;
+      judged.add(key);
+      tests.push({ claim: found.form.claim, test: pairedTest(found.pairs.map((p) => p[0]), found.pairs.map((p) => p[1])) });
     }
+    const adjusted = holm(tests.map(({ test }) => test.p));
+    tests.forEach(({ claim, test }, i) => out.push({ ...setting, claim, test, pHolm: adjusted[i]!, verdict: verdict(test, { p: adjusted[i]! }) }));
   }
   // The gap between PolicyRollout and GRPO, seed by seed, from one depth to the next.
   settings.slice(1).forEach((setting, i) => {

@@ -61,7 +61,7 @@ type PaperRows = Readonly<Partial<Record<RowName, Readonly<Record<number, number
  */
 export const PAPER: Readonly<Record<Benchmark, PaperRows>> = {
   'clevr-t': {
-    'in-context': { 4: 32.2, 6: 13.15 },
+    'in-context': { 2: 72, 4: 32.2, 6: 13.15 },
     'direct-sft': { 4: 25.65, 6: 15.15 },
     'cot-sft': { 4: 49.1, 6: 17.8 },
     'vm-cpt+cot-sft': { 6: 22.75 },
@@ -73,7 +73,7 @@ export const PAPER: Readonly<Record<Benchmark, PaperRows>> = {
     'vm-cpt+cot-sft+poro-dapo': { 4: 97.3, 6: 77.8 },
   },
   'clevr-m': {
-    'in-context': { 4: 13.9, 6: 5.65 },
+    'in-context': { 2: 51.2, 4: 13.9, 6: 5.65 },
     'direct-sft': { 4: 37.85, 6: 14.55 },
     'cot-sft': { 4: 55.35, 6: 14.3 },
     'vm-cpt+cot-sft': { 6: 27.05 },
@@ -95,8 +95,13 @@ export const PAPER: Readonly<Record<Benchmark, PaperRows>> = {
   },
 };
 
-/** What the paper measured of the same models beside accuracy, at N=6 or on GTAPolicy (overall scores): its tables 3, 4, 9 and 10. */
+/** What the paper measured of the same models beside accuracy, at N=6 or on GTAPolicy (overall scores): its tables 1, 3, 4, 8, 9 and 10. */
 interface PaperMeasures {
+  /** Accuracy of Qwen2.5-VL-3B at N=6 (its tables 1 and 8). */
+  readonly small?: number;
+  /** Scores of tool and version, and of arguments (its table 1). */
+  readonly tool?: number;
+  readonly arguments?: number;
   readonly policyInContext?: number;
   readonly override?: number;
   /** 0 to 10. */
@@ -107,28 +112,28 @@ interface PaperMeasures {
   readonly wildGuard?: number;
 }
 
-/** Of Qwen2.5-VL-7B; shares in per cent. */
+/** Of Qwen2.5-VL-7B where nothing else is said; shares in per cent. */
 export const PAPER_MEASURES: Readonly<Record<Benchmark, Readonly<Partial<Record<RowName, PaperMeasures>>>>> = {
   'clevr-t': {
-    'in-context': { policyInContext: 13.15, override: 13.15 },
-    'direct-sft': { override: 5.4, mmmuPro: 34.1, mmluPro: 39.25 },
-    'cot-sft': { policyInContext: 10.7, override: 16.4, referral: 3.54, mmmuPro: 31.85, mmluPro: 37.67, wildGuard: 82.04 },
-    'cot-sft+grpo': { policyInContext: 19, override: 30.8, referral: 5.04, mmmuPro: 32.6, mmluPro: 37.63, wildGuard: 83.21 },
-    'cot-sft+dapo': { override: 41.6, referral: 5.7, mmmuPro: 34.22, mmluPro: 38.41 },
-    'vm-cpt+cot-sft+poro-grpo': { policyInContext: 35.15, override: 48.7, referral: 5.6, mmmuPro: 31.45, mmluPro: 38.57, wildGuard: 74.9 },
-    'vm-cpt+cot-sft+poro-dapo': { override: 59.4, referral: 6.26, mmmuPro: 31.56, mmluPro: 37.68 },
+    'in-context': { small: 4.8, policyInContext: 13.15, override: 13.15 },
+    'direct-sft': { small: 13.4, override: 5.4, mmmuPro: 34.1, mmluPro: 39.25 },
+    'cot-sft': { small: 19, policyInContext: 10.7, override: 16.4, referral: 3.54, mmmuPro: 31.85, mmluPro: 37.67, wildGuard: 82.04 },
+    'cot-sft+grpo': { small: 31.55, policyInContext: 19, override: 30.8, referral: 5.04, mmmuPro: 32.6, mmluPro: 37.63, wildGuard: 83.21 },
+    'cot-sft+dapo': { small: 48.1, override: 41.6, referral: 5.7, mmmuPro: 34.22, mmluPro: 38.41 },
+    'vm-cpt+cot-sft+poro-grpo': { small: 46.65, policyInContext: 35.15, override: 48.7, referral: 5.6, mmmuPro: 31.45, mmluPro: 38.57, wildGuard: 74.9 },
+    'vm-cpt+cot-sft+poro-dapo': { small: 68.75, override: 59.4, referral: 6.26, mmmuPro: 31.56, mmluPro: 37.68 },
   },
   'clevr-m': {
-    'in-context': { policyInContext: 5.65, override: 6.55 },
-    'direct-sft': { override: 5.3, mmmuPro: 33.24, mmluPro: 37.01 },
-    'cot-sft': { policyInContext: 15.8, override: 25.2, referral: 3.44, mmmuPro: 32.95, mmluPro: 38.7, wildGuard: 52.95 },
-    'cot-sft+grpo': { policyInContext: 20.9, override: 34, referral: 6.74, mmmuPro: 32.08, mmluPro: 40.13, wildGuard: 47.69 },
-    'cot-sft+dapo': { override: 37.6, referral: 6.74, mmmuPro: 34.16, mmluPro: 39.79 },
-    'vm-cpt+cot-sft+poro-grpo': { policyInContext: 69.9, override: 82.7, referral: 8.72, mmmuPro: 33.29, mmluPro: 39.34, wildGuard: 76.71 },
-    'vm-cpt+cot-sft+poro-dapo': { override: 85.15, referral: 8.35, mmmuPro: 32.66, mmluPro: 39.49 },
+    'in-context': { small: 4.55, policyInContext: 5.65, override: 6.55 },
+    'direct-sft': { small: 12.9, override: 5.3, mmmuPro: 33.24, mmluPro: 37.01 },
+    'cot-sft': { small: 9.25, policyInContext: 15.8, override: 25.2, referral: 3.44, mmmuPro: 32.95, mmluPro: 38.7, wildGuard: 52.95 },
+    'cot-sft+grpo': { small: 22.4, policyInContext: 20.9, override: 34, referral: 6.74, mmmuPro: 32.08, mmluPro: 40.13, wildGuard: 47.69 },
+    'cot-sft+dapo': { small: 33.25, override: 37.6, referral: 6.74, mmmuPro: 34.16, mmluPro: 39.79 },
+    'vm-cpt+cot-sft+poro-grpo': { small: 78.8, policyInContext: 69.9, override: 82.7, referral: 8.72, mmmuPro: 33.29, mmluPro: 39.34, wildGuard: 76.71 },
+    'vm-cpt+cot-sft+poro-dapo': { small: 82.35, override: 85.15, referral: 8.35, mmmuPro: 32.66, mmluPro: 39.49 },
   },
   gta: {
-    'in-context': { policyInContext: 21.51, override: 19.43 },
+    'in-context': { tool: 23.58, arguments: 19.44, policyInContext: 21.51, override: 19.43 },
     'direct-sft': { override: 36.99, mmmuPro: 27.86, mmluPro: 28.91 },
     'cot-sft': { policyInContext: 42.26, override: 38.71, referral: 7.68, mmmuPro: 10.17, mmluPro: 10.43, wildGuard: 69.22 },
     'cot-sft+grpo': { policyInContext: 57.01, override: 46.27, referral: 8.93, mmmuPro: 22.95, mmluPro: 22.66, wildGuard: 69.87 },
