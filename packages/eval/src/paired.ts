@@ -49,7 +49,7 @@ function tTest(values: readonly number[]): number | null {
 export function holm(values: readonly number[]): number[] {
   const bad = values.findIndex((p) => !(p >= 0 && p <= 1));
   if (bad >= 0) throw new EvalError('invalid-input', `values[${bad}]`, `is ${values[bad]}.`, 'Give p-values, from 0 to 1.');
-  const out = new Array<number>(values.length);
+  const out = values.map(() => 1);
   let most = 0;
   [...values.keys()].toSorted((i, j) => values[i]! - values[j]!).forEach((i, k) => {
     most = Math.max(most, Math.min(1, (values.length - k) * values[i]!));

@@ -148,6 +148,7 @@ export function resolveConfig({ benchmark = 'clevr', ...options }: RunOverrides 
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run.', `Known: ${Object.keys(GTA_CONFIG).join(', ')}.`);
   if (!RUN_BENCHMARKS.includes(benchmark)) throw new PipelineError('invalid-option', 'benchmark', `is ${String(benchmark)}.`, `Give one of ${RUN_BENCHMARKS.join(', ')}.`);
   const defaults = benchmark === 'gta' ? GTA_CONFIG : DEMO_CONFIG;
+  checkObjects({ vmCpt: options.vmCpt, sft: options.sft, rl: options.rl });
   const { vmCpt, sft, rl } = defaults;
   // ClevrPolicy is not written down: settings are compared when a run is gone on with, and it had no name at first.
   const config = { ...defaults, ...options, vmCpt: { ...vmCpt, ...options.vmCpt }, sft: { ...sft, ...options.sft }, rl: { ...rl, ...options.rl } };
@@ -179,8 +180,31 @@ export function integer(name: string, value: number, min: number, max = 1e9): vo
   if (!Number.isInteger(value) || value < min || value > max) throw new PipelineError('invalid-option', name, `is ${value}.`, `Give a whole number from ${min} to ${max}.`);
 }
 
+const TRAINING = Object.keys({
+  steps: 1, learningRate: 1, warmupSteps: 1, lrSchedulerType: 1, weightDecay: 1, maxGradNorm: 1, earlyStoppingPatience: 1, earlyStoppingThreshold: 1,
+} satisfies Record<keyof (TrainingOptions & Pick<StageConfig, 'steps' | 'learningRate'>), 1>);
+const SUPERVISED = [...TRAINING, 'batchSize'];
+const RL = [...TRAINING, ...Object.keys({
+  promptsPerStep: 1, rollouts: 1, temperature: 1, maxNewTokens: 1, beta: 1, epsilon: 1, epsilonHigh: 1, promptsPerUpdate: 1, numIterations: 1,
+  dynamicSampling: 1, maskTruncatedCompletions: 1, softPunishCache: 1,
+} satisfies Record<Exclude<keyof RlConfig, keyof TrainingOptions | 'steps' | 'learningRate'>, 1>)];
+
+/** Settings of stages that lie over others have to be objects, or nothing. Throws `invalid-option` naming the stage. */
+export function checkObjects(stages: Readonly<Record<string, unknown>>): void {
+  for (const [name, stage] of Object.entries(stages)) {
+    if (stage !== undefined && (typeof stage !== 'object' || stage === null || Array.isArray(stage))) bad(name, `is ${JSON.stringify(stage)}.`, 'Give an object with settings, such as { "steps": 50 }, or leave it out.');
+  }
+}
+
+/** Refuses what a stage has no setting for: a misspelt one would be as if it were left out. */
+function checkNames(name: string, stage: object, known: readonly string[]): void {
+  const unknown = Object.keys(stage).find((key) => !known.includes(key));
+  if (unknown !== undefined) bad(`${name}.${unknown}`, 'is no setting.', `Known: ${known.join(', ')}.`);
+}
+
 /** Checks a supervised stage. Throws `invalid-option` naming the field. */
 export function checkStage(name: string, stage: StageConfig): void {
+  checkNames(name, stage, name === 'vmCpt' ? SUPERVISED : [...SUPERVISED, 'r', 'loraAlpha']);
   integer(`${name}.steps`, stage.steps, 0);
   integer(`${name}.batchSize`, stage.batchSize, 1);
   positive(`${name}.learningRate`, stage.learningRate);
@@ -193,6 +217,7 @@ export function checkStages(config: StageSettings): void {
   integer('saveSteps', config.saveSteps, 1);
   checkStage('vmCpt', config.vmCpt);
   checkStage('sft', config.sft);
+  checkNames('rl', config.rl, RL);
   integer('rl.steps', config.rl.steps, 0);
   integer('rl.promptsPerStep', config.rl.promptsPerStep, 1);
   integer('rl.rollouts', config.rl.rollouts, 2);
@@ -201,6 +226,7 @@ export function checkStages(config: StageSettings): void {
   positive('rl.learningRate', config.rl.learningRate);
   positive('rl.temperature', config.rl.temperature);
   checkTraining('rl', config.rl);
+  if (!Array.isArray(config.arms)) bad('arms', `is ${JSON.stringify(config.arms)}.`, `Give a list of some of ${ALGORITHMS.join(', ')}.`);
   const arm = config.arms.find((a, i) => !ALGORITHMS.includes(a) || config.arms.indexOf(a) !== i);
   if (arm !== undefined) throw new PipelineError('invalid-option', 'arms', `holds ${String(arm)}${ALGORITHMS.includes(arm) ? ' twice' : ''}.`, `Give each of ${ALGORITHMS.join(', ')} at most once.`);
   checkRlTraining(config.rl, config.arms);

@@ -12,3 +12,9 @@ export class PipelineError extends Error {
     this.argument = argument;
   }
 }
+
+/** @throws PipelineError `diverged` for a loss (or what else a step gives) that is not a finite number, naming it. */
+export function checkFinite(where: string, values: Readonly<Record<string, number>>): void {
+  const bad = Object.entries(values).find(([, value]) => !Number.isFinite(value));
+  if (bad !== undefined) throw new PipelineError('diverged', where, `has ${bad[1]} as ${bad[0]}.`, 'Go on from what is saved with a lower learning rate in the recipe, or with another seed.');
+}

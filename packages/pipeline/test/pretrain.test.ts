@@ -57,6 +57,18 @@ describe('pretraining the tiny base', () => {
     expect(parseConfig(JSON.parse(new TextDecoder().decode(whole.files.get('config.json')!))).hiddenSize).toBe(32);
   }, 900_000);
 
+  it.each(['vision', 'text'] as const)('a loss that is no number ends it, named, with what was saved before: %s', async (stage) => {
+    const storage = memoryStorage();
+    const recipe = { ...RECIPE, [stage]: { ...RECIPE[stage], learningRate: 1e30 } };
+    await expect(pretrain({ engine, storage, recipe, checkpointEvery: 1 })).rejects.toMatchObject({ name: 'PipelineError', code: 'diverged', argument: expect.stringMatching(stage === 'vision' ? /^step \d \(vision\)$/ : /^step \d \(repeat\)$/) });
+    expect([...storage.files.keys()]).not.toContain('model.safetensors');
+    // What is saved is of before.
+    for (const [name, data] of storage.files) if (name.endsWith('.safetensors')) {
+      const saved = await SafetensorsFile.open(bytesSource(data, name));
+      for (const tensor of saved.tensors.keys()) expect((await saved.readFloat32(tensor)).every(Number.isFinite), tensor).toBe(true);
+    }
+  });
+
   it('stopped while scenes are drawn, it ends there', async () => {
     const storage = memoryStorage();
     const stop = new AbortController();

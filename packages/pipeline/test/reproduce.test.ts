@@ -80,14 +80,15 @@ describe('reproduce', () => {
     expect(new TextDecoder().decode(straight.files.get('results.md'))).toContain(`SHA-256 ${made}... (16)`);
   });
 
-  it('a base in several files is told by its first tensor, and one without files is named', async () => {
-    const sharded = (first: number) => memoryFiles({
+  it('a base in several files is told by all its tensors, and one without files is named', async () => {
+    const sharded = (first: number, third = 3) => memoryFiles({
       'model.safetensors.index.json': JSON.stringify({ weight_map: { b: 'two.safetensors', a: 'one.safetensors' } }),
       'one.safetensors': serializeSafetensors(new Map([['a', floatTensor(Float32Array.of(first, 2), [2])]])),
-      'two.safetensors': serializeSafetensors(new Map([['b', floatTensor(Float32Array.of(3), [1])]])),
+      'two.safetensors': serializeSafetensors(new Map([['b', floatTensor(Float32Array.of(third), [1])]])),
     });
-    expect(await baseFingerprint(sharded(1))).toBe(createHash('sha256').update(new Uint8Array(Float32Array.of(1, 2).buffer)).digest('hex').slice(0, 12));
+    expect(await baseFingerprint(sharded(1))).toBe(createHash('sha256').update('a F32 2\n').update(Float32Array.of(1, 2)).update('b F32 1\n').update(Float32Array.of(3)).digest('hex').slice(0, 12));
     expect(await baseFingerprint(sharded(9))).not.toBe(await baseFingerprint(sharded(1)));
+    expect(await baseFingerprint(sharded(1, 4))).not.toBe(await baseFingerprint(sharded(1)));
     await expect(baseFingerprint(memoryFiles({}))).rejects.toMatchObject({ name: 'ModelError', code: 'not-found' });
   });
 

@@ -3,7 +3,7 @@ import { bytesSource, openCheckpoint, parseConfig, requireText, SafetensorsFile,
 import type { Metrics } from '@trimpi/trainers';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ALGORITHMS, makeRunData, memoryStorage, PromptWriter, resolveConfig, resolveInternaliseConfig, type RlConfig, run, type RunEvent, type RunOverrides, type StageConfig, type Task, WordCodec } from '../src/index.ts';
+import { ALGORITHMS, makeRunData, memoryStorage, PromptWriter, type ReproduceOverrides, reproduceSettings, resolveConfig, resolveInternaliseConfig, type RlConfig, run, type RunEvent, type RunOverrides, type StageConfig, type Task, WordCodec } from '../src/index.ts';
 import type { TrainContext } from '../src/train/context.ts';
 import { objectiveOf, trainRl } from '../src/train/reinforce.ts';
 import { trainSupervised } from '../src/train/supervised.ts';
@@ -200,9 +200,26 @@ describe('a run', () => {
     ['rl.numIterations', { rl: { numIterations: 1.5 } }],
     ['rl.dynamicSampling', { rl: { dynamicSampling: 3 } }],
     ['rl.maskTruncatedCompletions', { rl: { maskTruncatedCompletions: 'yes' } }],
+    ['rl.step', { rl: { step: 10 } }],
+    ['rl.batchSize', { rl: { batchSize: 4 } }],
+    ['vmCpt.r', { vmCpt: { r: 4 } }],
+    ['sft.learning_rate', { sft: { learning_rate: 1e-3 } }],
+    ['rl', { rl: 5 }],
+    ['sft', { sft: [30] }],
+    ['vmCpt', { vmCpt: null }],
+    ['arms', { arms: 'grpo' }],
     ['rl.softPunishCache', { rl: { maxNewTokens: 8, softPunishCache: 9 } }],
   ])('refuses a wrong %s: %j', (argument, options) => {
     expect(() => resolveConfig(options as RunOverrides)).toThrow(expect.objectContaining({ code: 'invalid-option', argument }));
+  });
+
+  it.each([
+    ['testsize', { testsize: 4 }],
+    ['directSft.step', { directSft: { step: 4 } }],
+    ['directSft', { directSft: 4 }],
+    ['checkpoint', { checkpoint: { bits: 8 } }],
+  ])('a table refuses a wrong %s: %j', (argument, overrides) => {
+    expect(() => reproduceSettings('tiny', { benchmark: 'clevr-t', n: 2 }, { overrides: overrides as ReproduceOverrides, algorithms: ['grpo'] })).toThrow(expect.objectContaining({ code: 'invalid-option', argument }));
   });
 
   it('of all parameters of a checkpoint is refused a KL penalty, which one adapter takes', () => {

@@ -4,7 +4,7 @@
  */
 import { bytesSource, floatTensor, SafetensorsFile, serializeSafetensors, type TensorData, type VisionLanguageModel } from '@trimpi/model';
 import { TrainerError } from './errors.ts';
-import { readTrainingState, type StateArray, writeTrainingState } from './optimizer.ts';
+import { missingFromState, readTrainingState, type StateArray, writeTrainingState } from './optimizer.ts';
 import type { Trainer, TrainerState } from './state.ts';
 
 /** Where checkpoints go. Names are plain file names. */
@@ -104,9 +104,11 @@ export class Checkpoints {
     }
     const info = { trainer: newest.header.trainer, extra: newest.header.extra };
     if (!accept(info)) return null;
-    trainer.restore(info.trainer);
-    const bad = writeTrainingState(model, newest.tensors);
+    // Neither model nor trainer is touched unless both take it.
+    const bad = missingFromState(model, newest.tensors);
     if (bad.length > 0) throw new TrainerError('invalid-checkpoint', newest.file, `does not fit what is trained (${bad.join(', ')}).`, 'Use the settings it was made with, or delete it to begin again.');
+    trainer.restore(info.trainer);
+    writeTrainingState(model, newest.tensors);
     return info;
   }
 

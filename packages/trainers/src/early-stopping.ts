@@ -19,7 +19,8 @@ export interface EarlyStoppingState {
 
 export const EARLY_STOPPING_START: EarlyStoppingState = { best: null, waited: 0 };
 
-export function checkEarlyStopping({ patience }: EarlyStoppingOptions): void {
+export function checkEarlyStopping({ patience, minDelta = 0 }: EarlyStoppingOptions): void {
+  if (!(Number.isFinite(minDelta) && minDelta >= 0)) throw new TrainerError('invalid-option', 'earlyStopping.minDelta', `is ${minDelta}.`, 'Give a number from 0.');
   if (!Number.isInteger(patience) || patience < 1) throw new TrainerError('invalid-option', 'earlyStopping.patience', `is ${patience}.`, 'Give a positive number of steps.');
 }
 

@@ -62,10 +62,16 @@ export async function readTrainingState(model: VisionLanguageModel): Promise<Map
   return out;
 }
 
+const partsOf = (model: VisionLanguageModel) => model.trainableStores.flatMap((store) => (['values', 'm', 'v'] as const).map((part) => ({ name: `${store.values.name}/${part}`, storage: store.storage(part) })));
+
+/** Names of what a state lacks of what is trained, or has in another size. */
+export function missingFromState(model: VisionLanguageModel, state: ReadonlyMap<string, StateArray>): string[] {
+  return partsOf(model).filter(({ name, storage }) => state.get(name)?.length !== storage.length).map(({ name }) => name);
+}
+
 /** Puts a state back; the same stores must be trainable. Returns the names that are missing or of another size (nothing is written then). */
 export function writeTrainingState(model: VisionLanguageModel, state: ReadonlyMap<string, StateArray>): string[] {
-  const wanted = model.trainableStores.flatMap((store) => (['values', 'm', 'v'] as const).map((part) => ({ name: `${store.values.name}/${part}`, storage: store.storage(part) })));
-  const bad = wanted.filter(({ name, storage }) => state.get(name)?.length !== storage.length).map(({ name }) => name);
-  if (bad.length === 0) for (const { name, storage } of wanted) storage.write(state.get(name)!);
+  const bad = missingFromState(model, state);
+  if (bad.length === 0) for (const { name, storage } of partsOf(model)) storage.write(state.get(name)!);
   return bad;
 }

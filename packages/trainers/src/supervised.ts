@@ -64,6 +64,7 @@ export class SupervisedTrainer implements Trainer {
     checkBudget('maxTokens', options.maxTokens);
     options.rows.forEach(({ sequence, lossMask }, i) => {
       if (lossMask.length !== sequence.inputIds.length) throw new TrainerError('invalid-option', `rows[${i}].lossMask`, `has ${lossMask.length} entries for ${sequence.inputIds.length} tokens.`, 'Give one for each token.');
+      if (!Array.from(lossMask).some((m, k) => k > 0 && m !== 0)) throw new TrainerError('invalid-option', `rows[${i}].lossMask`, 'has no token to predict: all are 0 behind the first, which cannot be.', 'Leave the row out, or set its mask to 1 where it should be learnt.');
     });
     this.#model = model;
     this.#options = options;
@@ -79,7 +80,10 @@ export class SupervisedTrainer implements Trainer {
   }
 
   restore(state: TrainerState): void {
-    ({ step: this.#step, updates: this.#updates, tokens: this.#tokens } = checkState(state, this.#options.seed));
+    const { step, position, updates, tokens } = checkState(state, this.#options.seed);
+    const { batchSize } = this.#options;
+    if (position !== step * batchSize) throw new TrainerError('invalid-checkpoint', 'state.position', `is ${position} after ${step} steps, of ${position / step} rows each, and batchSize is ${batchSize}.`, 'Go on with the batchSize of the checkpoint.');
+    [this.#step, this.#updates, this.#tokens] = [step, updates, tokens];
   }
 
   /** One update. A loss or gradient that is not finite changes no weight (see `onNonFinite`). */

@@ -124,6 +124,24 @@ describe('RL', () => {
     await expect(train({ temperature: 0 })).rejects.toMatchObject({ code: 'invalid-option', argument: 'temperature' });
     await expect(train({ reward: () => ({ short: [1] }) })).rejects.toMatchObject({ argument: 'reward().short' });
   });
+
+  it.each([
+    ['reward()', () => undefined],
+    ['reward()', () => ({})],
+    ['reward()', (r) => r.map(() => 1)],
+    ['reward().acc', () => ({ acc: 1 })],
+    ['reward().acc[0]', (r) => ({ acc: r.map(() => undefined) })],
+    ['reward().acc[3]', (r) => ({ ok: r.map(() => null), acc: r.map((_, i) => (i === 3 ? NaN : 1)) })],
+    ['reward().acc[1]', (r) => ({ acc: r.map((_, i) => (i === 1 ? '1' : 1)) })],
+    ['reward().acc[2]', async (r) => ({ acc: r.map((_, i) => (i === 2 ? Infinity : 1)) })],
+  ] as readonly (readonly [string, (rollouts: readonly Rollout[]) => unknown])[])('refuses a reward that is none: %s of %s', async (argument, reward) => {
+    await expect(train({ reward: reward as RlOptions['reward'] })).rejects.toMatchObject({ code: 'invalid-option', argument });
+  });
+
+  it('a KL penalty that begins later needs its reference then', async () => {
+    const objective: StatefulObjective<number> = { initial: 0, at: (beta) => grpo({ beta }), next: (beta) => beta + 0.01 };
+    await expect(train({ objective: objective as StatefulObjective }, 2)).rejects.toMatchObject({ code: 'invalid-option', argument: 'objective', message: expect.stringContaining('reference model') });
+  });
 });
 
 /** An objective, and the batches that it is asked about. */

@@ -104,7 +104,7 @@ it('gradients that are not finite change no weight and say so', async () => {
   for (const row of [0, 1]) model.text.writeRows('norm', row, Float32Array.of(1));
   const { model: fresh } = trainer(engine, 'vm-cpt');
   const clean = new SupervisedTrainer(fresh, { rows, batchSize: 3, lossMean: 'token', learningRate: 1e-2, steps: 10, seed: 3 });
-  clean.restore({ ...clean.state(), step: 1 });
+  clean.restore({ ...clean.state(), step: 1, position: 3 });
   const [got, want] = [await skipping.next(), await clean.next()];
   expect([got.loss, got.grad_norm]).toEqual([want.loss, want.grad_norm]);
   expect(Float32Array.from(await model.text.values.read())).toEqual(Float32Array.from(await fresh.text.values.read()));
@@ -175,6 +175,15 @@ it('tokens are packed in order up to the budget', () => {
   expect(microBatches([4, 3, 3, 9, 2], 7)).toEqual([[0, 1], [2], [3], [4]]);
   expect(microBatches([4, 3], undefined)).toEqual([[0, 1]]);
   expect(microBatches([], 5)).toEqual([]);
+});
+
+it('a state of another batch size, and rows with nothing to predict, are refused', () => {
+  const { model, trainer: t } = trainer(engine, 'sft');
+  expect(() => t.restore({ ...t.state(), step: 4, position: 16 })).toThrow(expect.objectContaining({ code: 'invalid-checkpoint', argument: 'state.position', message: expect.stringMatching(/of 4 rows each, and batchSize is 3/) }));
+  expect(t.step).toBe(0);
+  const masked = { ...rows[1]!, lossMask: Array.from(rows[1]!.lossMask, (_, i) => (i === 0 ? 1 : 0)) };
+  expect(() => new SupervisedTrainer(model, { rows: [rows[0]!, masked], batchSize: 1, lossMean: 'token', learningRate: 1e-3, steps: 1, seed: 1, adapter: 'a' })).toThrow(expect.objectContaining({ code: 'invalid-option', argument: 'rows[1].lossMask' }));
+  model.dispose();
 });
 
 it("schedules rise from the first step on, and fall and end as transformers' do", () => {

@@ -69,6 +69,12 @@ describe('checkpoints', () => {
     model.setTrainable('vision');
     await new Checkpoints(files).save(model, trainer);
     await expect(go({ checkpoints: new Checkpoints(files) })).rejects.toMatchObject({ code: 'invalid-checkpoint' });
+    // The trainer is where it was, too.
+    await trainer.next();
+    await new Checkpoints(files).save(model, trainer);
+    const other = make();
+    await expect(new Checkpoints(files).restore(other.model, other.trainer)).rejects.toMatchObject({ code: 'invalid-checkpoint', message: expect.stringContaining('does not fit') });
+    expect(other.trainer.step).toBe(0);
     const saved = memory();
     await go({ checkpoints: new Checkpoints(saved), extra: { save: () => 'a', restore: () => undefined } });
     expect((await go({ checkpoints: new Checkpoints(saved), accept: (own) => own === 'b' })).seen).toHaveLength(6);
@@ -128,6 +134,7 @@ describe('early stopping', () => {
     expect(waited([3, 2, 2.5, 1.95], { greaterIsBetter: false, minDelta: 0.1 })).toEqual([0, 0, 1, 2]);
     expect(waited([1, NaN, 0])).toEqual([0, 0, 1]);
     expect(() => watchMetric(EARLY_STOPPING_START, {}, { metric: 'x', patience: 0 })).toThrow(/patience/);
+    for (const minDelta of [NaN, -1]) expect(() => watchMetric(EARLY_STOPPING_START, {}, { metric: 'x', patience: 1, minDelta })).toThrow(/earlyStopping.minDelta/);
   });
 
   it('ends a training, also one that went on from a checkpoint', async () => {

@@ -5,6 +5,7 @@
  */
 import type { PackedBatch, VisionLanguageModel } from '@trimpi/model';
 import type { BatchRecipe, TextBatch, TextBatchSource, TextPhase } from './batches.ts';
+import { checkFinite } from '../errors.ts';
 import { scheduled } from './schedule.ts';
 
 export interface TextTraining extends BatchRecipe {
@@ -83,8 +84,10 @@ export class TextPretrainer {
     const batch = withFeatures(made, this.features);
     const total = made.weights.reduce((a, b) => a + b, 0);
     const { logp } = await this.#model.accumulate(batch, made.weights.map((w) => -w / total));
-    await this.#model.step({ learningRate: rate, beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
     const losses = meanLosses(made, logp);
+    // Nothing is updated where the norm is not finite.
+    const norm = await this.#model.step({ learningRate: rate, beta1: 0.9, beta2: 0.98, eps: 1e-8, weightDecay: 0.05, maxNorm: 1, step, gradScale: 1 });
+    checkFinite(`step ${step} (${phase})`, { ...losses, 'gradient norm': norm });
     this.state = { phase, step, phaseStep: index + 1, tokens: this.state.tokens + batch.tokens, average: 0.9 * this.state.average + 0.1 * (losses[phase] ?? 3) };
     return { phase, step, done: Math.min(1, (index + 1) / this.#steps(phase)), losses };
   }

@@ -5,6 +5,7 @@
 import { COLORS, MATERIALS, type ObjectType, SHAPES, SIZES } from '@trimpi/datasets';
 import type { VisionLanguageModel } from '@trimpi/model';
 import { backward, Graph, HYPER_LENGTH, logSoftmax, matmul, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, type Tensor } from '@trimpi/runtime';
+import { checkFinite } from '../errors.ts';
 import { BatchLayout, type Picture } from './layout.ts';
 import type { CropPool, ScenePool } from './scenes.ts';
 import { scheduled } from './schedule.ts';
@@ -84,11 +85,13 @@ export class VisionPretrainer {
     await new Promise((r) => setTimeout(r));
     if (step < steps) this.#ahead = { step, inputs: this.#trainingInputs(step) };
     const out = await running;
-    this.step = step;
-    return Object.fromEntries(HEADS.map(([name]) => {
+    const losses = Object.fromEntries(HEADS.map(([name]) => {
       const n = targets[`target.${name}`]!.reduce((a, x) => a + (x >= 0 ? 1 : 0), 0);
       return [name, -Array.from(out[`logp.${name}`]!).reduce((a, b) => a + b, 0) / Math.max(1, n)];
     }));
+    checkFinite(`step ${step} (vision)`, losses);
+    this.step = step;
+    return losses;
   }
 
   /** The batch of a step, counted from 0. */
@@ -170,6 +173,7 @@ export class VisionPretrainer {
     if (train) {
       backward(g, seeds);
       const hyper = g.input('hyper', [HYPER_LENGTH]);
+      // The shipped bases were made so: tower and heads, which are thrown away after, are each clipped by their own norm.
       for (const store of this.stores) store.recordAdamW(g, hyper);
     }
     return g;

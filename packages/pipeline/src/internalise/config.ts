@@ -1,5 +1,5 @@
 /** @file Settings of a run on one's own policy. */
-import { checkStages, integer, positive, type RlConfig, type StageConfig } from '../config.ts';
+import { checkObjects, checkStages, integer, positive, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
 import type { StageSettings } from '../stages.ts';
 
@@ -49,6 +49,7 @@ export const INTERNALISE_CONFIG: InternaliseConfig = {
 export function resolveInternaliseConfig(options: Partial<InternaliseConfig> = {}): InternaliseConfig {
   const unknown = Object.keys(options).find((k) => !(k in INTERNALISE_CONFIG));
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is not an option of a run on your own policy.', `Known: ${Object.keys(INTERNALISE_CONFIG).join(', ')}.`);
+  checkObjects({ vmCpt: options.vmCpt, sft: options.sft, rl: options.rl, lora: options.lora });
   const config = { ...INTERNALISE_CONFIG, ...options };
   checkStages(config);
   integer('testSize', config.testSize, 0);

@@ -1,4 +1,4 @@
-import { type Algorithm, checkStage, checkStages, type DataConfig, DEMO_CONFIG, integer, positive, type RlConfig, type StageConfig } from '../config.ts';
+import { type Algorithm, checkObjects, checkStage, checkStages, type DataConfig, DEMO_CONFIG, integer, positive, type RlConfig, type StageConfig } from '../config.ts';
 import { PipelineError } from '../errors.ts';
 import { checkReference, FORMAT_INSTRUCTION, type InternaliseConfig, resolveInternaliseConfig } from '../internalise/config.ts';
 import type { Setting } from './rows.ts';
@@ -89,6 +89,9 @@ function fullSettings(gta: boolean, checkpoint: CheckpointSettings): ReproduceSe
  */
 export function reproduceSettings(scale: Scale, setting: Setting, { checkpoint, overrides = {}, algorithms }: { readonly checkpoint?: Partial<CheckpointSettings> | undefined; readonly overrides?: ReproduceOverrides | undefined; readonly algorithms: readonly Algorithm[] }): ReproduceSettings {
   const own = scaleSettings(scale, setting, checkpoint);
+  const unknown = Object.keys(overrides).find((key) => !(key in own));
+  if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is no setting of a table.', `Known: ${Object.keys(own).filter((key) => key !== 'checkpoint').join(', ')}.`);
+  checkObjects({ vmCpt: overrides.vmCpt, sft: overrides.sft, directSft: overrides.directSft, rl: overrides.rl });
   const settings = { ...own, ...overrides, vmCpt: { ...own.vmCpt, ...overrides.vmCpt }, sft: { ...own.sft, ...overrides.sft }, directSft: { ...own.directSft, ...overrides.directSft }, rl: { ...own.rl, ...overrides.rl } };
   checkStages({ ...settings, seed: 0, arms: [...new Set(algorithms)] });
   checkReference(settings.checkpoint?.tune, settings.rl);

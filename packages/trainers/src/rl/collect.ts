@@ -88,9 +88,7 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
 
   const reward = batched<Rollout, Score>(async (asked) => {
     const columns = await o.reward(asked);
-    for (const [name, column] of Object.entries(columns)) {
-      if (column.length !== asked.length) throw new TrainerError('invalid-option', `reward().${name}`, `has ${column.length} entries for ${asked.length} rollouts.`, 'Return one reward for each rollout, in order.');
-    }
+    checkRewards(columns, asked.length);
     for (const [name, column] of Object.entries(columns)) {
       column.forEach((value, i) => {
         if (value === null) return;
@@ -134,6 +132,22 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     sampledTokens,
     sampledRewards: Object.fromEntries([...sums].map(([key, { total, count }]) => [key, total / count])),
   };
+}
+
+/** What a reward function gave, before anything is learnt from it. */
+function checkRewards(columns: RewardColumns, rollouts: number): void {
+  const refuse = (name: string, message: string): never => {
+    throw new TrainerError('invalid-option', `reward()${name}`, message, `Return an object with a list of ${rollouts} rewards by name, one for each rollout in order: numbers, or null where there is none.`);
+  };
+  if (typeof columns !== 'object' || columns === null || Array.isArray(columns)) refuse('', `gave ${Array.isArray(columns) ? 'a list' : String(columns)}.`);
+  const entries = Object.entries(columns);
+  if (entries.length === 0) refuse('', 'gave no reward.');
+  for (const [name, column] of entries) {
+    if (!Array.isArray(column) && !ArrayBuffer.isView(column)) refuse(`.${name}`, `is ${typeof column === 'object' ? 'no list' : String(column)}.`);
+    if (column.length !== rollouts) refuse(`.${name}`, `has ${column.length} entries for ${rollouts} rollouts.`);
+    const bad = Array.from(column).findIndex((value) => value !== null && !(typeof value === 'number' && Number.isFinite(value)));
+    if (bad >= 0) refuse(`.${name}[${bad}]`, `is ${String(column[bad])}.`);
+  }
 }
 
 /** Requests of at most `most` completions each time; those of one prompt and origin stay together, since they share its cache. */
