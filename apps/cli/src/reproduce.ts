@@ -129,7 +129,7 @@ function show(event: ReproduceEvent): void {
       if (event.step % 20 === 0 || event.step === event.steps) console.log(`  ${event.stage} ${event.step}/${event.steps}: ${event.value}`);
       break;
     case 'result':
-      console.log(`  ${(100 * event.accuracy).toFixed(1)} % right without the policy`);
+      console.log(`  ${(100 * event.accuracy).toFixed(1)} % right ${event.row === 'in-context' ? 'with the policy in the prompt' : 'without the policy'}`);
       break;
     default:
       event satisfies never;

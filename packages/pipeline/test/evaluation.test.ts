@@ -83,16 +83,17 @@ describe('the small base', () => {
     const small = new VisionLanguageModel(new WebGpuEngine(device), parseConfig(JSON.parse(await requireText(files, 'config.json'))));
     await small.load(await openCheckpoint(files));
     const writer = new PromptWriter(small, new WordCodec(await Tokenizer.load(files)));
-    const config = { seed: 78, policies: 4, trainPerPolicy: 1, reasonedPerPolicy: 1, testSize: 16 };
+    const config = { seed: 78, policies: 4, trainPerPolicy: 1, reasonedPerPolicy: 1, testSize: 48 };
     const share = async (task: Task) => (await measureAccuracy({ model: small, task, maxNewTokens: 46, check: async () => undefined }, task.test, true)).proportion.accuracy;
     const reached = {
       four: await share(writer.task(await makeRunData(small, { ...config, n: 4 }))),
       pictures: await share(writer.task(await makeRunData(small, { ...config, n: 2, variant: 'm' }))),
       tools: await share(writer.gtaTask(await makeGtaRunData(small, config))),
     };
-    expect(reached.four).toBeGreaterThan(0.6);
-    expect(reached.pictures).toBeGreaterThan(0.4);
-    expect(reached.tools).toBeGreaterThan(0.1);
+    // Of 320 scenes (docs/results/small-base.md) it is right on 94.8, 94.8 and, by the paper's rules, 44.0 %; chance is 8, 26 and 29 %.
+    expect(reached.four).toBeGreaterThan(0.85);
+    expect(reached.pictures).toBeGreaterThan(0.85);
+    expect(reached.tools).toBeGreaterThan(0.35);
     small.dispose();
   }, 300_000);
 });
