@@ -55,10 +55,13 @@ const ESTIMATORS = [
  * `adv_estimator` defaults to `grpo`, since GAE, verl's default, needs a critic. `dro_beta` defaults to 0.5.
  *
  * @throws RolloutError `unknown-option` with the nearest right name; `not-supported` for what needs a critic, logits or
- *   random choices (`gae`, `clip_cov`).
+ *   random choices (`gae`, `clip_cov`, `use_pf_ppo`), and for `use_kl_in_reward`, which is the caller's (`klInReward`).
  */
 export function fromVerl(config: object): Objective {
   const read = new ConfigReader('fromVerl', config, VERL_OPTIONS, VERL_IGNORED, VERL_SECTIONS);
+  read.refuse('use_kl_in_reward', 'changes the rewards, which come in ready', 'Leave it out and pass klInReward(…) as the rewards.');
+  read.refuse('use_pf_ppo', 'draws the rollouts anew at random', 'Leave it out, or draw them before the loss.');
+  read.refuse('loss_remove_token_mean', 'is LUFFY\'s sum over the padded width', 'Leave it out, or build the objective from parts.');
   const correction = readRolloutCorrection(read);
   let lossMode = readLossMode(read);
   if (correction.bypass) lossMode = correction.bypassLoss === 'reinforce' ? 'reinforce' : 'vanilla';
@@ -223,7 +226,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
     case 'grpo_passk':
       return passAtK({ normalize });
     case 'gdpo':
-      return onlyKeys(gdpo({ epsilon: 1e-6, over: 'tokens' }), read);
+      return onlyKeys(gdpo({ epsilon: 1e-6, over: 'tokens', singleton: 'raw' }), read);
     case 'rloo':
       return leaveOneOut({ singleton: 'raw' });
     case 'rloo_vectorized':
