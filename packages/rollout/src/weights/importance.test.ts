@@ -66,15 +66,15 @@ describe('importance weights', () => {
     near(run({ numerator: 'old' }, { logps }), [2, 3, 0, 0.5, 0.125, 0]);
   });
   it('divided by the batch’s mean, of tokens or of sequences', () => {
-    const tokens = 5.625 / (4 + 1e-8);
+    const tokens = 5.625 / 4;
     near(run({ batchNormalize: true }), [2 / tokens, 3 / tokens, 0, 0.5 / tokens, 0.125 / tokens, 0]);
-    const sequences = ((6 + 1 / 16) / 2) * (2 / (2 + 1e-8));
+    const sequences = (6 + 1 / 16) / 2;
     near(run({ batchNormalize: true, level: 'sequence' }), [6 / sequences, 6 / sequences, 0, 1 / 16 / sequences, 1 / 16 / sequences, 0]);
     // Rows of two tokens and of one: a mean of tokens weighs them by length, a mean of sequences does not.
     const uneven = [LN2, 2 * LN2, -LN2, NaN];
-    const perToken = (2 + 4 + 0.5) / (3 + 1e-8);
+    const perToken = (2 + 4 + 0.5) / 3;
     near(run({ batchNormalize: true }, {}, uneven), [2 / perToken, 4 / perToken, 0.5 / perToken, 0]);
-    const perSequence = (8 * (2 / (2 + 1e-8)) + 0.5 / (1 + 1e-8)) / 2;
+    const perSequence = (8 + 0.5) / 2;
     near(run({ batchNormalize: true, level: 'sequence' }, {}, uneven), [8 / perSequence, 8 / perSequence, 0.5 / perSequence, 0]);
     // A masked row is in no mean; a mean of almost 0 divides nothing.
     near(run({ batchNormalize: true, level: 'sequence' }, {}, [LN2, LN2, NaN, NaN]), [1, 1, 0, 0]);
@@ -82,9 +82,10 @@ describe('importance weights', () => {
     expect(run({ batchNormalize: true }, {}, [NaN, NaN, NaN, NaN])).toEqual([0, 0, 0, 0]);
   });
   it('divide by a mean over Σm + 1e-8, as verl does', () => {
-    const [w] = run({ batchNormalize: true }, {}, [LN2, 0]) as [number];
+    const verl = { batchNormalize: true, countEpsilon: 1e-8 };
+    const [w] = run(verl, {}, [LN2, 0]) as [number];
     expect(Math.abs(w - 2 / (3 / (2 + 1e-8)))).toBeLessThan(1e-13);
-    const [s] = run({ batchNormalize: true, level: 'sequence' }, {}, [LN2, 0]) as [number];
+    const [s] = run({ ...verl, level: 'sequence' }, {}, [LN2, 0]) as [number];
     expect(Math.abs(s - 2 / ((2 / (1 + 1e-8) + 1 / (1 + 1e-8)) / 2))).toBeLessThan(1e-13);
   });
   it('only of policy-aware rows', () => {
@@ -121,10 +122,10 @@ describe('geometric means of importance weights', () => {
   });
   it('of weights already divided by their mean', () => {
     const tokens = 5.625 / (4 + 1e-8);
-    near(of({ batchNormalize: true }), [mean(2 / tokens, 3 / tokens), mean(2 / tokens, 3 / tokens), 0, mean(0.5 / tokens, 0.125 / tokens), mean(0.5 / tokens, 0.125 / tokens), 0], fine);
+    near(of({ batchNormalize: true, countEpsilon: 1e-8 }), [mean(2 / tokens, 3 / tokens), mean(2 / tokens, 3 / tokens), 0, mean(0.5 / tokens, 0.125 / tokens), mean(0.5 / tokens, 0.125 / tokens), 0], fine);
     // Rows of two tokens and of one, products 8 and 1/2.
     const sequences = (8 * (2 / (2 + 1e-8)) + 0.5 / (1 + 1e-8)) / 2;
-    near(of({ batchNormalize: true, level: 'sequence' }, {}, [LN2, 2 * LN2, -LN2, NaN]), [mean(8 / sequences, 8 / sequences), mean(8 / sequences, 8 / sequences), mean(0.5 / sequences), 0], fine);
+    near(of({ batchNormalize: true, countEpsilon: 1e-8, level: 'sequence' }, {}, [LN2, 2 * LN2, -LN2, NaN]), [mean(8 / sequences, 8 / sequences), mean(8 / sequences, 8 / sequences), mean(0.5 / sequences), 0], fine);
   });
   it('only of policy-aware rows, and refuse what importance weights refuse', () => {
     near(of({ only: 'policy' }, { origin: [0, 1] }), [1, 1, 0, mean(0.5, 0.125), mean(0.5, 0.125), 0], fine);

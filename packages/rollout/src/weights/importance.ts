@@ -16,6 +16,8 @@ export interface ImportanceOptions {
   readonly logClamp?: number | undefined;
   /** Divide by the batch's mean weight (verl `rollout_is_batch_normalize`). */
   readonly batchNormalize?: boolean | undefined;
+  /** Added to the token counts of that mean (verl 1e-8). Default 0, so that the mean becomes exactly 1. */
+  readonly countEpsilon?: number | undefined;
   /** OpenRLHF `seq-mask-tis`: token weights, dropped for a sequence whose geometric mean is outside the bounds. */
   readonly sequenceFilter?: boolean | undefined;
   /** Only rows of this origin are weighted; all when absent. */
@@ -92,8 +94,9 @@ function bound(w: number, { mode = 'truncate', min = 0, max = Infinity }: Import
   return Math.min(Math.max(w, min), max);
 }
 
-/** What `batchNormalize` divides by: the mean weight of tokens, or of sequences that have one; 1 where it is almost 0. Token counts + 1e-8, as verl. */
+/** What `batchNormalize` divides by: the mean weight of tokens, or of sequences that have one; 1 where it is almost 0. */
 export function meanWeight(view: TokenView, options: ImportanceOptions): number {
+  const { countEpsilon = 0 } = options;
   let sum = 0;
   let count = 0;
   for (let i = 0; i < view.rows; i++) {
@@ -101,7 +104,7 @@ export function meanWeight(view: TokenView, options: ImportanceOptions): number 
     const row = rowWeight(view, i, options);
     if (options.level === 'sequence') {
       const tokens = view.counts[i] as number;
-      sum += row * (tokens / (tokens + 1e-8));
+      sum += row * (tokens / (tokens + countEpsilon));
       count++;
       continue;
     }
@@ -111,6 +114,6 @@ export function meanWeight(view: TokenView, options: ImportanceOptions): number 
       count++;
     }
   }
-  const mean = sum / (options.level === 'sequence' ? count : count + 1e-8);
+  const mean = sum / (options.level === 'sequence' ? count : count + countEpsilon);
   return mean > 1e-8 && Number.isFinite(mean) ? mean : 1;
 }
