@@ -239,7 +239,7 @@ describe('rewards', () => {
     expect(toolRlReward([], [call])).toBe(-3);
     expect(toolRlReward(null, [call])).toBe(-3);
     expect(toolRlReward([], [])).toBe(0);
-    expect(toolRlReward([call], [])).toBe(-3);
+    expect(toolRlReward([call], [])).toBe(0);
     // Names 1, parameter names 1/2, one equal value of two: s = 2.5 of 1 + 1 + 2.
     expect(toolRlReward([{ name: 'f', parameters: { a: 1 } }], [call])).toBeCloseTo((6 * 2.5) / 4 - 3, 12);
     expect(toolRlReward([{ name: 'g', parameters: {} }, call], [call])).toBeCloseTo((6 * 3.5) / 4 - 3, 12);

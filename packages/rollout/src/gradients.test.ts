@@ -36,9 +36,11 @@ const build: Record<string, () => Objective> = {
   'TRL luspo': () => fromTrl({ loss_type: 'luspo', importance_sampling_level: 'sequence', beta: 0.1, use_bias_correction_kl: true }),
   'TRL bnpo': () => fromTrl({ loss_type: 'bnpo', top_entropy_quantile: 0.5, off_policy_mask_threshold: 0.05 }),
   'TRL sampler': () => fromTrl({ loss_type: 'grpo', importance_sampling_level: 'sequence', vllm_importance_sampling_mode: 'token_mask', vllm_importance_sampling_clip_min: 0.8 }),
-  'EasyR1 gspo': () => fromEasyR1({ loss_type: 'gspo', loss_avg_mode: 'seq', use_kl_loss: true, kl_penalty: 'low_var_kl', kl_coef: 0.1 }),
+  // EasyR1 counts KL in float32, which has steps and no slope: here the same estimator in float64.
+  'EasyR1 gspo': () => objective({ ...fromEasyR1({ loss_type: 'gspo', loss_avg_mode: 'seq' }).parts, regularisers: [klPenalty(0.1, { logRatioClamp: 20, valueClamp: 10 })] }),
   'OpenRLHF gspo': () => fromOpenRlhf({ policy_loss_type: 'gspo', dual_clip: 1.2 }),
   'OpenRLHF seq-mask-tis': () => fromOpenRlhf({ enable_vllm_is_correction: true, vllm_is_correction_type: 'seq-mask-tis', vllm_is_truncated_threshold: [0.9, 1.1] }),
+  'verl gspo with kl': () => fromVerl({ loss_mode: 'gspo', use_kl_loss: true, kl_loss_coef: 0.1 }),
   'verl kl': () => fromVerl({ use_kl_loss: true, kl_loss_coef: 0.1, kl_loss_type: 'k2', loss_agg_mode: 'seq-mean-token-sum' }),
 };
 

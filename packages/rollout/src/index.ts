@@ -54,6 +54,7 @@ export type { Modifier } from './weights/modifier.ts';
 export { entropyMask } from './selectors/entropyMask.ts';
 export { offPolicySequenceMask } from './selectors/offPolicySequenceMask.ts';
 export { type ImportanceOptions, importanceWeights } from './weights/importance.ts';
+export { geometricMeanWeights } from './weights/geometricMean.ts';
 
 // Regularisers
 export type { Regulariser } from './regularisers/regulariser.ts';

@@ -5,7 +5,7 @@ import type { Channel, LossInput, LossResult } from './batch/input.ts';
 import { type TokenView, checkFinite, readBatch } from './batch/view.ts';
 import { RolloutError, checkObject } from './error.ts';
 import { type MetricStyle } from './metrics/style.ts';
-import { type Tally, addRow, addTokenSums, emptyTally } from './metrics/tally.ts';
+import { type Tally, addKl, addRow, addTokenSums, emptyTally } from './metrics/tally.ts';
 import { trlMetrics } from './metrics/trl.ts';
 import { type Need, checkNeeds } from './needs.ts';
 import { saturate } from './numeric/saturate.ts';
@@ -27,6 +27,8 @@ export interface ObjectiveParts {
   /** Which tokens take part, and how much: changes the mask itself, before anything is counted. */
   readonly reject?: ((view: TokenView, metrics: Record<string, number>) => Uint8Array) | undefined;
   readonly rejectNeeds?: readonly Need[] | undefined;
+  /** What rejected tokens leave: the `loss` (default), or its `policy` term only, as in verl's bypass mode. */
+  readonly rejectFrom?: 'loss' | 'policy' | undefined;
   /** Factors of the policy term: entropy masks, off-policy masks, importance weights, in this order. */
   readonly modifiers?: readonly Modifier[] | undefined;
   readonly surrogate: Surrogate;
@@ -37,13 +39,17 @@ export interface ObjectiveParts {
   readonly denominatorNeeds?: readonly Need[] | undefined;
   /** Added to the token loss before aggregation. */
   readonly regularisers?: readonly Regulariser[] | undefined;
+  /** Of the regularisers, where it is not the surrogate's (verl's `gspo`, OpenRLHF); their tokens are added up apart. */
+  readonly regulariserAggregation?: Aggregation | undefined;
   /** Added to the total with an aggregation of their own. */
   readonly sequenceRegularisers?: readonly SequenceRegulariser[] | undefined;
   readonly entropyBonus?: EntropyBonus | undefined;
   readonly aggregation: Aggregation;
+  /** What rows without an active token add to the policy term, a constant; nothing when absent. */
+  readonly emptyRows?: ((view: TokenView) => number) | undefined;
   readonly metrics?: MetricStyle | undefined;
-  /** Extra metrics of the batch, computed once. */
-  readonly diagnostics?: readonly ((view: TokenView) => Record<string, number>)[] | undefined;
+  /** Extra metrics of the batch, computed once; `before` is the batch before rejection. */
+  readonly diagnostics?: readonly ((view: TokenView, before: TokenView) => Record<string, number>)[] | undefined;
   /** How rollouts should be sampled for this objective; read by the driver. */
   readonly sampling?: SamplingPlan | undefined;
   /** Set by poro(): how the two halves of a group are compared. */
@@ -112,6 +118,7 @@ function lossParts(parts: ObjectiveParts): { name: string; needs: readonly Need[
     ...(parts.sequenceRegularisers ?? []),
     ...(parts.entropyBonus === undefined ? [] : [{ name: 'entropyBonus', needs: ['entropy'] as const }]),
     parts.aggregation,
+    ...(parts.regulariserAggregation === undefined ? [] : [parts.regulariserAggregation]),
     { name: 'rejection', needs: parts.rejectNeeds ?? [] },
     { name: 'ratio', needs: parts.denominatorNeeds ?? [] },
   ];
@@ -143,20 +150,24 @@ function channelLoss(parts: ObjectiveParts, input: LossInput, channels: readonly
 
 /** @param into gradient to add to, from an earlier channel. */
 function singleLoss(parts: ObjectiveParts, input: LossInput, weight: number, into: Float64Array | undefined): LossResult {
-  let view = readBatch(input);
+  const before = readBatch(input);
+  let view = before;
   const metrics: Record<string, number> = {};
   if (parts.reject !== undefined) {
-    checkFinite(view);
-    view = readBatch({ ...input, mask: parts.reject(view, metrics) });
+    checkFinite(before);
+    view = readBatch({ ...input, mask: parts.reject(before, metrics) });
   }
-  const run = new Run(parts, view, weight);
+  const rest = parts.rejectFrom === 'policy' ? before : view;
+  const run = new Run(parts, view, rest, before, weight);
   const dLogp = into ?? input.out ?? new Float64Array(view.tokens);
   let loss = run.policy(dLogp, into !== undefined);
+  if (parts.emptyRows !== undefined) loss = saturate(loss + weight * parts.emptyRows(view));
+  loss = saturate(loss + run.regularise(dLogp));
   const policyLoss = loss;
-  for (const regulariser of parts.sequenceRegularisers ?? []) loss = saturate(loss + regulariser.add(view, dLogp));
+  for (const regulariser of parts.sequenceRegularisers ?? []) loss = saturate(loss + regulariser.add(rest, dLogp));
   let dEntropy: Float64Array | undefined;
   if (parts.entropyBonus !== undefined) {
-    const bonus = parts.entropyBonus.apply(view);
+    const bonus = parts.entropyBonus.apply(rest);
     loss = saturate(loss + bonus.loss);
     dEntropy = bonus.dEntropy;
   }
@@ -175,18 +186,28 @@ class Run {
   private readonly regulariserStates: readonly unknown[];
   private readonly modifiers: readonly Modifier[];
   private readonly regularisers: readonly Regulariser[];
+  /** Whether regularisers have tokens or an aggregation of their own. */
+  private readonly apart: boolean;
   private readonly style: MetricStyle;
   /** Whether a row may take the surrogate's single pass. */
   private readonly fusible: boolean;
   private checked = false;
 
+  /**
+   * @param view what the policy term reads: the batch after rejection.
+   * @param rest what the other terms read.
+   * @param before the batch before rejection.
+   */
   constructor(
     private readonly parts: ObjectiveParts,
     private readonly view: TokenView,
+    private readonly rest: TokenView,
+    private readonly before: TokenView,
     private readonly weight: number,
   ) {
     this.modifiers = parts.modifiers ?? [];
     this.regularisers = parts.regularisers ?? [];
+    this.apart = this.regularisers.length > 0 && (parts.regulariserAggregation !== undefined || rest !== view);
     this.style = parts.metrics ?? trlMetrics();
     this.fusible =
       parts.surrogate.fused !== undefined &&
@@ -194,7 +215,7 @@ class Run {
       parts.policySurrogate === undefined &&
       weight === 1 &&
       !view.perToken &&
-      (this.regularisers.length === 0 || (this.regularisers.length === 1 && this.regularisers[0]?.fusedK3 !== undefined));
+      (this.regularisers.length === 0 || this.apart || (this.regularisers.length === 1 && this.regularisers[0]?.fusedK3 !== undefined));
     if (!this.fusible || view.entropy !== undefined || view.behaviorLogps !== undefined) {
       checkFinite(view);
       this.checked = true;
@@ -203,8 +224,8 @@ class Run {
     this.byOrigin = view.origin === undefined ? undefined : [emptyTally(), emptyTally()];
     this.state = parts.surrogate.prepare?.(view);
     this.policyState = parts.policySurrogate?.prepare?.(view);
-    this.modifierStates = this.modifiers.map((modifier) => modifier.prepare?.(view, {}));
-    this.regulariserStates = this.regularisers.map((regulariser) => regulariser.prepare?.(view));
+    this.modifierStates = this.modifiers.map((modifier) => modifier.prepare?.(view, {}, before));
+    this.regulariserStates = this.regularisers.map((regulariser) => regulariser.prepare?.(rest));
   }
 
   policy(dLogp: Float64Array, accumulate: boolean): number {
@@ -220,7 +241,7 @@ class Run {
         const sum = this.fusedRow(i, dLogp);
         if (sum - sum === 0) {
           total += scale * sum;
-          this.count(i, this.regularisers.length === 0 ? 0 : scratch.extra);
+          this.count(i, this.regularisers.length === 0 || this.apart ? 0 : scratch.extra);
           continue;
         }
       }
@@ -251,7 +272,46 @@ class Run {
   private fusedRow(i: number, dLogp: Float64Array): number {
     const { view, scratch, parts } = this;
     this.reset(i);
-    return parts.surrogate.fused?.(view, i, scratch, dLogp, this.regularisers[0]?.fusedK3) ?? NaN;
+    return parts.surrogate.fused?.(view, i, scratch, dLogp, this.apart ? undefined : this.regularisers[0]?.fusedK3) ?? NaN;
+  }
+
+  /** Adds the regularisers that go apart from the policy term to the gradient and returns their part of the loss. */
+  regularise(dLogp: Float64Array): number {
+    if (!this.apart) return 0;
+    const { rest, scratch } = this;
+    const { loss, grad } = scratch;
+    const aggregation = this.parts.regulariserAggregation ?? this.parts.aggregation;
+    let total = 0;
+    for (let i = 0; i < rest.rows; i++) {
+      const start = rest.offsets[i] as number;
+      const width = (rest.offsets[i + 1] as number) - start;
+      const scale = aggregation.rowScale(rest, i);
+      this.reset(i);
+      loss.fill(0, 0, width);
+      grad.fill(0, 0, width);
+      const kl = this.addRegularisers(rest, i, true);
+      let sum = 0;
+      for (let t = 0; t < width; t++) {
+        sum += loss[t] as number;
+        dLogp[start + t] = (dLogp[start + t] as number) + (grad[t] as number) * scale;
+      }
+      total += scale * sum;
+      addKl(this.total, kl, scale);
+      const own = this.byOrigin?.[rest.origin?.[i] === 1 ? 1 : 0];
+      if (own !== undefined) addKl(own, kl, scale);
+    }
+    return saturate(total);
+  }
+
+  private addRegularisers(view: TokenView, i: number, careful: boolean): number {
+    let kl = 0;
+    for (let m = 0; m < this.regularisers.length; m++) {
+      const regulariser = this.regularisers[m] as Regulariser;
+      const sum = regulariser.row(view, i, this.scratch, this.regulariserStates[m]);
+      if (regulariser.metric === 'kl') kl += sum;
+      if (careful) cut(view, i, this.scratch);
+    }
+    return kl;
   }
 
   private reset(i: number): void {
@@ -272,19 +332,12 @@ class Run {
     surrogate.row(view, i, scratch, usesPolicy ? this.policyState : this.state);
     if (careful) cut(view, i, scratch);
     for (let m = 0; m < this.modifiers.length; m++) {
-      (this.modifiers[m] as Modifier).row(view, i, scratch, this.modifierStates[m]);
+      (this.modifiers[m] as Modifier).row(view, i, scratch, this.modifierStates[m], this.before);
       if (careful) cut(view, i, scratch);
     }
     if (surrogate.coupled) spread(view, i, scratch);
     if (this.weight !== 1) scaleRow(view, i, scratch, this.weight);
-    let kl = 0;
-    for (let m = 0; m < this.regularisers.length; m++) {
-      const regulariser = this.regularisers[m] as Regulariser;
-      const sum = regulariser.row(view, i, scratch, this.regulariserStates[m]);
-      if (regulariser.metric === 'kl') kl += sum;
-      if (careful) cut(view, i, scratch);
-    }
-    return kl;
+    return this.apart ? 0 : this.addRegularisers(view, i, careful);
   }
 
   private count(i: number, kl: number): void {
@@ -320,7 +373,7 @@ class Run {
         }
       }
     }
-    for (const diagnose of parts.diagnostics ?? []) Object.assign(metrics, diagnose(view));
+    for (const diagnose of parts.diagnostics ?? []) Object.assign(metrics, diagnose(view, this.before));
   }
 }
 

@@ -111,6 +111,17 @@ describe('several rewards', () => {
     expect(() => fromVerl({ adv_estimator: 'gdpo', gdpo_reward_keys: 'acc' })).toThrow(/gdpo_reward_keys/);
     expect(() => fromVerl({ adv_estimator: 'gdpo', gdpo_reward_keys: ['accuracy'] }).advantages({ rewards, groupIds, lengths })).toThrow(/accuracy.*noise, style, acc/s);
   });
+  it('verl’s GDPO takes mean 0 and deviation 1 for a group of one, as its GRPO does', () => {
+    // By hand: 0.7 / (1 + 1e-6) and ±0.35 / (σ + 1e-6), whitened over two tokens each (divisors Σm + 1e-8 and n − 1).
+    const m = [0.7 / (1 + 1e-6), -0.35 / (0.7 / Math.SQRT2 + 1e-6), 0.35 / (0.7 / Math.SQRT2 + 1e-6)];
+    const mean = (2 * (m[0]! + m[1]! + m[2]!)) / (6 + 1e-8);
+    const variance = ((m.reduce((sum, x) => sum + 2 * (x - mean) ** 2, 0) / (6 + 1e-8)) * 6) / 5;
+    const of = (built: Objective): Float64Array => built.advantages({ rewards: [0.7, 0.2, 0.9], groupIds: ['a', 'b', 'b'], lengths: [2, 2, 2] });
+    expect(largestDifference(of(fromVerl({ adv_estimator: 'gdpo' })), m.map((x) => (x - mean) / Math.sqrt(variance + 1e-8)))).toBeLessThanOrEqual(TOLERANCE);
+    expect(largestDifference(of(fromVerl({ adv_estimator: 'gdpo' })), [0.6406, -1.291, 0.6504])).toBeLessThan(5e-5);
+    // TRL gives it nothing.
+    expect(Math.abs(of(withAdvantage(gdpo()))[0] as number)).toBeLessThan(1e-15);
+  });
   it('gives the same from named columns, and verl’s GDPO to the precision of its float32', () => {
     const set = golden.multi_reward[0] as (typeof golden.multi_reward)[0];
     const groupIds = set.rewards_per_func.map((_, i) => Math.floor(i / set.num_generations));

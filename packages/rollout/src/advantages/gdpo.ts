@@ -8,6 +8,8 @@ export interface GdpoOptions {
   readonly epsilon?: number | undefined;
   /** `sequences`: the batch is whitened over rollouts (TRL). `tokens`: over tokens, so long answers weigh more (verl). */
   readonly over?: 'sequences' | 'tokens' | undefined;
+  /** A group with a single reward: `zero` (TRL), or `raw`, mean 0 and deviation 1 (verl). Default `zero`. */
+  readonly singleton?: 'zero' | 'raw' | undefined;
 }
 
 /**
@@ -16,7 +18,7 @@ export interface GdpoOptions {
  *
  *   z_k = (r_k − μ_{g,k}) / (σ_{g,k} + ε)      s = Σ_k w_k z_k      A = (s − mean s) / (σ(s) + ε)
  */
-export function gdpo({ epsilon = 1e-4, over = 'sequences' }: GdpoOptions = {}): AdvantagePart {
+export function gdpo({ epsilon = 1e-4, over = 'sequences', singleton = 'zero' }: GdpoOptions = {}): AdvantagePart {
   return {
     name: 'gdpo',
     needs: over === 'tokens' ? ['lengths'] : [],
@@ -27,7 +29,7 @@ export function gdpo({ epsilon = 1e-4, over = 'sequences' }: GdpoOptions = {}): 
           const m = moments(column, rows);
           for (const i of rows) {
             const r = column[i] as number;
-            if (r === r) out[i] = (out[i] as number) + (weights[k] as number) * standardise(r, m, epsilon);
+            if (r === r) out[i] = (out[i] as number) + (weights[k] as number) * (m.count === 1 && singleton === 'raw' ? r / (1 + epsilon) : standardise(r, m, epsilon));
           }
         }
       });

@@ -1,4 +1,6 @@
 import { centre, moments } from '../numeric/moments.ts';
+import { toFinite } from '../numeric/saturate.ts';
+import { type ClipRange, intoRange } from './clipRange.ts';
 import type { AdvantagePart } from './part.ts';
 import { everyRow } from './rows.ts';
 import { tokenMoments, whiten } from './whiten.ts';
@@ -12,6 +14,10 @@ export interface ReinforcePlusPlusAdvantageOptions {
   readonly ddof?: 0 | 1 | undefined;
   /** A group with a single reward under `baseline`: `zero` (default) or `raw` (verl). */
   readonly singleton?: 'zero' | 'raw' | undefined;
+  /** Divide by the deviation of the batch's tokens, or only subtract their mean (OpenRLHF `no_advantage_std_norm`). Default `batch`. */
+  readonly scale?: 'batch' | 'none' | undefined;
+  /** Bounds of what is whitened, after `baseline` (OpenRLHF `reward_clip_range`). Default none. */
+  readonly clipRange?: ClipRange | undefined;
 }
 
 /**
@@ -23,6 +29,8 @@ export function reinforcePlusPlusAdvantage({
   countEpsilon = 0,
   ddof = 1,
   singleton = 'zero',
+  scale: divisor = 'batch',
+  clipRange,
 }: ReinforcePlusPlusAdvantageOptions = {}): AdvantagePart {
   return {
     name: baseline ? 'reinforcePlusPlusBaseline' : 'reinforcePlusPlus',
@@ -34,6 +42,7 @@ export function reinforcePlusPlusAdvantage({
           const r = rewards[i] as number;
           if (m === undefined) out[i] = r;
           else out[i] = m.count === 1 ? (singleton === 'raw' ? r : 0) : centre(r, m);
+          if (clipRange !== undefined) out[i] = intoRange(out[i] as number, clipRange);
         }
       }
       const scored = everyRow(rewards.length).filter((i) => !Number.isNaN(rewards[i] as number));
@@ -41,7 +50,9 @@ export function reinforcePlusPlusAdvantage({
       for (const i of scored) out[i] = (out[i] as number) * scale;
       const m = tokenMoments(out, lengths as Float64Array, scored, countEpsilon, ddof);
       for (let i = 0; i < out.length; i++) {
-        out[i] = Number.isNaN(rewards[i] as number) || lengths?.[i] === 0 ? 0 : whiten(out[i] as number, m);
+        const x = out[i] as number;
+        if (Number.isNaN(rewards[i] as number) || lengths?.[i] === 0) out[i] = 0;
+        else out[i] = divisor === 'batch' ? whiten(x, m) : toFinite((x - m.mean) / scale);
       }
     },
   };

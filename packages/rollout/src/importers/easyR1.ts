@@ -21,7 +21,8 @@ import { ConfigReader } from './reader.ts';
 
 /**
  * An objective with EasyR1's numbers, from its own option names (`worker.actor` and `algorithm`, nested or flat):
- * clip 0.2 / 0.3, dual clip 3, means over Σm + 1e-8. Follows EasyR1 at commit b44b311b (July 2026).
+ * clip 0.2 / 0.3, dual clip 3, means over Σm + 1e-8, KL in float32. Follows EasyR1 at commit b44b311b (July 2026). KL in
+ * the reward (no `use_kl_loss`) is the caller's: `klInReward`.
  *
  * @throws RolloutError `unknown-option` with the nearest right name; `not-supported` for `gae`, which needs a critic.
  */
@@ -70,7 +71,7 @@ function readSurrogate(read: ConfigReader, lossType: 'default' | 'gspo' | 'gspo_
 
 function readKl(read: ConfigReader): KlOptions {
   const penalty = read.choice('kl_penalty', 'kl', ['kl', 'abs', 'mse', 'low_var_kl'] as const);
-  return { estimator: penalty === 'kl' ? 'k1' : penalty === 'mse' ? 'k2' : penalty === 'abs' ? 'abs' : 'k3', logRatioClamp: 20, valueClamp: 10 };
+  return { estimator: penalty === 'kl' ? 'k1' : penalty === 'mse' ? 'k2' : penalty === 'abs' ? 'abs' : 'k3', logRatioClamp: 20, valueClamp: 10, float32: true };
 }
 
 function readEstimator(read: ConfigReader): AdvantagePart {

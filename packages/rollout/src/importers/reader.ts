@@ -25,15 +25,15 @@ export class ConfigReader {
     for (const [key, value] of Object.entries(config)) {
       const parts = key.split('.');
       const name = parts[parts.length - 1] as string;
-      for (const section of parts.slice(0, -1)) if (!sections.includes(section)) this.refuse(`${path}${key}`, value, section, sections);
+      for (const section of parts.slice(0, -1)) if (!sections.includes(section)) this.unknown(`${path}${key}`, value, section, sections);
       if (sections.includes(name) && typeof value === 'object' && value !== null && !Array.isArray(value)) {
         this.collect(value, `${path}${name}.`, ignored, sections);
       } else if (this.known.includes(name)) this.values.set(name, value);
-      else if (!ignored.includes(name) && !sections.includes(name)) this.refuse(`${path}${key}`, value, name, [...this.known, ...ignored]);
+      else if (!ignored.includes(name) && !sections.includes(name)) this.unknown(`${path}${key}`, value, name, [...this.known, ...ignored]);
     }
   }
 
-  private refuse(path: string, value: unknown, name: string, names: readonly string[]): never {
+  private unknown(path: string, value: unknown, name: string, names: readonly string[]): never {
     const near = nearestName(name, names) ?? '';
     throw new RolloutError('unknown-option', `${this.call}.${path}`, value, 'is not an option of the library', `Did you mean "${near}"?`);
   }
@@ -60,6 +60,24 @@ export class ConfigReader {
       throw new RolloutError('invalid-argument', `${this.call}.${name}`, value, `must be ${range}`, 'Pass a number, or null for the default.');
     }
     return value;
+  }
+
+  /** Two bounds in order. */
+  optionalRange(name: string): readonly [number, number] | undefined {
+    const range = this.values.get(name);
+    if (range === undefined || range === null) return undefined;
+    const [min, max] = (Array.isArray(range) && range.length === 2 ? range : []) as readonly unknown[];
+    if (typeof min !== 'number' || typeof max !== 'number' || !Number.isFinite(min) || !Number.isFinite(max) || min > max) {
+      throw new RolloutError('invalid-argument', `${this.call}.${name}`, range, 'must be two numbers, the smaller first', 'Pass [min, max], or null for no bounds.');
+    }
+    return [min, max];
+  }
+
+  /** Refuses an option that is given and not false: the objective has no arithmetic for it. */
+  refuse(name: string, problem: string, remedy: string): void {
+    const value = this.values.get(name);
+    if (value === undefined || value === null || value === false) return;
+    throw new RolloutError('not-supported', `${this.call}.${name}`, value, problem, remedy);
   }
 
   boolean(name: string, fallback: boolean): boolean {

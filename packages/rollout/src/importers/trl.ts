@@ -1,3 +1,4 @@
+import { clipRewards } from '../advantages/clipRange.ts';
 import { gdpo } from '../advantages/gdpo.ts';
 import { groupNorm } from '../advantages/groupNorm.ts';
 import type { RewardWeights } from '../advantages/input.ts';
@@ -13,6 +14,7 @@ import { entropyMask } from '../selectors/entropyMask.ts';
 import { offPolicySequenceMask } from '../selectors/offPolicySequenceMask.ts';
 import { cispoSurrogate } from '../surrogates/cispo.ts';
 import { clip } from '../surrogates/clip.ts';
+import { rlooEmptyRows } from '../surrogates/emptyRows.ts';
 import { softGate } from '../surrogates/softGate.ts';
 import type { Surrogate } from '../surrogates/surrogate.ts';
 import { vespo } from '../surrogates/vespo.ts';
@@ -28,6 +30,9 @@ const LOSS_TYPES = ['grpo', 'bnpo', 'dr_grpo', 'dapo', 'cispo', 'sapo', 'luspo',
  * `normalize_advantages` or `reward_clip_range`), from a GRPOConfig's own option names. `epsilon_low` is understood as
  * `epsilon`. Follows TRL at commit f2cd5771 (July 2026).
  *
+ * RLOO's `beta` is a penalty in the reward, which is the caller's (`klInReward`). TRL clips rewards before it subtracts
+ * the penalty: with both, clip first by hand and leave `reward_clip_range` out.
+ *
  * The sampler's correction is on where TRL has it on (`use_vllm`), or where a `vllm_importance_sampling_*` option is
  * given; then `behaviorLogps` is needed.
  *
@@ -42,18 +47,19 @@ export function fromTrl(config: object): Objective {
   const epsilonHigh = read.number('epsilon_high', epsilon, 0);
   const beta = read.optionalNumber('beta', 0);
   const rewardWeights = readWeights(read);
-  const numGenerations = read.number('num_generations', 8, 1);
   if (read.raw('normalize_advantages') !== undefined || read.raw('reward_clip_range') !== undefined) {
     return objective({
       name: 'trl/rloo',
-      advantage: leaveOneOut({ normalizeAdvantages: read.boolean('normalize_advantages', false) }),
+      advantage: clipRewards(leaveOneOut({ normalizeAdvantages: read.boolean('normalize_advantages', false) }), read.optionalRange('reward_clip_range')),
       rewardWeights,
       surrogate: clip({ epsilon, epsilonHigh, level: 'product' }),
       aggregation: sequenceMean(),
+      emptyRows: rlooEmptyRows,
       metrics: trlMetrics({ float32: true }),
-      sampling: { numGenerations },
+      sampling: { numGenerations: read.number('num_generations', 2, 1) },
     });
   }
+  const numGenerations = read.number('num_generations', 8, 1);
   const lossType = read.choice('loss_type', 'dapo', LOSS_TYPES);
   const level = read.choice('importance_sampling_level', 'token', ['token', 'sequence', 'sequence_token'] as const);
   const sampler = readSampler(read);

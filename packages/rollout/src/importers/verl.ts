@@ -10,6 +10,7 @@ import { perTokenOnly } from '../advantages/perTokenOnly.ts';
 import { reinforcePlusPlusAdvantage } from '../advantages/reinforcePlusPlus.ts';
 import { remaxAdvantage } from '../advantages/remax.ts';
 import { type Aggregation, constantLength, sequenceMean, tokenMean, tokenSum } from '../aggregation.ts';
+import type { TokenView } from '../batch/view.ts';
 import { RolloutError } from '../error.ts';
 import { offPolicyMetrics } from '../metrics/offPolicy.ts';
 import { samplerWeightMetrics } from '../metrics/samplerWeights.ts';
@@ -29,8 +30,9 @@ import { CLAMP_20 } from '../surrogates/logRatio.ts';
 import { reinforce } from '../surrogates/reinforce.ts';
 import { softGate } from '../surrogates/softGate.ts';
 import type { Surrogate } from '../surrogates/surrogate.ts';
+import { geometricMeanWeights } from '../weights/geometricMean.ts';
 import { importanceWeights } from '../weights/importance.ts';
-import type { Modifier } from '../weights/modifier.ts';
+import { type Modifier, beforeRejection } from '../weights/modifier.ts';
 import { ConfigReader } from './reader.ts';
 import { VERL_IGNORED, VERL_OPTIONS, VERL_SECTIONS } from './verlNames.ts';
 import { type RolloutCorrection, readRolloutCorrection } from './verlRolloutCorrection.ts';
@@ -47,19 +49,27 @@ const ESTIMATORS = [
  * nested as in its YAML or flat. Follows verl at commit 1dda039b (August 2026).
  *
  * As there, `clip_ratio` acts only where `clip_ratio_low` or `clip_ratio_high` is null; both default to 0.2.
+ * `rollout_correction`: weights and their metrics are of the batch before rejection; under `bypass_mode` so are KL and
+ * entropy. `gspo`, `sapo` and `geo_mean` aggregate their own term over sequences, KL and entropy as `loss_agg_mode` says.
+ *
  * `adv_estimator` defaults to `grpo`, since GAE, verl's default, needs a critic. `dro_beta` defaults to 0.5.
  *
  * @throws RolloutError `unknown-option` with the nearest right name; `not-supported` for what needs a critic, logits or
- *   random choices (`gae`, `clip_cov`).
+ *   random choices (`gae`, `clip_cov`, `use_pf_ppo`), and for `use_kl_in_reward`, which is the caller's (`klInReward`).
  */
 export function fromVerl(config: object): Objective {
   const read = new ConfigReader('fromVerl', config, VERL_OPTIONS, VERL_IGNORED, VERL_SECTIONS);
+  read.refuse('use_kl_in_reward', 'changes the rewards, which come in ready', 'Leave it out and pass klInReward(…) as the rewards.');
+  read.refuse('use_pf_ppo', 'draws the rollouts anew at random', 'Leave it out, or draw them before the loss.');
+  read.refuse('loss_remove_token_mean', 'is LUFFY\'s sum over the padded width', 'Leave it out, or build the objective from parts.');
   const correction = readRolloutCorrection(read);
   let lossMode = readLossMode(read);
   if (correction.bypass) lossMode = correction.bypassLoss === 'reinforce' ? 'reinforce' : 'vanilla';
   const aggregation = readAggregation(read, lossMode);
+  // Forced only on the policy term: KL and entropy keep the configured one.
+  const configured = forced(lossMode) ? readAggregation(read, 'vanilla') : undefined;
   const weighted = correction.weights !== undefined && !(correction.bypass && correction.bypassLoss === 'ppo_clip');
-  const weights = weighted && lossMode === 'geo_mean' && correction.weights !== undefined ? { ...correction.weights, level: 'geometric' as const } : correction.weights;
+  const { weights } = correction;
   const entropyCoef = read.number('entropy_coeff', 0);
   return objective({
     name: `verl/${lossMode}`,
@@ -70,11 +80,13 @@ export function fromVerl(config: object): Objective {
     denominatorNeeds: correction.bypass ? ['behaviorLogps'] : [],
     reject: readRejection(correction),
     rejectNeeds: correction.rules.length === 0 ? [] : ['behaviorLogps'],
-    modifiers: weighted && weights !== undefined ? [importanceWeights(weights) as Modifier] : [],
-    diagnostics: weights === undefined ? [] : [(view) => samplerWeightMetrics(view, weights), ...(correction.rules.length === 0 ? [offPolicyMetrics] : [])],
+    rejectFrom: correction.bypass ? 'policy' : 'loss',
+    modifiers: weighted && weights !== undefined ? [(lossMode === 'geo_mean' ? geometricMeanWeights(weights) : beforeRejection(importanceWeights(weights))) as Modifier] : [],
+    diagnostics: weights === undefined ? [] : [(_view, before) => samplerWeightMetrics(before, weights), ...(correction.rules.length === 0 ? [(view: TokenView) => readGap(view, correction)] : [])],
     regularisers: read.boolean('use_kl_loss', false) ? [klPenalty(read.number('kl_loss_coef', 0.001, 0), readKl(read))] : [],
-    entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation }),
+    entropyBonus: entropyCoef === 0 ? undefined : entropyBonus(entropyCoef, { aggregation: configured ?? aggregation }),
     aggregation,
+    regulariserAggregation: configured,
     metrics: verlMetrics(lossMode),
     sampling: { numGenerations: read.number('n', 8, 1), ...(read.boolean('enable', false) ? { dynamicSampling: readFilter(read) } : {}) },
   });
@@ -118,9 +130,14 @@ function readRejection({ rules, bypass }: RolloutCorrection): ObjectiveParts['re
   if (rules.length === 0) return undefined;
   const reject = rejectionMask(rules, bypass ? 'current' : 'old');
   return (view, metrics) => {
-    Object.assign(metrics, offPolicyMetrics(view));
+    Object.assign(metrics, readGap(view, { bypass }));
     return reject(view, metrics);
   };
+}
+
+/** The gap to the sampler: of the old log-probabilities, or under `bypass_mode` of the current ones. */
+function readGap(view: TokenView, { bypass }: Pick<RolloutCorrection, 'bypass'>): Record<string, number> {
+  return offPolicyMetrics(bypass ? { ...view, oldLogps: view.logps } : view);
 }
 
 function readLossMode(read: ConfigReader): LossMode {
@@ -164,9 +181,14 @@ function readSurrogate(read: ConfigReader, mode: LossMode): Surrogate {
   }
 }
 
+/** The losses that choose the aggregation of their own term. */
+function forced(mode: LossMode): boolean {
+  return mode === 'gspo' || mode === 'sapo' || mode === 'geo_mean';
+}
+
 function readAggregation(read: ConfigReader, mode: LossMode): Aggregation {
   if (mode === 'geo_mean') return sequenceMean();
-  const name = mode === 'gspo' || mode === 'sapo' ? 'seq-mean-token-mean' : read.choice('loss_agg_mode', 'token-mean', ['token-mean', 'token-sum', 'seq-mean-token-mean', 'seq-mean-token-sum', 'seq-mean-token-sum-norm'] as const);
+  const name = forced(mode) ? 'seq-mean-token-mean' : read.choice('loss_agg_mode', 'token-mean', ['token-mean', 'token-sum', 'seq-mean-token-mean', 'seq-mean-token-sum', 'seq-mean-token-sum-norm'] as const);
   switch (name) {
     case 'token-mean':
       return tokenMean();
@@ -204,7 +226,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
     case 'grpo_passk':
       return passAtK({ normalize });
     case 'gdpo':
-      return onlyKeys(gdpo({ epsilon: 1e-6, over: 'tokens' }), read);
+      return onlyKeys(gdpo({ epsilon: 1e-6, over: 'tokens', singleton: 'raw' }), read);
     case 'rloo':
       return leaveOneOut({ singleton: 'raw' });
     case 'rloo_vectorized':

@@ -26,6 +26,7 @@ export function readRolloutCorrection(read: ConfigReader): RolloutCorrection {
       logClamp: 20,
       max: upper,
       batchNormalize: read.boolean('rollout_is_batch_normalize', false),
+      countEpsilon: 1e-8,
       ...(lower === undefined ? { mode: 'truncate' } : { mode: 'mask', min: lower }),
     };
   }

@@ -37,14 +37,19 @@ export function addRow(tally: Tally, view: TokenView, i: number, scratch: RowScr
   tally.capped += scratch.capped;
   tally.logRatio += scratch.logRatio;
   tally.extra += scratch.extra;
-  tally.kl += kl;
-  tally.klAggregated += scratch.scale * kl;
+  addKl(tally, kl, scratch.scale);
   if (count === 0 && !perSequence) return;
   const unit = perSequence ? 1 : count;
   const low = scratch.low / unit;
   const high = scratch.high / unit;
   if (!(tally.lowMin <= low)) tally.lowMin = low;
   if (!(tally.highMax >= high)) tally.highMax = high;
+}
+
+/** One row's KL: `scale` is its factor in the loss. */
+export function addKl(tally: Tally, kl: number, scale: number): void {
+  tally.kl += kl;
+  tally.klAggregated += scale * kl;
 }
 
 /** Sums that only some metrics want: entropy, the log-probabilities themselves, the gap between sampler and trainer. */

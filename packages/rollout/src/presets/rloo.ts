@@ -3,6 +3,7 @@ import { leaveOneOut } from '../advantages/leaveOneOut.ts';
 import { sequenceMean } from '../aggregation.ts';
 import { type Objective, objective } from '../objective.ts';
 import { clip } from '../surrogates/clip.ts';
+import { rlooEmptyRows } from '../surrogates/emptyRows.ts';
 import { checkOptions } from './options.ts';
 
 export interface RlooOptions {
@@ -16,7 +17,8 @@ export interface RlooOptions {
 
 /**
  * RLOO (arXiv 2402.14740) as TRL's RLOOTrainer: leave-one-out baseline, one clipped ratio of the whole sequence (the
- * product of its tokens'), mean over rows. Its KL belongs in the reward: see `klInReward`.
+ * product of its tokens'), mean over all rows, of which one without an active token counts −A. Its KL belongs in the
+ * reward: see `klInReward`.
  */
 export function rloo(options: RlooOptions = {}): Objective {
   checkOptions('rloo', options, ['epsilon', 'epsilonHigh', 'normalizeAdvantages', 'rewardWeights', 'numGenerations']);
@@ -27,6 +29,7 @@ export function rloo(options: RlooOptions = {}): Objective {
     rewardWeights,
     surrogate: clip({ ...bounds, level: 'product' }),
     aggregation: sequenceMean(),
+    emptyRows: rlooEmptyRows,
     sampling: { numGenerations },
   });
 }

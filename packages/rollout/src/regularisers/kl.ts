@@ -22,6 +22,8 @@ export interface KlOptions {
   readonly clampEveryEstimator?: boolean | undefined;
   /** Compute in float32, as a library that casts first does (EasyR1, OpenRLHF). Default false. */
   readonly float32?: boolean | undefined;
+  /** With `float32`, k3 as (e^d − 1) − d (OpenRLHF) and not (e^d − d) − 1 (EasyR1). Default false. */
+  readonly oneFirst?: boolean | undefined;
 }
 
 /** Value and derivative with respect to logp of a KL estimator, one token: writes [value, gradient]. */
@@ -39,7 +41,8 @@ export function klEstimate(logp: number, refLogp: number, options: KlOptions, ou
     const d = Math.min(Math.max(-difference, -bound), bound);
     const ratio = round(safeExp(d));
     // expm1 keeps k3 at least 0 for a tiny gap; the libraries' exp(d) − d − 1 agrees to 1e-16.
-    value = options.float32 === true ? round(round(ratio - d) - 1) : k3Of(d, ratio);
+    const [first, second] = options.oneFirst === true ? [1, d] : [d, 1];
+    value = options.float32 === true ? round(round(ratio - first) - second) : k3Of(d, ratio);
     slope = d === -difference ? round(1 - ratio) : 0;
   } else if (estimator === 'k2') {
     value = round(0.5 * round(difference * difference));

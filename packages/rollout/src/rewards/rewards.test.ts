@@ -56,6 +56,21 @@ describe('ToolRL', () => {
     // Names as multisets: 2 in common of 4.
     expect(toolRlReward([call('f', { a: 1 }), call('f', { a: 2 }), call('g'), call('g')], expected)).toBeCloseTo((6 * (0.5 + 4)) / 5 - 3, 12);
   });
+  it('leaves a call with which it has nothing in common to the next', () => {
+    // Names 1 of 2; f{a} matches nothing, f{b} all: (1/2 + 2) of 1 + 2 + 2.
+    expect(toolRlReward([call('f', { b: 1 })], [call('f', { a: 1 }), call('f', { b: 1 })])).toBeCloseTo((6 * 2.5) / 5 - 3, 12);
+  });
+  it('compares values as Python does', () => {
+    const given = (value: unknown, wanted: unknown): number => toolRlReward([call('f', { a: value })], [call('f', { a: wanted })]);
+    const [same, other] = [3, (6 * 2) / 3 - 3];
+    for (const [a, b] of [[{ x: 1, y: [2] }, { y: [2], x: 1 }], [true, 1], [0, false], [[true], [1]], [null, null], ['', ''], [{}, {}]]) expect(given(a, b), JSON.stringify([a, b])).toBe(same);
+    for (const [a, b] of [[{ x: 1 }, { x: 1, y: 2 }], [{ x: 1 }, { y: 1 }], [[1, 2], [2, 1]], ['1', 1], [null, 0], [[], {}], [{ 0: 1 }, [1]], [true, 2], [{}, null]]) {
+      expect(given(a, b), JSON.stringify([a, b])).toBeCloseTo(other, 12);
+      expect(given(b, a), JSON.stringify([b, a])).toBeCloseTo(other, 12);
+    }
+    // A name every object inherits is no parameter of it.
+    expect(toolRlReward([call('f')], [call('f', { toString: 1 })])).toBeCloseTo((6 * 1) / 3 - 3, 12);
+  });
   it('compares names as often as they stand', () => {
     // One f expected, three made: 1 in common of 3. Two f expected, one f and one g made: 1 of 3.
     expect(toolRlReward([call('f'), call('f'), call('f')], [call('f')])).toBeCloseTo((6 * (1 / 3 + 1)) / 2 - 3, 12);
@@ -63,7 +78,8 @@ describe('ToolRL', () => {
     expect(toolRlReward([call('f'), call('f')], [call('f'), call('f')])).toBe(3);
   });
   it('knows nothing expected, and nothing parsed', () => {
-    expect([toolRlReward([], []), toolRlReward([call('f')], []), toolRlReward(null, []), toolRlReward([], [call('f')])]).toEqual([0, -3, -3, -3]);
+    // No call expected: 0 whatever is made, as the released code has it.
+    expect([toolRlReward([], []), toolRlReward([call('f')], []), toolRlReward(null, []), toolRlReward(null, [call('f')]), toolRlReward([], [call('f')])]).toEqual([0, 0, 0, -3, -3]);
     expect(toolRlReward([call('f')], [call('f')])).toBe(3);
   });
 });

@@ -4,11 +4,8 @@ import { MAX_EXPONENT } from '../numeric/saturate.ts';
 import { type Modifier, scaleToken } from './modifier.ts';
 
 export interface ImportanceOptions {
-  /**
-   * One weight a token, or one a sequence: the product, or the geometric mean of the bounded token weights (what verl's
-   * `geo_mean` does with token weights). Default `token`.
-   */
-  readonly level?: 'token' | 'sequence' | 'geometric' | undefined;
+  /** One weight a token, or one a sequence: the product. Default `token`. */
+  readonly level?: 'token' | 'sequence' | undefined;
   /** Outside [min, max]: move to the bound (`truncate`, TIS) or drop (`mask`, IcePop). Default `truncate`. */
   readonly mode?: 'truncate' | 'mask' | undefined;
   readonly min?: number | undefined;
@@ -19,6 +16,8 @@ export interface ImportanceOptions {
   readonly logClamp?: number | undefined;
   /** Divide by the batch's mean weight (verl `rollout_is_batch_normalize`). */
   readonly batchNormalize?: boolean | undefined;
+  /** Added to the token counts of that mean (verl 1e-8). Default 0, so that the mean becomes exactly 1. */
+  readonly countEpsilon?: number | undefined;
   /** OpenRLHF `seq-mask-tis`: token weights, dropped for a sequence whose geometric mean is outside the bounds. */
   readonly sequenceFilter?: boolean | undefined;
   /** Only rows of this origin are weighted; all when absent. */
@@ -57,7 +56,6 @@ export function importanceWeights(options: ImportanceOptions = {}): Modifier<num
 
 /** What one row's weights share: the sequence weight, or whether the row passes the sequence filter (1 or 0). */
 export function rowWeight(view: TokenView, i: number, options: ImportanceOptions): number {
-  if (options.level === 'geometric') return geometricMean(view, i, options);
   if (options.level !== 'sequence' && options.sequenceFilter !== true) return 1;
   const { mask, offsets } = view;
   const end = offsets[i + 1] as number;
@@ -72,7 +70,7 @@ export function rowWeight(view: TokenView, i: number, options: ImportanceOptions
 
 /** The weight of position k, given what its row shares. */
 export function tokenWeight(view: TokenView, k: number, row: number, options: ImportanceOptions): number {
-  if (options.level === 'sequence' || options.level === 'geometric') return row;
+  if (options.level === 'sequence') return row;
   const w = exponential(logWeight(view, k, options), options);
   return options.sequenceFilter === true ? w * row : bound(w, options);
 }
@@ -80,14 +78,6 @@ export function tokenWeight(view: TokenView, k: number, row: number, options: Im
 /** The weight before it is bounded. */
 export function rawWeight(view: TokenView, k: number, options: ImportanceOptions): number {
   return exponential(logWeight(view, k, options), options);
-}
-
-function geometricMean(view: TokenView, i: number, options: ImportanceOptions): number {
-  let sum = 0;
-  for (let k = view.offsets[i] as number; k < (view.offsets[i + 1] as number); k++) {
-    if (view.mask[k]) sum += Math.log(bound(rawWeight(view, k, options), options) + 1e-10);
-  }
-  return Math.exp(sum / ((view.counts[i] as number) + 1e-8));
 }
 
 function logWeight(view: TokenView, k: number, { numerator = 'old' }: ImportanceOptions): number {
@@ -104,14 +94,17 @@ function bound(w: number, { mode = 'truncate', min = 0, max = Infinity }: Import
   return Math.min(Math.max(w, min), max);
 }
 
-function meanWeight(view: TokenView, options: ImportanceOptions): number {
+/** What `batchNormalize` divides by: the mean weight of tokens, or of sequences that have one; 1 where it is almost 0. */
+export function meanWeight(view: TokenView, options: ImportanceOptions): number {
+  const { countEpsilon = 0 } = options;
   let sum = 0;
   let count = 0;
   for (let i = 0; i < view.rows; i++) {
     if (view.counts[i] === 0) continue;
     const row = rowWeight(view, i, options);
-    if (options.level === 'sequence' || options.level === 'geometric') {
-      sum += row;
+    if (options.level === 'sequence') {
+      const tokens = view.counts[i] as number;
+      sum += row * (tokens / (tokens + countEpsilon));
       count++;
       continue;
     }
@@ -121,6 +114,6 @@ function meanWeight(view: TokenView, options: ImportanceOptions): number {
       count++;
     }
   }
-  const mean = sum / count;
+  const mean = sum / (options.level === 'sequence' ? count : count + countEpsilon);
   return mean > 1e-8 && Number.isFinite(mean) ? mean : 1;
 }
