@@ -435,7 +435,7 @@ export const CASES: [string, Case][] = [
     const [p, g, b] = ['p', 'g', 'b'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
     sgd(ctx.graph, p, g, b, hyper, sumSquares(g), 64, options);
   }]),
-  ...([['greedy', [0, 0, 1, 0]], ['plain', [1, 0, 1, 0]], ['top-k 3', [1.3, 3, 1, 0]], ['top-p 0.7', [1, 0, 0.7, 0]], ['min-p', [1, 0, 1, 0.2]], ['by rows', undefined]] as const).map(([name, all]): [string, Case] => [
+  ...([['greedy', [0, 0, 1, 0]], ['plain', [1, 0, 1, 0]], ['top-k 3', [1.3, 3, 1, 0]], ['top-p 0.7', [1, 0, 0.7, 0]], ['min-p', [1, 0, 1, 0.2]], ['top-p of top-k', [1, 6, 0.8, 0]], ['by rows', undefined]] as const).map(([name, all]): [string, Case] => [
     `sample ${name}`,
     (ctx) => {
       const rows = 40;

@@ -36,6 +36,9 @@ export function sampleSettings({ temperature, topK, topP, minP }: SampleSettings
   return [temperature === 0 ? 0 : 1 / temperature, topK, topP, minP];
 }
 
+/** Probabilities that differ by less than this part count as equal: a compiler may round the exponential of one loop otherwise than that of another. */
+export const ALIKE = 1e-6;
+
 export interface Sampled {
   readonly token: Tensor;
   readonly logp: Tensor;
@@ -43,9 +46,11 @@ export interface Sampled {
 }
 
 /**
- * One token a row from softmax(logits / temperature) after top-k, top-p and min-p, by the settings of its row; its
- * log-probability and the entropy are those of the full distribution at that temperature. The uniform number is
- * Philox4x32-10 of `draws` u32 [R, 4]: two words of counter, two of key.
+ * One token a row from softmax(logits / temperature), by the settings of its row and in the order of Hugging Face's
+ * `generate`: top-k keeps the k most probable tokens and those as probable as the last of them; top-p the most probable of
+ * these that make up this share of their probability, and those as probable as the last; min-p those from this share of the
+ * largest probability on. Log-probability and entropy are those of the full distribution at that temperature. The uniform
+ * number is Philox4x32-10 of `draws` u32 [R, 4]: two words of counter, two of key.
  */
 export function sample(logits: Tensor, draws: Tensor, settings: Tensor): Sampled {
   const [r] = rowsAndColumns(logits);

@@ -158,8 +158,11 @@ export interface AttentionAttributes {
 export interface SampleSettings {
   /** 0 takes the most probable token. */
   readonly temperature: number;
+  /** The most probable tokens that stay, with those as probable as the last; 0: all. */
   readonly topK: number;
+  /** The share of what top-k leaves that the most probable tokens have to make up; 1: all. */
   readonly topP: number;
+  /** The least share of the largest probability that a token needs; 0: none. */
   readonly minP: number;
 }
 
