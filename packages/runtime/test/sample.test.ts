@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Engine, Graph, openDevice, philox, ReferenceEngine, sample, sampleSettings, SETTINGS_WIDTH, toUniform, WebGpuEngine } from '../src/index.ts';
+import { type Engine, Graph, markSeen, openDevice, penaliseSeen, philox, ReferenceEngine, sample, sampleSettings, SETTINGS_WIDTH, toUniform, WebGpuEngine } from '../src/index.ts';
 
 const device = await openDevice();
 afterAll(() => device.dispose());
@@ -59,6 +59,36 @@ function expected(logits: readonly number[], temperature: number, kept: readonly
 }
 
 describe.each(engines)('sampling, %s', (_name, engine) => {
+  it('penalises what was seen as RepetitionPenaltyLogitsProcessor does, and from then on what it draws', async () => {
+    const g = new Graph();
+    const storage = engine.createStorage('seen', 2, 'u32');
+    storage.write(Uint32Array.of(0b1011, 0b1011));
+    const seen = g.view(storage, 0, [2, 1]);
+    const logits = g.input('logits', [2, 5]);
+    const penalised = penaliseSeen(logits, seen, g.input('penalties', [2]));
+    const { token, logp } = sample(penalised, g.input('draws', [2, 4], 'u32'), g.input('settings', [2, SETTINGS_WIDTH]));
+    markSeen(token, seen);
+    for (const [name, t] of Object.entries({ penalised, token, logp })) g.output(name, t);
+    const plan = await engine.compile(g);
+    const row = [2.5, -1, 0.5, 0, 2.25];
+    const greedy = sampleSettings({ temperature: 0, topK: 0, topP: 1, minP: 0 });
+    const inputs = { logits: Float64Array.from([...row, ...row]), penalties: Float32Array.of(1.25, 1), draws: new Uint32Array(8), settings: Float32Array.from([...greedy, ...greedy]) };
+    const run = async () => plan.run(inputs, ['penalised', 'token', 'logp']);
+    const first = await run();
+    // 2.5 / 1.25 and -1 * 1.25; the other row is as it was.
+    expect(Array.from(first.penalised!, (x) => Number(x.toFixed(6)))).toEqual([2, -1.25, 0.5, 0, 2.25, ...row]);
+    expect(Array.from(first.token!)).toEqual([4, 0]);
+    const lse = Math.log([2, -1.25, 0.5, 0, 2.25].reduce((sum, z) => sum + Math.exp(z), 0));
+    expect(first.logp![0]).toBeCloseTo(2.25 - lse, 5);
+    expect(Array.from(await storage.read())).toEqual([0b11011, 0b1011]);
+    // Token 4 has been seen now: 2.25 / 1.25 = 1.8.
+    const second = await run();
+    expect(Array.from(second.penalised!.slice(0, 5), (x) => Number(x.toFixed(6)))).toEqual([2, -1.25, 0.5, 0, 1.8]);
+    expect(Array.from(second.token!)).toEqual([0, 0]);
+    plan.dispose();
+    storage.dispose();
+  });
+
   it('keeps the tokens that transformers keeps, each row by its own settings', async () => {
     const all = [...CASES, EQUALS];
     const each = 48;

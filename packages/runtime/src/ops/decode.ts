@@ -62,6 +62,26 @@ export function sample(logits: Tensor, draws: Tensor, settings: Tensor): Sampled
   return { token: token!, logp: logp!, entropy: entropy! };
 }
 
+/** Words of 32 bits that say of each token of a vocabulary whether it was seen. */
+export function seenWords(vocabulary: number): number {
+  return Math.ceil(vocabulary / 32);
+}
+
+/**
+ * Logits [R, V] with those of seen tokens made less: divided by the penalty of the row, or multiplied by it where they are
+ * negative (CTRL, arXiv 1909.05858, as in Hugging Face's `repetition_penalty`). A row of penalty 1 stays as it is.
+ * @param seen u32 [R, seenWords(V)], bit t % 32 of word t / 32 for token t.
+ * @param penalties f32 [R].
+ */
+export function penaliseSeen(logits: Tensor, seen: Tensor, penalties: Tensor): Tensor {
+  return logits.graph.emit('penaliseSeen', [logits, seen, penalties], {}, [{ shape: logits.shape, name: 'penalised' }])[0]!;
+}
+
+/** Notes a token i32 [R] of each row among the seen ones. */
+export function markSeen(token: Tensor, seen: Tensor): void {
+  token.graph.emitInto('markSeen', [token], {}, [seen]);
+}
+
 export interface DecodeBuffers {
   readonly state: Tensor;
   /** i32 [C], with an entry for each row of the cache: token i of a row is at its base + i. */

@@ -1,5 +1,5 @@
 /** @file Float64 sampling and the bookkeeping of decoding. */
-import { ALIKE, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
+import { ALIKE, seenWords, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns } from '../tensor.ts';
 import type { ReferenceKernel } from './kernels.ts';
@@ -44,6 +44,26 @@ function lowestKept(weights: Float64Array, topK: number, topP: number): number {
   }
   return cut;
 }
+
+export const penaliseSeenReference: ReferenceKernel<'penaliseSeen'> = (node, [logits, seen, penalties], [out]) => {
+  const [r, v] = rowsAndColumns(node.inputs[0]!);
+  const words = seenWords(v);
+  for (let i = 0; i < r; i++) {
+    for (let j = 0; j < v; j++) {
+      const z = logits![i * v + j]!;
+      const isSeen = ((seen![i * words + (j >> 5)]! >>> (j & 31)) & 1) !== 0;
+      out![i * v + j] = !isSeen ? z : z < 0 ? z * penalties![i]! : z / penalties![i]!;
+    }
+  }
+};
+
+export const markSeenReference: ReferenceKernel<'markSeen'> = (node, [token], [seen]) => {
+  const words = node.outputs[0]!.shape[1]!;
+  token!.forEach((t, i) => {
+    const at = i * words + (t >> 5);
+    seen![at] = (seen![at]! | (1 << (t & 31))) >>> 0;
+  });
+};
 
 export const decodeAdvanceReference: ReferenceKernel<'decodeAdvance'> = (node, [token, logp, entropy], [state, history, trace]) => {
   const { rows, stopIds } = node.attributes;

@@ -1,5 +1,5 @@
 /** @file Sampling on the device, and the bookkeeping of decoding that keeps the host out of the loop. */
-import { ALIKE, STATE, STATE_WIDTH } from '../../ops/decode.ts';
+import { ALIKE, seenWords, STATE, STATE_WIDTH } from '../../ops/decode.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
 import { PHILOX } from './philox.ts';
@@ -125,6 +125,50 @@ const rangeOf = `var total = 0.0;
       next += its;
       if (next > bound) { break; }
     }`;
+
+export const penaliseSeenKernel: Kernel<'penaliseSeen'> = (node) => {
+  const [logits, seen, penalties] = node.inputs as [Tensor, Tensor, Tensor];
+  const [r, v] = rowsAndColumns(logits);
+  return [
+    launch({
+      label: 'penaliseSeen',
+      inputs: { logits: [logits, 'f32'], seen: [seen, 'u32'], penalties: [penalties, 'f32'] },
+      outputs: { penalised: [node.outputs[0]!, 'f32'] },
+      uniforms: { v: ['u32', v], words: ['u32', seenWords(v)] },
+      workgroupSize: [256],
+      workgroups: [Math.ceil(v / 256), r],
+      body: `
+  if (gid.x >= p.v) { return; }
+  let at = gid.y * p.v + gid.x;
+  let z = logits[at];
+  let penalty = penalties[gid.y];
+  let bit = (seen[gid.y * p.words + (gid.x >> 5u)] >> (gid.x & 31u)) & 1u;
+  // A quotient by 1 need not be exact in WGSL; a row without a penalty keeps its bits.
+  if (bit == 0u || penalty == 1.0) { penalised[at] = z; } else { penalised[at] = select(z / penalty, z * penalty, z < 0.0); }`,
+    }),
+  ];
+};
+
+export const markSeenKernel: Kernel<'markSeen'> = (node) => {
+  const token = node.inputs[0]!;
+  const seen = node.outputs[0]!;
+  const [rows, words] = rowsAndColumns(seen);
+  return [
+    launch({
+      label: 'markSeen',
+      inputs: { token: [token, 'i32'] },
+      outputs: { seen: [seen, 'u32'] },
+      uniforms: { rows: ['u32', rows], words: ['u32', words] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil(rows / 64)],
+      body: `
+  if (gid.x >= p.rows) { return; }
+  let t = u32(token[gid.x]);
+  let at = gid.x * p.words + (t >> 5u);
+  seen[at] = seen[at] | (1u << (t & 31u));`,
+    }),
+  ];
+};
 
 export const decodeAdvanceKernel: Kernel<'decodeAdvance'> = (node) => {
   const [token, logp, entropy] = node.inputs as [Tensor, Tensor, Tensor];
