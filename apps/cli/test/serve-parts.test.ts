@@ -19,7 +19,7 @@ const valid = { model: 'm', messages: [{ role: 'system', content: 's' }, { role:
 
 describe('parseChatRequest', () => {
   it('fills in the defaults of the API', () => {
-    expect(parseChatRequest('{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[],"frequency_penalty":0,"seed":null}')).toMatchObject({ temperature: 1, topP: 1, topK: 0, n: 1, stream: false, stop: [], seed: undefined, maxTokens: undefined });
+    expect(parseChatRequest('{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[],"frequency_penalty":0,"seed":null}')).toMatchObject({ temperature: 1, topP: 1, topK: 0, repetitionPenalty: 1, n: 1, stream: false, stop: [], seed: undefined, maxTokens: undefined });
     expect(parseChatRequest(JSON.stringify(valid))).toMatchObject({ temperature: 0.5, stop: ['x'], n: 2, seed: 3, stream: true, includeUsage: true, maxTokens: 4 });
   });
 

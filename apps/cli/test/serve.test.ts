@@ -147,6 +147,23 @@ describe('the openai client', () => {
     dispose();
   });
 
+  it('penalises repetitions as transformers does, in answer, log-probabilities and trimpi generate', async () => {
+    // `generate(do_sample=False, repetition_penalty=1.3, max_new_tokens=12)` of transformers 5.18 on this model, and log-softmax of its processed scores.
+    const text = '\ufffd\u000bzW\ufffddes.\n2 Let by';
+    const logps = [-0.854, -1.8894, -1.2403, -2.2445, -1.9803, -0.9827, -2.6826, -2.069, -1.8707, -1.7374, -2.1746, -2.0832];
+    const got = await ask('Go on.', { logprobs: true, top_logprobs: 3, repetition_penalty: 1.3 } as object);
+    expect(textOf(got)).toBe(text);
+    const content = got.choices[0]!.logprobs!.content!;
+    expect(content.length).toBe(logps.length);
+    content.forEach(({ token, logprob, top_logprobs: top }, i) => {
+      expect(Math.abs(logprob - logps[i]!)).toBeLessThan(1e-3);
+      expect([top[0]!.token, Math.abs(top[0]!.logprob - logprob) < 1e-3]).toEqual([token, true]);
+    });
+    expect((await generated('--prompt', 'Go on.', '--repetition-penalty', '1.3')).text).toBe(text);
+    expect(textOf(await ask('Go on.'))).not.toBe(text);
+    await expect(ask('Go on.', { repetition_penalty: 0 } as object)).rejects.toMatchObject({ status: 400, param: 'repetition_penalty' });
+  });
+
   it('stops computing when the client goes away', async () => {
     // This seed samples hundreds of tokens before it ends; the client leaves at the first.
     const stream = await client.chat.completions.create({ ...greedy, temperature: 1, seed: 10, max_completion_tokens: 900, messages: [user('A long one')], stream: true });

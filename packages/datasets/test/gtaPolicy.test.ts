@@ -4,9 +4,10 @@ import { describe, expect, it } from 'vitest';
 import {
   boxOverlap, DatasetError, evaluateExpression, FAMILIES, FIELDS, formatToolCall, generateRules, gtaOverride, gtaPolicy, gtaPolicyQuestions,
   gtaEntry, gtaStepMetrics, instancesFromGta, makeEpisode, otcFactor, PAPER_RULES, parseBox, policyDocument, proveRules, resolveEpisode, resolveTool, ruleBoxes,
-  scoreArguments, scoreGtaPolicy, scoreGtaReferral, textSimilarity, toolRlReward, TOOLS, toolType, type GtaRules, type ToolCall, type UserProfile,
+  scoreArguments, scoreField, scoreGtaPolicy, scoreGtaReferral, textSimilarity, toolRlReward, TOOLS, toolType, type GtaRules, type ToolCall, type UserProfile,
 } from '../src/index.ts';
 import golden from './fixtures/pictureGolden.json';
+import python from './fixtures/pythonArithmetic.json';
 
 const without = (i: number): GtaRules => ({ ...PAPER_RULES, bullets: PAPER_RULES.bullets.filter((_, k) => k !== i) });
 const wording = (text: string): string => text.replace(/\d+/g, '#');
@@ -228,6 +229,21 @@ describe('evaluateExpression', () => {
   it.each(['', '1 +', '1 / 0', '__import__("os")', 'a', 'pi', 'x = 3', '(1', '1)', '[1, 2]', '9 ** 9 ** 9', 'math.constructor(1)', 'toString()', '1,2', '1; 2', '"a" * 3', 'lambda: 1', '('.repeat(200), '1'.repeat(500), 'round()', 'sum()', '1 2', '0x10'])('has no value: %s', (text) => {
     expect(evaluateExpression(text)).toBeUndefined();
   });
+  it('gives what Python gives', () => {
+    // `eval` of CPython, with the names of its module math, as a float; null for an error or a complex or infinite result.
+    for (const [text, value] of python.rows as [string, number | null][]) {
+      const got = evaluateExpression(text);
+      if (value === null) expect(got, text).toBeUndefined();
+      else expect(Math.abs(got! - value), text).toBeLessThanOrEqual(1e-12 * Math.abs(value));
+    }
+    expect(python.rows.length).toBe(371);
+  });
+  it.each(['math.factorial(10 ** 9)', 'math.factorial(501) ** 2', 'math.comb(10 ** 9, 5 * 10 ** 8)', 'math.perm(10 ** 9, 10 ** 8)', '2 ** 10 ** 9', '(-3) ** 10 ** 18 / 7', '10 ** 5000 // 3', `${'9'.repeat(300)} ** 50 % 7`, 'math.prod([10 ** 1000, 10 ** 1000])', 'math.lcm(10 ** 1200, 10 ** 1200 + 1)', 'math.hypot(10 ** 400)'])('does not compute what is too large: %s', (text) => {
+    expect(evaluateExpression(text)).toBeUndefined();
+  });
+  it.each<[string, number]>([['1 ** 10 ** 300', 1], ['0 ** 10 ** 300', 0], ['(-1) ** (10 ** 300 + 1)', -1], ['math.comb(10 ** 300, 1) / 10 ** 300', 1], ['round(1.5, 10 ** 30)', 1.5], ['round(1.5, -(10 ** 30))', 0], ['pow(10 ** 300, 10 ** 600, 7)', 1]])('computes what is large but easy: %s', (text, value) => {
+    expect(evaluateExpression(text)).toBe(value);
+  });
   it('agrees with JavaScript on random arithmetic and never throws', () => {
     const tree: fc.Arbitrary<string> = fc.letrec<{ e: string }>((tie) => ({
       e: fc.oneof({ maxDepth: 4 }, fc.integer({ min: 0, max: 99 }).map(String), fc.tuple(tie('e'), fc.constantFrom('+', '-', '*'), tie('e')).map(([a, op, b]) => `(${a} ${op} ${b})`)),
@@ -283,7 +299,10 @@ describe('scoreGtaPolicy', () => {
   it('compares fields by the paper\'s classes', () => {
     const draw: ToolCall = { name: 'DrawBox', arguments: { image: 'image/image_1.jpg', bbox: '(0, 0, 10, 10)' } };
     expect(scoreArguments({ image: 'image/image_1.jpg', bbox: '(0, 0, 10, 5)' }, draw)).toBeCloseTo(0.75, 12);
-    expect(scoreArguments({ image: 'image/image_1.jpg', bbox: '[0, 0, 10, 10]', annotation: null as never }, draw)).toBeCloseTo(2 / 3, 12);
+    expect(scoreArguments({ image: 'image/image_1.jpg', bbox: '[0, 0, 10, 10]', annotation: null }, draw)).toBe(1);
+    expect(scoreArguments({ image: 'image/image_1.jpg', bbox: '[0, 0, 10, 10]', annotation: 'box' }, draw)).toBeCloseTo(2 / 3, 12);
+    expect(scoreArguments({ image: 'image/image_1.jpg', bbox: '[0, 0, 10, 10]', other: null }, draw)).toBeCloseTo(2 / 3, 12);
+    expect(scoreArguments({ image: 'image/image_1.jpg', bbox: '(0, 0, 10, 10)', annotation: null }, { ...draw, arguments: { ...draw.arguments, annotation: 'box' } })).toBeCloseTo(2 / 3, 12);
     expect(scoreArguments({ image: 'image_1.jpg', bbox: 'everywhere' }, draw)).toBe(0);
     const add: ToolCall = { name: 'AddText', arguments: { image: 'a', text: 't', position: 'mt' } };
     expect(scoreArguments({ image: 'a', text: 't', position: 'mt', color: 'red' }, add)).toBe(1);
@@ -292,8 +311,25 @@ describe('scoreGtaPolicy', () => {
     expect(scoreArguments({ expression: '14' }, calc)).toBe(1);
     expect(scoreArguments({ expression: '14.1' }, calc)).toBe(0);
     expect(scoreArguments({ expression: 'nan' }, calc)).toBe(0);
+    // 5! / 2 = 60; what is not evaluated here is right when it is the gold text.
+    expect(scoreField('expression', 'math.factorial(5)/2', 'math.factorial(5)/2')).toBe(1);
+    expect(scoreField('expression', '60', 'math.factorial(5)/2')).toBe(1);
+    expect(scoreField('expression', ' statistics.mean([1, 2])', 'statistics.mean([1, 2])')).toBe(1);
+    expect(scoreField('expression', '1.5', 'statistics.mean([1, 2])')).toBe(0);
+    expect(scoreField('bbox', '(10.123456789012, 0, 20.5, 1e1)', '(10.123456789012, 0, 20.5, 1e1)')).toBe(1);
+    // (20 - 15) * 10 of the 10 * 10 of the gold box.
+    expect(scoreField('bbox', [15.0000000000001, 0, 20.0000000000001, 10], '(10.0000000000001, 0, 20.0000000000001, 10)')).toBeCloseTo(0.5, 12);
     expect(boxOverlap([0, 0, 2, 2], [1, 1, 3, 3])).toBeCloseTo(1 / 7, 12);
     expect(parseBox('(1, 2, 1, 5)')).toBeUndefined();
+  });
+  it('compares nested values whatever the order of their keys', () => {
+    const find = { name: 'Find', arguments: { filter: { colour: 'red', size: { low: 1, high: 2 } }, ids: [1, 2], page: null } } as unknown as ToolCall;
+    const same = '{"name":"Find","arguments":{"page":null,"ids":[1,2],"filter":{"size":{"high":2,"low":1},"colour":"red"}}}';
+    expect(scoreGtaPolicy(say(same), find).accuracy).toBe(1);
+    expect(toolRlReward(say(same), find)).toBeCloseTo(4, 12);
+    for (const [from, to] of [['[1,2]', '[2,1]'], ['[1,2]', '{"0":1,"1":2}'], ['"high":2', '"high":3'], ['"high":2', '"highest":2'], ['"colour":"red"', '"colour":"red","shape":"cube"'], ['null', 'false']] as const) {
+      expect(scoreGtaPolicy(say(same.replace(from, to)), find).arguments).toBeCloseTo(2 / 3, 12);
+    }
   });
   it('measures text alike: 1 for equal, symmetric, in [0, 1]', () => {
     fc.assert(fc.property(fc.string(), fc.string(), (a, b) => {

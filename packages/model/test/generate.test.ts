@@ -1,6 +1,6 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { generate, getRopeIndex, loraConfig, packBatch, sharedPrefix, type TokenSequence } from '../src/index.ts';
+import { generate, GenerationCache, getRopeIndex, layOutPrompts, loraConfig, packBatch, Sampler, sharedPrefix, type TokenSequence } from '../src/index.ts';
 import { goldenModel, goldenPrompt, openGolden } from './golden-cases.ts';
 
 const device = await openDevice();
@@ -22,6 +22,46 @@ describe('generation', () => {
       const lse = most + Math.log(row.reduce((s, z) => s + Math.exp(z - most), 0));
       expect(Math.abs(got!.logps[step]! - (row[id]! - lse))).toBeLessThan(1e-3);
     });
+    model.dispose();
+  });
+
+  it('greedy with a repetition penalty: the tokens of transformers, and their log-probabilities, each row by its own', async () => {
+    // `generate(do_sample=False, repetition_penalty=...)` of transformers 5.18 on this model; log-probabilities of the first two and the last token, of its processed scores.
+    const cases: readonly (readonly [readonly number[], number, readonly number[], readonly [number, number, number]])[] = [
+      [[5, 9, 77, 300], 1, [111, 111, 319, 106, 106, 256, 438, 438, 438, 131, 326, 141, 141, 121, 387, 421], [-2.2875, -1.58196, -2.73619]],
+      [[5, 9, 77, 300], 1.05, [111, 111, 319, 106, 256, 214, 165, 212, 212, 412, 412, 412, 412, 465, 121, 131], [-2.28736, -1.87685, -2.82336]],
+      [[5, 9, 77, 300], 1.3, [111, 319, 106, 312, 315, 495, 39, 54, 153, 174, 271, 271, 271, 324, 465, 121], [-2.28688, -2.03826, -2.07861]],
+      [[5, 9, 77, 300], 0.8, [111, 111, 111, 111, 111, 77, 77, 77, 77, 77, 106, 111, 111, 111, 111, 173], [-2.28852, -0.4631, -1.91485]],
+      [[8], 1.3, [49, 516, 16, 319, 69, 111, 386, 445, 468, 342, 179, 307, 408, 145, 145, 355], [-2.26608, -1.7039, -1.2247]],
+      [[100, 4, 17, 22, 90, 41, 100, 4], 1.05, [508, 173, 452, 33, 248, 454, 452, 452, 452, 452, 452, 452, 452, 452, 283, 54], [-2.06292, -1.67556, -2.44396]],
+    ];
+    const model = await goldenModel(engine);
+    const cache = new GenerationCache(model, 300);
+    const sampler = new Sampler(model, cache, { rows: 8, widths: [8], stopIds: [] });
+    const prompts = cases.map(([ids]): TokenSequence => ({ inputIds: [...ids], positionIds: [0, 1, 2].flatMap(() => ids.map((_, i) => i)), images: [] }));
+    const ask = (prompt: number, repetitionPenalty: number) => ({ prompt, temperature: 0, maxNewTokens: 16, seed: 0, stream: 0, repetitionPenalty });
+    // Rows are taken over by further completions.
+    for (let round = 0; round < 2; round++) {
+      const order = round === 0 ? cases : cases.toReversed();
+      const sampled = (await sampler.add(layOutPrompts(model.config, round === 0 ? prompts : prompts.toReversed()), order.map(([, penalty], i) => ask(i, penalty))))!;
+      while (sampler.active > 0) await sampler.step();
+      for (const [i, [, penalty, tokens, [first, second, last]]] of order.entries()) {
+        const { completion } = sampled[i]!;
+        expect(Array.from(completion.tokens), `penalty ${penalty}`).toEqual(tokens);
+        for (const [at, logp] of [[0, first], [1, second], [15, last]] as const) expect(Math.abs(completion.logps[at]! - logp)).toBeLessThan(1e-3);
+      }
+    }
+    // What a row without a penalty is given does not depend on those beside it, bit for bit.
+    const sample = async (others: readonly number[]) => {
+      const [own, ...rest] = (await sampler.add(layOutPrompts(model.config, [prompts[0]!]), [{ ...ask(0, 1), temperature: 0.9 }, ...others.map((p) => ask(0, p))]))!;
+      while (sampler.active > 0) await sampler.step();
+      expect(rest.length).toBe(others.length);
+      return [Array.from(own!.completion.tokens), Array.from(own!.completion.logps)];
+    };
+    expect(await sample([1.3, 0.8])).toEqual(await sample([1, 1]));
+    await expect(generate(model, [prompts[0]!], { maxNewTokens: 2, stopIds: [], seed: 0, repetitionPenalty: 0 })).rejects.toThrow(/repetitionPenalty/);
+    sampler.dispose();
+    cache.dispose();
     model.dispose();
   });
 

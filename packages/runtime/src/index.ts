@@ -4,7 +4,7 @@ export { RuntimeError, type RuntimeErrorCode } from './errors.ts';
 export { Graph, type Node } from './graph.ts';
 export { attention, type AttentionOptions } from './ops/attention.ts';
 export { bmm, bmmInto, type BmmOptions } from './ops/bmm.ts';
-export { decodeAdvance, type DecodeBuffers, decodeInputs, type DecodeInputs, sample, type Sampled, sampleSettings, SETTINGS_WIDTH, STATE, STATE_WIDTH } from './ops/decode.ts';
+export { decodeAdvance, type DecodeBuffers, decodeInputs, type DecodeInputs, markSeen, penaliseSeen, sample, type Sampled, sampleSettings, seenWords, SETTINGS_WIDTH, STATE, STATE_WIDTH } from './ops/decode.ts';
 export { dropout, type DropoutOptions, dropoutRest } from './ops/dropout.ts';
 export { activate, add, swiglu } from './ops/elementwise.ts';
 export { headLogProbabilities } from './ops/head.ts';

@@ -1,6 +1,6 @@
 import {
   activate, adamw, adamw8bit, add, attention, backward, blendRows, bmm, bmmInto, columnSumInto, decodeAdvance, decodeInputs, dropout, dropoutRest, dynamicMap, embed, embedQuantised, gatherRows, headLogProbabilities, headNorm, idIndex,
-  layerNorm, linear, logSoftmax, lora, matmul, matmulInto, matmulShards, packHyper, packSgdHyper, PhiloxStream, rmsNorm, rope, ropeTable, sample, sampleSettings, scatterRowsInto, SETTINGS_WIDTH, sgd, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type SampleSettings, type Tensor,
+  layerNorm, linear, logSoftmax, lora, markSeen, matmul, matmulInto, matmulShards, packHyper, packSgdHyper, penaliseSeen, PhiloxStream, rmsNorm, rope, ropeTable, sample, sampleSettings, scatterRowsInto, seenWords, SETTINGS_WIDTH, sgd, STATE_WIDTH, sumSquares, swiglu, type Activation, type QuantisedWeight, type SampleSettings, type Tensor,
 } from '../src/index.ts';
 import type { Case, CaseContext } from './harness.ts';
 
@@ -435,7 +435,18 @@ export const CASES: [string, Case][] = [
     const [p, g, b] = ['p', 'g', 'b'].map((name) => ctx.target(name, [130])) as [Tensor, Tensor, Tensor];
     sgd(ctx.graph, p, g, b, hyper, sumSquares(g), 64, options);
   }]),
-  ...([['greedy', [0, 0, 1, 0]], ['plain', [1, 0, 1, 0]], ['top-k 3', [1.3, 3, 1, 0]], ['top-p 0.7', [1, 0, 0.7, 0]], ['min-p', [1, 0, 1, 0.2]], ['by rows', undefined]] as const).map(([name, all]): [string, Case] => [
+  ...([[3, 33], [1, 64], [70, 600]] as const).map(([rows, v]): [string, Case] => [`penaliseSeen and markSeen ${rows}x${v}`, (ctx) => {
+    const words = seenWords(v);
+    const bits = Array.from({ length: rows * words }, () => ctx.random.word());
+    const penalties = ctx.graph.reshape(ctx.constant('penalties', Float32Array.from({ length: rows }, (_, i) => [1.3, 1, 0.8][i % 3]!)), [rows]);
+    ctx.graph.output('penalised', penaliseSeen(ctx.normal('logits', [rows, v], 3), ctx.integers('seen', [rows, words], bits, 'u32'), penalties));
+    const storage = ctx.engine.createStorage('marked', rows * words, 'u32');
+    storage.write(Uint32Array.from(bits));
+    const marked = ctx.graph.view(storage, 0, [rows, words]);
+    markSeen(ctx.integers('token', [rows], Array.from({ length: rows }, (_, i) => (i * 37 + 31) % v)), marked);
+    ctx.graph.output('marked', marked);
+  }]),
+  ...([['greedy', [0, 0, 1, 0]], ['plain', [1, 0, 1, 0]], ['top-k 3', [1.3, 3, 1, 0]], ['top-p 0.7', [1, 0, 0.7, 0]], ['min-p', [1, 0, 1, 0.2]], ['top-p of top-k', [1, 6, 0.8, 0]], ['by rows', undefined]] as const).map(([name, all]): [string, Case] => [
     `sample ${name}`,
     (ctx) => {
       const rows = 40;

@@ -7,6 +7,7 @@ export interface SamplingOptions {
   readonly temperature: number;
   readonly topP: number;
   readonly topK: number;
+  readonly repetitionPenalty: number;
   readonly seed: number;
 }
 
@@ -23,7 +24,7 @@ export async function answer(
   loaded: LoadedModel,
   messages: readonly ChatMessage[],
   images: readonly RawImage[],
-  { maxNewTokens, temperature, topP, topK, seed }: SamplingOptions,
+  { maxNewTokens, temperature, topP, topK, repetitionPenalty, seed }: SamplingOptions,
   onText: (piece: string) => void,
   signal: AbortSignal,
 ): Promise<Answer> {
@@ -33,7 +34,7 @@ export async function answer(
   const stream = textStream(onText);
   const started = performance.now();
   const [completion] = await generate(model, [sequenceOf(row)], {
-    maxNewTokens, temperature, topP, topK, seed, stopIds, signal,
+    maxNewTokens, temperature, topP, topK, repetitionPenalty, seed, stopIds, signal,
     ...(adapter === undefined ? {} : { adapter }),
     onProgress: ([c]) => stream.update(decode(c!.tokens)),
     lookEvery: 1,

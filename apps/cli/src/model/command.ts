@@ -23,6 +23,7 @@ function sampling(command: Command): Command {
     .option('--temperature <t>', '0: always the most probable token', number(0, 10), 0)
     .option('--top-p <p>', 'keep the most probable tokens with this share', number(1e-6, 1), 1)
     .option('--top-k <k>', 'keep so many tokens; 0: all', integer(0, 1_000_000), 0)
+    .option('--repetition-penalty <x>', 'divide the logits of tokens that came before; 1: not', number(0.01, 100), 1)
     .option('--seed <n>', 'the answer is a function of it', integer(0), 0);
 }
 

@@ -57,9 +57,9 @@ export class Batch implements Runner<ChatJob> {
   async end(job: ChatJob): Promise<void> {
     for (const sampled of this.#sampled.get(job) ?? []) sampled.stop();
     this.#sampled.delete(job);
-    const { request: { topLogprobs: count, temperature }, prompt, adapter, signal } = job;
+    const { request: { topLogprobs: count, temperature, repetitionPenalty }, prompt, adapter, signal } = job;
     if (count === 0) return;
-    for (const choice of job.choices) choice.top = signal.aborted ? [] : await topLogprobs(this.#o.opened.model, prompt, choice.tokens.map((t) => t.id), { count, temperature, adapter });
+    for (const choice of job.choices) choice.top = signal.aborted ? [] : await topLogprobs(this.#o.opened.model, prompt, choice.tokens.map((t) => t.id), { count, temperature, repetitionPenalty, adapter });
   }
 
   reset(): void {
@@ -100,7 +100,7 @@ export class Batch implements Runner<ChatJob> {
 
 /** The completions of job `prompt`. What one with a seed gets is its own affair: its choices draw from streams 0, 1, ... */
 function requestsOf({ request, choices, maxTokens }: ChatJob, prompt: number): CompletionRequest[] {
-  const { temperature, topP, topK, minP, stream: follows } = request;
+  const { temperature, topP, topK, minP, repetitionPenalty, stream: follows } = request;
   const seed = request.seed ?? randomInt(2 ** 32);
-  return choices.map((_, stream) => ({ prompt, maxNewTokens: maxTokens, temperature, topP, topK, minP, seed, stream, ...(follows ? { lookEvery: 1 } : {}) }));
+  return choices.map((_, stream) => ({ prompt, maxNewTokens: maxTokens, temperature, topP, topK, minP, repetitionPenalty, seed, stream, ...(follows ? { lookEvery: 1 } : {}) }));
 }

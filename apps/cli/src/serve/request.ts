@@ -1,4 +1,4 @@
-/** @file The body of `POST /v1/chat/completions`, checked field by field (names and ranges of OpenAI's API, and vLLM's `top_k` and `min_p`). */
+/** @file The body of `POST /v1/chat/completions`, checked field by field (names and ranges of OpenAI's API, and vLLM's `top_k`, `min_p` and `repetition_penalty`). */
 import { z } from 'zod';
 import { nearest } from '../options.ts';
 import { ApiError } from './api-error.ts';
@@ -33,6 +33,7 @@ const body = z.strictObject({
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.int().min(-1).nullish(),
   min_p: z.number().min(0).lt(1).nullish(),
+  repetition_penalty: z.number().gt(0).max(100).nullish(),
   seed: z.int().nullish(),
   n: z.int().min(1).max(128).nullish(),
   stop: z.union([z.string().min(1), z.array(z.string().min(1)).max(4)]).nullish(),
@@ -60,6 +61,7 @@ export interface ChatRequest {
   readonly topP: number;
   readonly topK: number;
   readonly minP: number;
+  readonly repetitionPenalty: number;
   readonly seed: number | undefined;
   readonly n: number;
   readonly stop: readonly string[];
@@ -93,6 +95,7 @@ export function parseChatRequest(json: string): ChatRequest {
     topP: r.top_p ?? 1,
     topK: Math.max(0, r.top_k ?? 0),
     minP: r.min_p ?? 0,
+    repetitionPenalty: r.repetition_penalty ?? 1,
     seed: r.seed ?? undefined,
     n: r.n ?? 1,
     stop: typeof r.stop === 'string' ? [r.stop] : (r.stop ?? []),

@@ -5,21 +5,34 @@ import type { ScoredToken, TopTokens } from './choice.ts';
 /** Logits that are read back at once, bytes. */
 const MAX_BYTES = 2 ** 26;
 
+export interface TopLogprobsOptions {
+  readonly count: number;
+  readonly temperature: number;
+  readonly repetitionPenalty: number;
+  readonly adapter: string | undefined;
+}
+
 /**
- * Log-probabilities under the full distribution at the sampling temperature (at 1 for greedy sampling, as the generator gives
- * those of the chosen tokens).
+ * Log-probabilities under the full distribution after the repetition penalty, at the sampling temperature (at 1 for greedy
+ * sampling), as the generator gives those of the chosen tokens.
  */
-export async function topLogprobs(model: VisionLanguageModel, prompt: TokenSequence, tokens: readonly number[], { count, temperature, adapter }: { readonly count: number; readonly temperature: number; readonly adapter: string | undefined }): Promise<TopTokens[]> {
+export async function topLogprobs(model: VisionLanguageModel, prompt: TokenSequence, tokens: readonly number[], { count, temperature, repetitionPenalty, adapter }: TopLogprobsOptions): Promise<TopTokens[]> {
   const vocab = model.config.vocabSize;
   const perPass = Math.max(1, Math.floor(MAX_BYTES / (4 * vocab)));
   const found: TopTokens[] = [];
+  const seen = new Set(Array.from(prompt.inputIds));
   for (let from = 0; from < tokens.length; from += perPass) {
     const until = Math.min(tokens.length, from + perPass);
     const sequence = continued(prompt, tokens.slice(0, until));
     const first = prompt.inputIds.length + from;
     const batch = packBatch(model.config, [{ sequence, predict: Array.from({ length: sequence.inputIds.length }, (_, i) => (i >= first ? 1 : 0)) }]);
     const { logits } = await model.inspect(batch, ['logits'], adapter === undefined ? {} : { adapter });
-    for (let i = 0; i < until - from; i++) found.push(topOf(logits!.subarray(i * vocab, (i + 1) * vocab), count, temperature === 0 ? 1 : temperature));
+    for (let i = 0; i < until - from; i++) {
+      const row = logits!.subarray(i * vocab, (i + 1) * vocab);
+      if (repetitionPenalty !== 1) for (const id of seen) row[id] = row[id]! < 0 ? row[id]! * repetitionPenalty : row[id]! / repetitionPenalty;
+      found.push(topOf(row, count, temperature === 0 ? 1 : temperature));
+      seen.add(tokens[from + i]!);
+    }
   }
   return found;
 }

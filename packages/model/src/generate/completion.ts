@@ -3,7 +3,7 @@
 export interface Completion {
   readonly prompt: number;
   readonly tokens: Int32Array;
-  /** Log-probability of each token under the full distribution at the sampling temperature. */
+  /** Log-probability of each token under the full distribution at the sampling temperature (after a repetition penalty). */
   readonly logps: Float32Array;
   /** Entropy of the distribution each token was drawn from, nats. */
   readonly entropies: Float32Array;

@@ -1,5 +1,4 @@
 /** @file Sampling many completions of given prompts, to their end: one call of `Sampler`, in which finished rows are refilled. */
-import type { SampleSettings } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
 import type { TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
@@ -7,10 +6,10 @@ import { roundUp } from '../vl/plans.ts';
 import { decodeRows, GenerationCache } from './cache.ts';
 import type { Completion, StopStrings } from './completion.ts';
 import { layOutPrompts } from './prompts.ts';
-import { checkSampling } from './request.ts';
+import { checkSampling, type SamplingOptions } from './request.ts';
 import { Sampler } from './sampler.ts';
 
-export interface GenerateOptions extends Partial<SampleSettings> {
+export interface GenerateOptions extends SamplingOptions {
   /** Which adapter is on; none by default. */
   readonly adapter?: string;
   readonly maxNewTokens: number;

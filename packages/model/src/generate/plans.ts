@@ -1,5 +1,5 @@
 /** @file The two plans of sampling: prompts into the cache, and one token for every row. */
-import { decodeAdvance, decodeInputs, Graph, sample, scatterRowsInto, SETTINGS_WIDTH, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
+import { decodeAdvance, decodeInputs, Graph, markSeen, penaliseSeen, sample, scatterRowsInto, seenWords, SETTINGS_WIDTH, STATE_WIDTH, type Storage, type Tensor } from '@trimpi/runtime';
 import type { VisionLanguageModel } from '../vl/model.ts';
 import { type BatchShape, embedTokens, visualInputs } from '../vl/plans.ts';
 import { languageHead, textTower } from '../vl/towers.ts';
@@ -32,8 +32,14 @@ export interface DecodeRows {
   readonly settings: Storage;
 }
 
-/** One step of the first `rows` rows. No inputs: all it needs is on the device. */
-export function recordDecode(model: VisionLanguageModel, cache: GenerationCache, { state, settings }: DecodeRows, rows: number, adapter: string | undefined, stopIds: readonly number[]): Graph {
+/** For rows with a repetition penalty: u32 [R, seenWords(V)], which tokens they have, and f32 [R], by what these are penalised. */
+export interface SeenTokens {
+  readonly seen: Storage;
+  readonly penalties: Storage;
+}
+
+/** One step of the first `rows` rows, with their penalties if `seenTokens` is given. No inputs: all it needs is on the device. */
+export function recordDecode(model: VisionLanguageModel, cache: GenerationCache, { state, settings }: DecodeRows, rows: number, adapter: string | undefined, stopIds: readonly number[], seenTokens?: SeenTokens): Graph {
   const g = new Graph();
   const { config } = model;
   const width = cacheWidth(config);
@@ -47,7 +53,11 @@ export function recordDecode(model: VisionLanguageModel, cache: GenerationCache,
     queryRanges: inputs.ranges,
     cache: (layer, qkv) => ({ keys: putInto(model, cache, g, layer, qkv, inputs.cacheRows), kColumn: 0, vColumn: width / 2 }),
   });
-  const sampled = sample(languageHead(config, parameters, x), inputs.draws, g.view(settings, 0, [rows, SETTINGS_WIDTH]));
+  const logits = languageHead(config, parameters, x);
+  const seen = seenTokens === undefined ? undefined : g.view(seenTokens.seen, 0, [rows, seenWords(config.vocabSize)]);
+  const wanted = seen === undefined ? logits : penaliseSeen(logits, seen, g.view(seenTokens!.penalties, 0, [rows]));
+  const sampled = sample(wanted, inputs.draws, g.view(settings, 0, [rows, SETTINGS_WIDTH]));
+  if (seen !== undefined) markSeen(sampled.token, seen);
   decodeAdvance(
     sampled,
     { state: g.view(state, 0, [rows, STATE_WIDTH]), history: g.view(cache.history, 0, [cache.space.length]), trace: g.view(cache.trace, 0, [cache.space.length, 2]) },

@@ -3,7 +3,16 @@ import type { SampleSettings } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
 import type { StopStrings } from './completion.ts';
 
-export interface CompletionRequest extends Partial<SampleSettings> {
+/** How the next token is drawn; what is left out is as in `settingsOf`. */
+export interface SamplingOptions extends Partial<SampleSettings> {
+  /**
+   * What the logits of tokens of the prompt and of the completion are divided by (or multiplied, where negative) before all
+   * else, also for temperature 0: Hugging Face's `repetition_penalty`. Default 1: none.
+   */
+  readonly repetitionPenalty?: number;
+}
+
+export interface CompletionRequest extends SamplingOptions {
   /** Which of the prompts it continues. */
   readonly prompt: number;
   readonly maxNewTokens: number;
@@ -21,8 +30,8 @@ export function settingsOf({ temperature = 1, topK = 0, topP = 1, minP = 0 }: Pa
 }
 
 /** Throws ModelError `invalid-input` naming `where` and the first option that is out of range. */
-export function checkSampling(options: Partial<SampleSettings> & { readonly maxNewTokens: number; readonly lookEvery?: number }, where = ''): void {
-  const { maxNewTokens, lookEvery } = options;
+export function checkSampling(options: SamplingOptions & { readonly maxNewTokens: number; readonly lookEvery?: number }, where = ''): void {
+  const { maxNewTokens, lookEvery, repetitionPenalty = 1 } = options;
   const { temperature, topK, topP, minP } = settingsOf(options);
   const bad = (argument: string, value: unknown, message: string, remedy: string): never => {
     throw new ModelError('invalid-input', { argument: `${where}${argument}`, value, message, remedy });
@@ -32,5 +41,6 @@ export function checkSampling(options: Partial<SampleSettings> & { readonly maxN
   if (!(topP > 0 && topP <= 1)) bad('topP', topP, 'must be above 0 and at most 1', 'Use 1 to keep all tokens.');
   if (!Number.isInteger(topK) || topK < 0) bad('topK', topK, 'must be a whole number from 0', 'Use 0 to keep all tokens.');
   if (!(minP >= 0 && minP < 1)) bad('minP', minP, 'must be at least 0 and below 1', 'Use 0 to keep all tokens.');
+  if (!(repetitionPenalty > 0) || !Number.isFinite(repetitionPenalty)) bad('repetitionPenalty', repetitionPenalty, 'must be a number above 0', 'Use 1 for none.');
   if (lookEvery !== undefined && (!Number.isInteger(lookEvery) || lookEvery < 1)) bad('lookEvery', lookEvery, 'must be a positive integer', 'Leave it out for the default.');
 }

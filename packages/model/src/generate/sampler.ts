@@ -5,14 +5,14 @@
  * Keys and values stay on the device, and so does everything a step needs (see `decodeInputs`): steps are submitted one
  * after the other, and the host looks at them only now and then.
  */
-import { Graph, type Plan, sampleSettings, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '@trimpi/runtime';
+import { Graph, type Plan, sampleSettings, seenWords, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '@trimpi/runtime';
 import { ModelError } from '../errors.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
 import { PlanCache } from '../vl/plan-cache.ts';
 import { batchInputs, type BatchShape, type ReadyPlan, shapeOf } from '../vl/plans.ts';
 import type { GenerationCache } from './cache.ts';
 import { type Completion, completionOf } from './completion.ts';
-import { type DecodeRows, recordDecode, recordPrefill } from './plans.ts';
+import { type DecodeRows, recordDecode, recordPrefill, type SeenTokens } from './plans.ts';
 import type { PromptLayout } from './prompts.ts';
 import { checkSampling, type CompletionRequest, settingsOf } from './request.ts';
 import type { Range } from './space.ts';
@@ -74,9 +74,11 @@ export class Sampler {
   readonly #o: SamplerOptions;
   readonly #rows: DecodeRows;
   readonly #lanes = new Map<number, Lane>();
-  readonly #decode = new Map<number, Promise<Plan>>();
+  readonly #decode = new Map<string, Promise<Plan>>();
   readonly #prefill = new PlanCache<ReadyPlan>(PREFILL_BYTES);
   readonly #unsubscribe: () => void;
+  /** Made when the first completion with a penalty begins. */
+  #seen: SeenTokens | undefined;
   #steps = 0;
   #disposed = false;
 
@@ -139,7 +141,7 @@ export class Sampler {
     if (lanes.length === 0) return false;
     const top = Math.max(...lanes.map((lane) => lane.row)) + 1;
     const width = this.#o.widths.find((w) => w >= top) ?? this.#o.rows;
-    await (await this.#decodePlan(width)).run({});
+    await (await this.#decodePlan(width, lanes.some(({ task }) => penaltyOf(task.request) !== 1))).run({});
     this.#steps++;
     for (const lane of lanes) lane.steps++;
     const every = Math.min(...lanes.map(({ task }) => task.request.lookEvery ?? LOOK_EVERY));
@@ -161,6 +163,8 @@ export class Sampler {
     this.#prefill.clear();
     this.#rows.state.dispose();
     this.#rows.settings.dispose();
+    this.#seen?.seen.dispose();
+    this.#seen?.penalties.dispose();
   }
 
   #check({ prompts }: PromptLayout, requests: readonly CompletionRequest[]): void {
@@ -231,6 +235,24 @@ export class Sampler {
     for (const [key, value] of Object.entries(fields)) state[STATE[key as keyof typeof STATE]] = value;
     this.#rows.state.write(state, row * STATE_WIDTH);
     this.#rows.settings.write(Float32Array.from(sampleSettings(settingsOf(request))), row * SETTINGS_WIDTH);
+    this.#penalise(row, penaltyOf(request), prompt.inputIds);
+  }
+
+  /** Writes what a row begins with for its penalty: the tokens of its prompt are seen. */
+  #penalise(row: number, penalty: number, ids: ArrayLike<number>): void {
+    const { engine, config } = this.model;
+    const words = seenWords(config.vocabSize);
+    if (this.#seen === undefined) {
+      if (penalty === 1) return;
+      const { rows } = this.#o;
+      this.#seen = { seen: engine.createStorage('decode.seen', rows * words, 'u32'), penalties: engine.createStorage('decode.penalties', rows) };
+      this.#seen.penalties.write(new Float32Array(rows).fill(1));
+    }
+    this.#seen.penalties.write(Float32Array.of(penalty), row);
+    if (penalty === 1) return;
+    const bits = new Uint32Array(words);
+    for (const id of Array.from(ids)) bits[id >> 5]! |= 1 << (id & 31);
+    this.#seen.seen.write(bits, row * words);
   }
 
   async #look(lanes: readonly Lane[], width: number): Promise<void> {
@@ -272,8 +294,10 @@ export class Sampler {
     if (--group.users === 0) this.cache.space.give(group.prefix);
   }
 
-  #decodePlan(width: number): Promise<Plan> {
-    return once(this.#decode, width, () => this.model.engine.compile(recordDecode(this.model, this.cache, this.#rows, width, this.#o.adapter, this.#o.stopIds)));
+  /** Steps in which no row has a penalty have a plan without. */
+  #decodePlan(width: number, penalised: boolean): Promise<Plan> {
+    const { adapter, stopIds } = this.#o;
+    return once(this.#decode, `${width}${penalised ? ' penalised' : ''}`, () => this.model.engine.compile(recordDecode(this.model, this.cache, this.#rows, width, adapter, stopIds, penalised ? this.#seen : undefined)));
   }
 
   #prefillPlan(shape: BatchShape): Promise<ReadyPlan> {
@@ -282,6 +306,10 @@ export class Sampler {
       return { plan: await this.model.engine.compile(graph), inputs: new Set(graph.inputs.keys()), shape };
     });
   }
+}
+
+function penaltyOf({ repetitionPenalty = 1 }: CompletionRequest): number {
+  return repetitionPenalty;
 }
 
 /** The value of a key, made when it is asked for first; a failure is not kept. */

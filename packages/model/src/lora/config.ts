@@ -20,7 +20,7 @@ export interface LoraConfig {
   /** Ranks of single modules: a regular expression on the end of the path -> rank; the first that matches counts. */
   readonly rankPattern: Readonly<Record<string, number>>;
   readonly alphaPattern: Readonly<Record<string, number>>;
-  /** Only layers of these numbers, of what a list of `targetModules` matches; null for all. */
+  /** Only layers of these numbers, of what the ends of paths in `targetModules` match (a module named by its whole path stays); null for all. */
   readonly layersToTransform: readonly number[] | null;
   /** What the number of a layer follows in a path (`layers`, `blocks`); null for anything. */
   readonly layersPattern: readonly string[] | null;

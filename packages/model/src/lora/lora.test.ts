@@ -100,6 +100,18 @@ describe('matchTargets', () => {
     expect(parseLoraConfig({ ...configJson, layers_to_transform: [], layers_pattern: [] })).toMatchObject({ layersToTransform: null, layersPattern: null });
   });
 
+  it('is limited to layers but for modules that are named in full, as in PEFT', () => {
+    // What `check_target_module_exists` of PEFT 0.21 says true to, on the paths of this model.
+    const up = (layer: number) => `model.language_model.layers.${layer}.mlp.up_proj`;
+    const query = (layer: number) => `model.language_model.layers.${layer}.self_attn.q_proj`;
+    const names = (options: Parameters<typeof loraConfig>[0]) => matchTargets(modules, loraConfig(options)).map(({ name }) => name);
+    expect(names({ targetModules: [up(1), 'q_proj'], layersToTransform: [0] })).toEqual([query(0), up(1)]);
+    expect(names({ targetModules: [up(1), 'q_proj'], layersToTransform: [1] })).toEqual([query(1), up(1)]);
+    expect(names({ targetModules: [up(1), 'q_proj'], layersToTransform: [0], layersPattern: ['blocks'] })).toEqual([up(1)]);
+    expect(names({ targetModules: [up(1), up(0), 'q_proj'], layersToTransform: [0], excludeModules: ['layers.0.mlp.up_proj'] })).toEqual([query(0), up(1)]);
+    expect(names({ targetModules: ['model.visual.merger.mlp.0', 'q_proj'], layersToTransform: [0] }).toSorted()).toEqual([query(0), 'model.visual.merger.mlp.0']);
+  });
+
   it('gives single modules their own rank and alpha; the first pattern counts', () => {
     const targets = matchTargets(modules, loraConfig({
       r: 4, loraAlpha: 8, targetModules: ['q_proj', 'k_proj'],
@@ -127,6 +139,15 @@ describe('PEFT files', () => {
     // Written again, its patterns and its keys are those of today.
     expect(await readAdapter(memoryFiles(adapterFiles(read)), model)).toEqual(read);
     expect(matchTargets(modules, read.config)).toEqual(read.targets);
+  });
+
+  it('are read when a module is named in full beside a limit to layers', async () => {
+    const named = 'model.language_model.layers.1.mlp.up_proj';
+    const kept = ['model.language_model.layers.0.self_attn.q_proj', named];
+    const files = await changed((map) => new Map([...map].filter(([key]) => kept.some((name) => key.startsWith(`base_model.model.${name}.`)))), { target_modules: [named, 'q_proj'], layers_to_transform: [0] });
+    const adapter = await readAdapter(files, model);
+    expect(adapter.targets.map(({ name }) => name)).toEqual(kept);
+    expect(await readAdapter(memoryFiles(adapterFiles(adapter)), model)).toEqual(adapter);
   });
 
   it('are written with the bytes that PEFT writes', async () => {

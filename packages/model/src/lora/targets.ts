@@ -20,13 +20,12 @@ export type PathLayout = 'memory' | 'published';
  */
 export function matchTargets(modules: readonly LinearModule[], config: LoraConfig, layout: PathLayout = 'memory'): LoraTarget[] {
   const pathOf = (name: string): string => (layout === 'memory' ? name : publishedKey(name, 'qwen2_5_vl'));
-  const isTarget = matcher(config.targetModules, 'targetModules');
-  const isLayer = layerTest(config);
+  const isTarget = targetTest(config);
   const isExcluded = config.excludeModules === null ? () => false : matcher(config.excludeModules, 'excludeModules');
   const rank = patternLookup(config.rankPattern, 'rankPattern');
   const alpha = patternLookup(config.alphaPattern, 'alphaPattern');
   const targets = modules
-    .filter(({ name }) => isTarget(pathOf(name)) && isLayer(pathOf(name)) && !isExcluded(pathOf(name)))
+    .filter(({ name }) => isTarget(pathOf(name)) && !isExcluded(pathOf(name)))
     .map((module): LoraTarget => {
       const r = rank(pathOf(module.name)) ?? config.r;
       const a = alpha(pathOf(module.name)) ?? config.loraAlpha;
@@ -51,6 +50,14 @@ export function inMemoryConfig(modules: readonly LinearModule[], config: LoraCon
     rankPattern: own(({ r }) => r, config.r),
     alphaPattern: own(({ alpha }) => alpha, config.loraAlpha),
   };
+}
+
+/** Whether a path is targeted: named in full, or by its end and in one of the layers that the config is limited to. */
+function targetTest(config: LoraConfig): (name: string) => boolean {
+  const isTarget = matcher(config.targetModules, 'targetModules');
+  const isLayer = layerTest(config);
+  const named = new Set(typeof config.targetModules === 'string' ? [] : config.targetModules);
+  return (name) => named.has(name) || (isTarget(name) && isLayer(name));
 }
 
 /** A test of a module's path. */

@@ -36,6 +36,9 @@ export function sampleSettings({ temperature, topK, topP, minP }: SampleSettings
   return [temperature === 0 ? 0 : 1 / temperature, topK, topP, minP];
 }
 
+/** Probabilities that differ by less than this part count as equal: a compiler may round the exponential of one loop otherwise than that of another. */
+export const ALIKE = 1e-6;
+
 export interface Sampled {
   readonly token: Tensor;
   readonly logp: Tensor;
@@ -43,9 +46,11 @@ export interface Sampled {
 }
 
 /**
- * One token a row from softmax(logits / temperature) after top-k, top-p and min-p, by the settings of its row; its
- * log-probability and the entropy are those of the full distribution at that temperature. The uniform number is
- * Philox4x32-10 of `draws` u32 [R, 4]: two words of counter, two of key.
+ * One token a row from softmax(logits / temperature), by the settings of its row and in the order of Hugging Face's
+ * `generate`: top-k keeps the k most probable tokens and those as probable as the last of them; top-p the most probable of
+ * these that make up this share of their probability, and those as probable as the last; min-p those from this share of the
+ * largest probability on. Log-probability and entropy are those of the full distribution at that temperature. The uniform
+ * number is Philox4x32-10 of `draws` u32 [R, 4]: two words of counter, two of key.
  */
 export function sample(logits: Tensor, draws: Tensor, settings: Tensor): Sampled {
   const [r] = rowsAndColumns(logits);
@@ -55,6 +60,26 @@ export function sample(logits: Tensor, draws: Tensor, settings: Tensor): Sampled
     { shape: [r], name: 'entropy' },
   ]);
   return { token: token!, logp: logp!, entropy: entropy! };
+}
+
+/** Words of 32 bits that say of each token of a vocabulary whether it was seen. */
+export function seenWords(vocabulary: number): number {
+  return Math.ceil(vocabulary / 32);
+}
+
+/**
+ * Logits [R, V] with those of seen tokens made less: divided by the penalty of the row, or multiplied by it where they are
+ * negative (CTRL, arXiv 1909.05858, as in Hugging Face's `repetition_penalty`). A row of penalty 1 stays as it is.
+ * @param seen u32 [R, seenWords(V)], bit t % 32 of word t / 32 for token t.
+ * @param penalties f32 [R].
+ */
+export function penaliseSeen(logits: Tensor, seen: Tensor, penalties: Tensor): Tensor {
+  return logits.graph.emit('penaliseSeen', [logits, seen, penalties], {}, [{ shape: logits.shape, name: 'penalised' }])[0]!;
+}
+
+/** Notes a token i32 [R] of each row among the seen ones. */
+export function markSeen(token: Tensor, seen: Tensor): void {
+  token.graph.emitInto('markSeen', [token], {}, [seen]);
 }
 
 export interface DecodeBuffers {

@@ -110,6 +110,10 @@ export interface OpAttributes {
   adamw8bit: { readonly decayed: number };
   /** Inputs hyper f32 [5], norm2 [1]; targets parameter, grad (zeroed after use), momentum. */
   sgd: { readonly decayed: number; readonly nesterov: boolean; readonly decoupledWeightDecay: boolean };
+  /** Inputs logits [R, V], seen u32 [R, V / 32] (a bit for each token), penalties f32 [R]; a seen token's logit is divided by the penalty, a negative one multiplied. */
+  penaliseSeen: Record<never, never>;
+  /** Input token i32 [R]; target seen u32 [R, words]: sets the bit of each row's token. */
+  markSeen: Record<never, never>;
   /** Inputs logits [R, V], draws u32 [R, 4], settings f32 [R, 4]; outputs token i32 [R], logp [R], entropy [R]. */
   sample: Record<string, never>;
   /** Inputs token i32 [R], logp [R], entropy [R]; outputs state i32 [R, 13], history i32 [C], trace f32 [C, 2] (see `ops/decode.ts`). */
@@ -158,8 +162,11 @@ export interface AttentionAttributes {
 export interface SampleSettings {
   /** 0 takes the most probable token. */
   readonly temperature: number;
+  /** The most probable tokens that stay, with those as probable as the last; 0: all. */
   readonly topK: number;
+  /** The share of what top-k leaves that the most probable tokens have to make up; 1: all. */
   readonly topP: number;
+  /** The least share of the largest probability that a token needs; 0: none. */
   readonly minP: number;
 }
 

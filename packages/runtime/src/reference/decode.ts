@@ -1,5 +1,5 @@
 /** @file Float64 sampling and the bookkeeping of decoding. */
-import { SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
+import { ALIKE, seenWords, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '../ops/decode.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns } from '../tensor.ts';
 import type { ReferenceKernel } from './kernels.ts';
@@ -9,19 +9,15 @@ export const sampleReference: ReferenceKernel<'sample'> = (node, [logits, draws,
   for (let i = 0; i < r; i++) {
     const [inverse, topK, topP, minP] = settings!.subarray(i * SETTINGS_WIDTH, (i + 1) * SETTINGS_WIDTH) as unknown as [number, number, number, number];
     const { z, lse } = scaledRow(logits!, i, v, inverse === 0 ? 1 : 1 / inverse);
-    const order = Array.from(z.keys()).sort((a, b) => z[b]! - z[a]! || a - b);
-    const best = order[0]!;
+    const best = z.reduce((b, x, j) => (x > z[b]! ? j : b), 0);
     let chosen = best;
     if (inverse > 0) {
-      // The smallest set of most probable tokens that satisfies top-k and top-p; then min-p; kept in the order of ids.
-      let mass = 0;
-      const kept = new Set<number>();
-      for (const j of order) {
-        if ((topK > 0 && kept.size >= topK) || (topP < 1 && mass >= topP)) break;
-        kept.add(j);
-        mass += Math.exp(z[j]! - lse);
-      }
-      const ids = Array.from(z.keys()).filter((j) => j === best || (kept.has(j) && Math.exp(z[j]! - z[best]!) > minP));
+      const cut = lowestKept(z.map((x) => Math.exp(x - z[best]!)), topK, topP);
+      // In the order of ids.
+      const ids = Array.from(z.keys()).filter((j) => {
+        const e = Math.exp(z[j]! - z[best]!);
+        return j === best || (e >= cut * (1 - ALIKE) && e >= minP * (1 - ALIKE));
+      });
       const total = ids.reduce((s, j) => s + Math.exp(z[j]! - lse), 0);
       const u = toUniform(philox([draws![4 * i]!, draws![4 * i + 1]!, 0, 0], [draws![4 * i + 2]!, draws![4 * i + 3]!])[0]) * total;
       let sum = 0;
@@ -35,6 +31,38 @@ export const sampleReference: ReferenceKernel<'sample'> = (node, [logits, draws,
     logp![i] = z[chosen]! - lse;
     entropy![i] = -z.reduce((s, x) => s + Math.exp(x - lse) * (x - lse), 0);
   }
+};
+
+/** The smallest of some weights that top-k keeps, and of these top-p, which goes by their sum. */
+function lowestKept(weights: Float64Array, topK: number, topP: number): number {
+  const sorted = weights.toSorted().reverse();
+  let cut = topK > 0 ? (sorted[topK - 1] ?? 0) : 0;
+  if (topP < 1) {
+    const wanted = topP * sorted.reduce((sum, w) => (w >= cut * (1 - ALIKE) ? sum + w : sum), 0);
+    let mass = 0;
+    cut = sorted.find((w) => (mass += w) >= wanted) ?? cut;
+  }
+  return cut;
+}
+
+export const penaliseSeenReference: ReferenceKernel<'penaliseSeen'> = (node, [logits, seen, penalties], [out]) => {
+  const [r, v] = rowsAndColumns(node.inputs[0]!);
+  const words = seenWords(v);
+  for (let i = 0; i < r; i++) {
+    for (let j = 0; j < v; j++) {
+      const z = logits![i * v + j]!;
+      const isSeen = ((seen![i * words + (j >> 5)]! >>> (j & 31)) & 1) !== 0;
+      out![i * v + j] = !isSeen ? z : z < 0 ? z * penalties![i]! : z / penalties![i]!;
+    }
+  }
+};
+
+export const markSeenReference: ReferenceKernel<'markSeen'> = (node, [token], [seen]) => {
+  const words = node.outputs[0]!.shape[1]!;
+  token!.forEach((t, i) => {
+    const at = i * words + (t >> 5);
+    seen![at] = (seen![at]! | (1 << (t & 31))) >>> 0;
+  });
 };
 
 export const decodeAdvanceReference: ReferenceKernel<'decodeAdvance'> = (node, [token, logp, entropy], [state, history, trace]) => {

@@ -4,7 +4,7 @@ import type { LoraAttributes, OpName } from '../ops/types.ts';
 import { philox, toUniform } from '../random.ts';
 import { rowsAndColumns, sizeOf } from '../tensor.ts';
 import { act, derivative } from './activations.ts';
-import { decodeAdvanceReference, decodeInputsReference, sampleReference, scaledRow } from './decode.ts';
+import { decodeAdvanceReference, decodeInputsReference, markSeenReference, penaliseSeenReference, sampleReference, scaledRow } from './decode.ts';
 import { adamw8bitReference, adamwReference, sgdReference } from './optimizers.ts';
 import { bmmReference, matmulReference } from './products.ts';
 import { embedQuantisedReference, matmulQuantisedReference, unpack } from './quantised.ts';
@@ -404,6 +404,8 @@ export const REFERENCE: { readonly [K in OpName]: ReferenceKernel<K> } = {
   adamw8bit: adamw8bitReference,
   sgd: sgdReference,
   sample: sampleReference,
+  penaliseSeen: penaliseSeenReference,
+  markSeen: markSeenReference,
   decodeAdvance: decodeAdvanceReference,
   decodeInputs: decodeInputsReference,
 };

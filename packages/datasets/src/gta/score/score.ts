@@ -2,7 +2,7 @@
 import { parseResponse } from '../../core/answer.ts';
 import type { ToolCall } from '../tools.ts';
 import { toolType } from '../tools.ts';
-import { scoreArguments, type TextSimilarity } from './arguments.ts';
+import { sameValue, scoreArguments, type TextSimilarity } from './arguments.ts';
 
 export interface GtaScoreOptions {
   /** When arguments count: only with the right name (`exact`, the paper's tables imply it), the right type, or always. */
@@ -81,7 +81,7 @@ export function toolRlReward(completion: string, gold: ToolCall): number {
   const shared = goldKeys.filter((key) => keys.includes(key));
   const union = new Set([...goldKeys, ...keys]).size;
   const keyScore = union === 0 ? 1 : shared.length / union;
-  const values = shared.filter((key) => call.arguments[key] === gold.arguments[key]).length;
+  const values = shared.filter((key) => sameValue(call.arguments[key], gold.arguments[key])).length;
   const most = 1 + 1 + goldKeys.length;
   return format + (6 * (name + (name === 1 ? keyScore + values : 0))) / most - 3;
 }

@@ -1,5 +1,5 @@
 /** @file Sampling on the device, and the bookkeeping of decoding that keeps the host out of the loop. */
-import { STATE, STATE_WIDTH } from '../../ops/decode.ts';
+import { ALIKE, seenWords, STATE, STATE_WIDTH } from '../../ops/decode.ts';
 import { rowsAndColumns, type Tensor } from '../../tensor.ts';
 import { launch } from '../launch.ts';
 import { PHILOX } from './philox.ts';
@@ -36,17 +36,16 @@ export const sampleKernel: Kernel<'sample'> = (node, context) => {
   // The sum of the exponentials, and of their products with the shifted logits.
   var s = vec2<f32>();
   ${each('let z = logits[at + i] * inverse - m; let e = exp(z); s = vec2<f32>(s.x + e, fma(e, z, s.y));')}${together(team, 's')}
-  // A threshold on p/pmax that keeps the wanted tokens, by bisection: rank and mass above it are monotone.
-  var low = 0.0;
-  ${bisection(team, each)}
-  // A compiler may round the exponential of one loop otherwise than that of another: what is as probable as the last token kept is kept.
-  let cut = max(low * (1.0 - 1e-6), own.w);
+  // A threshold on p/pmax that keeps the wanted tokens, by bisection: rank and mass above it are monotone. What is as probable as the last token kept is kept.
+  var cut = 0.0;
+  ${narrowings(team, each)}
+  let least = own.w * ${1 - ALIKE};
   // A lane has the mass of a range of tokens; the first lane finds the range that is drawn, and the token in it.
   let range = (p.v + LANES - 1u) / LANES;
   var mass = s.x;
-  ${team.lanes === 1 ? 'if (cut > 0.0)' : ''} {
+  ${team.lanes === 1 ? 'if (cut > 0.0 || least > 0.0)' : ''} {
     mass = 0.0;
-    for (var i = lane * range; i < min((lane + 1u) * range, p.v); i++) { let e = exp(logits[at + i] * inverse - m); if (e > cut || i == best) { mass += e; } }
+    for (var i = lane * range; i < min((lane + 1u) * range, p.v); i++) { let e = exp(logits[at + i] * inverse - m); if ((e > cut && e >= least) || i == best) { mass += e; } }
   }
   ${team.lanes === 1 ? '' : 'meeting[thread] = vec2<f32>(mass, 0.0);\n  workgroupBarrier();'}
   if (!inside || lane != 0u) { return; }
@@ -58,7 +57,7 @@ export const sampleKernel: Kernel<'sample'> = (node, context) => {
     ${team.lanes === 1 ? 'let bound = u * mass;\n    var sum = 0.0;\n    let first = 0u;' : rangeOf}
     for (var i = first; i < min(first + range, p.v); i++) {
       let e = exp(logits[at + i] * inverse - m);
-      if (e > cut || i == best) { sum += e; chosen = i; }
+      if ((e > cut && e >= least) || i == best) { sum += e; chosen = i; }
       if (sum > bound) { break; }
     }
   }
@@ -70,24 +69,45 @@ export const sampleKernel: Kernel<'sample'> = (node, context) => {
   ];
 };
 
-/** WGSL that narrows `low` for the rows that want it. Those of a team go through it together, all of a workgroup or none. */
-function bisection(team: Team, each: (body: string) => string): string {
-  const step = `
+/** WGSL that raises `cut` for the rows that want it, by rank and then by mass. Those of a team go through it together, all of a workgroup or none. */
+function narrowings(team: Team, each: (body: string) => string): string {
+  const wantsRank = (row: string) => `${row}.x != 0.0 && ${row}.y > 0.0`;
+  const wantsMass = (row: string) => `${row}.x != 0.0 && ${row}.z < 1.0`;
+  const byRank = narrowing(team, each, 'u32(above.x) >= topK', wantsRank('own'));
+  // Of the tokens that rank has left.
+  const byMass = `var left = vec2<f32>();
+    if (cut > 0.0) { ${each('let e = exp(logits[at + i] * inverse - m); if (e > cut) { left.y += e; }')} }${together(team, 'left')}
+    let share = own.z * select(s.x, left.y, cut > 0.0);
+    ${narrowing(team, each, 'above.y >= share', wantsMass('own'))}`;
+  if (team.lanes === 1) return `if (${wantsRank('own')}) {\n    ${byRank}\n  }\n  if (${wantsMass('own')}) {\n    ${byMass}\n  }`;
+  return `if (lid.x == 0u) {
+    for (var i = wid.x * ${team.rows}u; i < min((wid.x + 1u) * ${team.rows}u, p.r); i++) {
+      let other = settings[i];
+      if (${wantsRank('other')}) { bounded |= 1u; }
+      if (${wantsMass('other')}) { bounded |= 2u; }
+    }
+  }
+  let asked = workgroupUniformLoad(&bounded);
+  if ((asked & 1u) != 0u) {
+    ${byRank}
+  }
+  if ((asked & 2u) != 0u) {
+    ${byMass}
+  }`;
+}
+
+/** WGSL: `cut` just below the largest threshold of which `enough` is true, if the row `wants` it. */
+function narrowing(team: Team, each: (body: string) => string, enough: string, wants: string): string {
+  return `var low = cut;
+    var high = 1.0;
+    for (var step = 0; step < 30; step++) {
       let mid = 0.5 * (low + high);
       // How many tokens lie above, and their mass.
       var above = vec2<f32>();
       ${each('let e = exp(logits[at + i] * inverse - m); if (e > mid) { above += vec2<f32>(1.0, e); }')}${together(team, 'above')}
-      if ((topK == 0u || u32(above.x) >= topK) && (own.z >= 1.0 || above.y >= own.z * s.x)) { low = mid; } else { high = mid; }`;
-  const wanted = (own: string) => `${own}.x != 0.0 && (${own}.y > 0.0 || ${own}.z < 1.0)`;
-  const loop = `var high = 1.0;\n    for (var step = 0; step < 30; step++) {${step}\n    }`;
-  if (team.lanes === 1) return `if (${wanted('own')}) {\n    ${loop}\n  }`;
-  return `if (lid.x == 0u) {
-    for (var i = wid.x * ${team.rows}u; i < min((wid.x + 1u) * ${team.rows}u, p.r); i++) { let other = settings[i]; if (${wanted('other')}) { bounded = 1u; } }
-  }
-  if (workgroupUniformLoad(&bounded) != 0u) {
-    ${loop}
-    if (!(${wanted('own')})) { low = 0.0; }
-  }`;
+      if (${enough}) { low = mid; } else { high = mid; }
+    }
+    if (${wants}) { cut = max(cut, low * ${1 - ALIKE}); }`;
 }
 
 /** WGSL of a team's first lane: the range in which the drawn token lies, and the mass before it. */
@@ -105,6 +125,50 @@ const rangeOf = `var total = 0.0;
       next += its;
       if (next > bound) { break; }
     }`;
+
+export const penaliseSeenKernel: Kernel<'penaliseSeen'> = (node) => {
+  const [logits, seen, penalties] = node.inputs as [Tensor, Tensor, Tensor];
+  const [r, v] = rowsAndColumns(logits);
+  return [
+    launch({
+      label: 'penaliseSeen',
+      inputs: { logits: [logits, 'f32'], seen: [seen, 'u32'], penalties: [penalties, 'f32'] },
+      outputs: { penalised: [node.outputs[0]!, 'f32'] },
+      uniforms: { v: ['u32', v], words: ['u32', seenWords(v)] },
+      workgroupSize: [256],
+      workgroups: [Math.ceil(v / 256), r],
+      body: `
+  if (gid.x >= p.v) { return; }
+  let at = gid.y * p.v + gid.x;
+  let z = logits[at];
+  let penalty = penalties[gid.y];
+  let bit = (seen[gid.y * p.words + (gid.x >> 5u)] >> (gid.x & 31u)) & 1u;
+  // A quotient by 1 need not be exact in WGSL; a row without a penalty keeps its bits.
+  if (bit == 0u || penalty == 1.0) { penalised[at] = z; } else { penalised[at] = select(z / penalty, z * penalty, z < 0.0); }`,
+    }),
+  ];
+};
+
+export const markSeenKernel: Kernel<'markSeen'> = (node) => {
+  const token = node.inputs[0]!;
+  const seen = node.outputs[0]!;
+  const [rows, words] = rowsAndColumns(seen);
+  return [
+    launch({
+      label: 'markSeen',
+      inputs: { token: [token, 'i32'] },
+      outputs: { seen: [seen, 'u32'] },
+      uniforms: { rows: ['u32', rows], words: ['u32', words] },
+      workgroupSize: [64],
+      workgroups: [Math.ceil(rows / 64)],
+      body: `
+  if (gid.x >= p.rows) { return; }
+  let t = u32(token[gid.x]);
+  let at = gid.x * p.words + (t >> 5u);
+  seen[at] = seen[at] | (1u << (t & 31u));`,
+    }),
+  ];
+};
 
 export const decodeAdvanceKernel: Kernel<'decodeAdvance'> = (node) => {
   const [token, logp, entropy] = node.inputs as [Tensor, Tensor, Tensor];

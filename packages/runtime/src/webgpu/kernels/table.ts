@@ -1,7 +1,7 @@
 import type { OpName } from '../../ops/types.ts';
 import { attentionBackwardKernel, attentionKernel } from './attention.ts';
 import type { Kernel } from './context.ts';
-import { decodeAdvanceKernel, decodeInputsKernel, sampleKernel } from './decode.ts';
+import { decodeAdvanceKernel, decodeInputsKernel, markSeenKernel, penaliseSeenKernel, sampleKernel } from './decode.ts';
 import { activationBackwardKernel, activationKernel, addKernel, dropoutKernel, swigluBackwardKernel, swigluKernel } from './elementwise.ts';
 import { doraMagnitudeGradKernel, doraNormKernel, doraScaleKernel, loraUpGradBKernel, loraUpGradDownKernel, loraUpKernel } from './lora.ts';
 import { logSoftmaxBackwardKernel, logSoftmaxKernel, softmaxChunkBackwardKernel, softmaxChunkKernel, softmaxFinishKernel } from './loss.ts';
@@ -60,6 +60,8 @@ export const KERNELS: { readonly [K in OpName]: Kernel<K> } = {
   adamw8bit: adamw8bitKernel,
   sgd: sgdKernel,
   sample: sampleKernel,
+  penaliseSeen: penaliseSeenKernel,
+  markSeen: markSeenKernel,
   decodeAdvance: decodeAdvanceKernel,
   decodeInputs: decodeInputsKernel,
 };
