@@ -13,9 +13,18 @@ export interface Finished {
   readonly correct?: readonly boolean[];
 }
 
+/** What a run is made from besides its settings, as digests. */
+export interface Origins {
+  readonly base: string;
+  /** Where the settings do not say the data. */
+  readonly data?: string;
+}
+
 export interface RunState<Config = RunConfig> {
   readonly version: 1;
   readonly config: Config;
+  /** Runs of 28 November 2026 and before did not keep it. */
+  readonly from?: Origins;
   readonly inContext?: RunReport['inContext'];
   readonly finished: readonly Finished[];
   readonly seconds: number;
@@ -23,10 +32,13 @@ export interface RunState<Config = RunConfig> {
 
 const STATE_FILE = 'run.json';
 
-/** The state of a run that was stopped; null in an empty folder. Refuses a damaged file and another run's folder. */
-export async function loadRunState<Config>(storage: RunStorage, config: Config): Promise<RunState<Config> | null> {
+/**
+ * The state of a run that was stopped, or that of a new one in an empty folder.
+ * @throws PipelineError for a damaged file, and for a folder with a run of other settings, another base or other data.
+ */
+export async function openRunState<Config>(storage: RunStorage, config: Config, from: Origins): Promise<RunState<Config>> {
   const bytes = await storage.read(STATE_FILE);
-  if (bytes === null) return null;
+  if (bytes === null) return { version: 1, config, from, finished: [], seconds: 0 };
   let state: RunState<Config>;
   try {
     state = JSON.parse(new TextDecoder().decode(bytes)) as RunState<Config>;
@@ -37,7 +49,11 @@ export async function loadRunState<Config>(storage: RunStorage, config: Config):
   if (JSON.stringify(state.config) !== JSON.stringify(config)) {
     throw new PipelineError('invalid-option', storage.name, 'holds a run with other settings or another seed.', 'Give the same ones to go on, or another --out.');
   }
-  return state;
+  const changed = (['base', 'data'] as const).find((what) => state.from?.[what] !== undefined && from[what] !== undefined && state.from[what] !== from[what]);
+  if (changed !== undefined) {
+    throw new PipelineError('invalid-option', storage.name, changed === 'base' ? 'holds a run from another base: the weights that it began with are not these.' : 'holds a run on other data: its policy or its examples are not these.', `Go on with ${changed === 'base' ? 'that base' : 'what it had'}, or give another --out.`);
+  }
+  return { ...state, from };
 }
 
 export async function saveRunState(storage: RunStorage, state: RunState<unknown>): Promise<void> {

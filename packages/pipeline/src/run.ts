@@ -7,8 +7,9 @@ import { adapterFiles, type ModelFiles, openCheckpoint, parseConfig, requireText
 import type { Engine } from '@trimpi/runtime';
 import { openBenchmark } from './benchmark.ts';
 import type { RunConfig } from './config.ts';
+import { baseFingerprint } from './fingerprint.ts';
 import { exportModel, writeReport } from './run-report.ts';
-import { loadRunState } from './run-state.ts';
+import { openRunState } from './run-state.ts';
 import { runStages, type StageOptions } from './stages.ts';
 import { checkedStorage } from './storage.ts';
 
@@ -25,7 +26,7 @@ export interface RunOptions extends StageOptions {
 export async function run({ config, engine, adapterName, base, ...options }: RunOptions): Promise<RunReport> {
   const began = performance.now();
   const storage = checkedStorage(options.storage);
-  const before = (await loadRunState(storage, config)) ?? { version: 1, config, finished: [], seconds: 0 };
+  const before = await openRunState(storage, config, { base: await baseFingerprint(base) });
   const model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(base, 'config.json'))));
   try {
     await model.load(await openCheckpoint(base));

@@ -1,4 +1,4 @@
-import { makeScorer, ownExamples, decodePng, type RgbImage } from '@trimpi/datasets';
+import { type Example, makeScorer, ownExamples, decodePng, type RgbImage } from '@trimpi/datasets';
 import { readPolicyFolder } from '@trimpi/datasets/node';
 import { bytesSource, memoryFiles, type ModelFiles, openCheckpoint, packBatch, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
@@ -51,6 +51,17 @@ describe('a policy of one\'s own into a checkpoint', () => {
     const html = new TextDecoder().decode(straight.files.get('report.html'));
     expect(html).toContain('Where does this tray go');
     expect(html.match(/<img alt="Picture of the question/g)).toHaveLength(2);
+  });
+
+  it.each([
+    ['an answer', (example: Example) => ({ answer: `${example.answer}!` })],
+    ['a policy', (example: Example) => ({ policyParts: [...example.policyParts, { type: 'text' as const, text: ' Be kind.' }] })],
+    ['an id', (example: Example) => ({ id: `${example.id}-2` })],
+  ] as const)('%s that has changed is another run, and is refused', async (_, change) => {
+    const steps: RunEvent[] = [];
+    const other = examples.map((e, i) => (i === 0 ? { ...e, example: Object.defineProperties({ ...e.example }, Object.getOwnPropertyDescriptors(change(e.example))) } : e));
+    await expect(start(straight, { examples: other, onEvent: (e) => e.type === 'step' && steps.push(e) })).rejects.toMatchObject({ code: 'invalid-option', argument: 'memory', message: expect.stringMatching(/other data/) });
+    expect(steps).toEqual([]);
   });
 
   it('prompts are those of the checkpoint\'s processor, with the policy and without', async () => {

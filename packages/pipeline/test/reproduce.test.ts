@@ -3,7 +3,7 @@ import { clevrOverride } from '@trimpi/datasets';
 import { recipeWords, SMALL_BASE_RECIPE } from '../src/base/recipes.ts';
 import { gtaDataset, type SuiteReport } from '../src/index.ts';
 import { floatTensor, memoryFiles, serializeSafetensors } from '@trimpi/model';
-import { baseFingerprint } from '../src/reproduce/fingerprint.ts';
+import { baseFingerprint } from '../src/fingerprint.ts';
 import { secondsLeft } from '../src/reproduce/time-left.ts';
 import { renderTables, tablesMarkdown } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';

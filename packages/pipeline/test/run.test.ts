@@ -149,8 +149,10 @@ describe('what goes wrong', () => {
   it('a run of a version that kept no outcomes is gone on with, without a paired test', async () => {
     const storage = memoryStorage();
     await expect(start(storage, { onEvent: (e) => { if (e.type === 'step' && e.stage === 'grpo' && e.step === 1) throw new Error('killed'); } })).rejects.toThrow('killed');
-    const state = JSON.parse(new TextDecoder().decode(storage.files.get('run.json'))) as { finished: { correct?: boolean[] }[] };
+    const state = JSON.parse(new TextDecoder().decode(storage.files.get('run.json'))) as { finished: { correct?: boolean[] }[]; from?: unknown };
     for (const f of state.finished) delete f.correct;
+    // Nor what base they had.
+    delete state.from;
     storage.files.set('run.json', new TextEncoder().encode(JSON.stringify(state)));
     const report = await start(storage);
     expect(report.stages.map((s) => s.accuracy)).toEqual((JSON.parse(new TextDecoder().decode(straight.files.get('report.json'))) as RunReport).stages.map((s) => s.accuracy));
@@ -159,6 +161,12 @@ describe('what goes wrong', () => {
 
   it('another configuration in the same folder is refused', async () => {
     await expect(start(straight, { config: { ...config, seed: 6 } })).rejects.toMatchObject({ code: 'invalid-option' });
+  });
+
+  it('another base of the same shape is refused, and what is there stays', async () => {
+    const before = outcome(straight);
+    await expect(start(straight, { base: await randomBase(engine, undefined, 3) })).rejects.toMatchObject({ code: 'invalid-option', argument: 'memory', message: expect.stringMatching(/another base/) });
+    expect(outcome(straight)).toEqual(before);
   });
 
   it('a damaged checkpoint is passed over for the one before; when both are damaged they are named, and the finished stages stay usable', async () => {

@@ -1,6 +1,7 @@
 /** @file Examples as chats in a checkpoint's own form. Sizes and tokens are known without the model. */
 import { type Example, exampleParts, type Part, type RgbImage } from '@trimpi/datasets';
 import type { ChatMessage, EncodedChat, Processor, TokenSequence } from '@trimpi/model';
+import { sha256 } from '../fingerprint.ts';
 import type { Task, TaskItem, TaskScore } from '../task.ts';
 import { isPretraining, type SupervisedKind } from '../train/supervised.ts';
 import { Pictures } from './pictures.ts';
@@ -76,6 +77,22 @@ export class ChatTask {
       }
     }
     return { prompt, row, image, patchesPerToken };
+  }
+
+  /** A digest of all that is asked and trained: ids, splits, texts, answers, and the sizes of pictures (not what they show). */
+  async digest(): Promise<string> {
+    // A policy is told once, however many examples it has.
+    const texts = new Map<string, number>();
+    const told = [...this.#train, ...this.#test].map(({ example }) => [
+      example.id, example.split, example.answer, example.response,
+      exampleParts(example, { policy: true, response: false }).map((part) => {
+        if (part.type !== 'text') return [part.image.width, part.image.height];
+        const at = texts.get(part.text) ?? texts.size;
+        texts.set(part.text, at);
+        return at;
+      }),
+    ]);
+    return sha256(new TextEncoder().encode(JSON.stringify([told, [...texts.keys()]])));
   }
 
   /** Every picture of prompts and rows, each once. */

@@ -6,8 +6,9 @@ import { majorityAccuracy, type RunReport } from '@trimpi/eval';
 import { adapterFiles, type DeviceLimits, type ModelFiles, Processor, stopTokenIds } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
+import { baseFingerprint } from '../fingerprint.ts';
 import { exportModel, writeReport } from '../run-report.ts';
-import { loadRunState } from '../run-state.ts';
+import { openRunState } from '../run-state.ts';
 import { runStages, type StageOptions } from '../stages.ts';
 import { checkedStorage } from '../storage.ts';
 import { interrupt } from '../train/context.ts';
@@ -41,7 +42,6 @@ export interface InternaliseOptions extends StageOptions {
 export async function internalise({ config, title, examples, engine, limits, adapterName, base, ...options }: InternaliseOptions): Promise<RunReport> {
   const began = performance.now();
   const storage = checkedStorage(options.storage);
-  const before = (await loadRunState(storage, config)) ?? { version: 1, config, finished: [], seconds: 0 };
   const processor = await Processor.load(base);
   const chats = new ChatTask({ processor, examples, system: config.system, stopIds: await stopTokenIds(base, processor), testSize: config.testSize });
   const check = () => options.signal?.aborted === true && interrupt('preparing pictures', storage);
@@ -52,6 +52,7 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const learner = await openLearner({ engine, limits, base, processor, config, sizes, pictures });
   const { model, adapter } = learner;
   try {
+    const before = await openRunState(storage, config, { base: await baseFingerprint(base), data: await chats.digest() });
     const task = chats.make(await Pictures.make(model, processor, pictures, { trainsVision: learner.trainsVision, onProgress: (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }), check }));
     const save = async (folder: string) => {
       for (const [name, bytes] of Object.entries(adapterFiles(await model.adapter(adapter!).toAdapter(), base.name))) await storage.write(`${folder}/${name}`, bytes);

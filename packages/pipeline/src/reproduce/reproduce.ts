@@ -13,7 +13,7 @@ import { rlReport, trainRl } from '../train/reinforce.ts';
 import { type SupervisedKind, trainSupervised } from '../train/supervised.ts';
 import { loadWeights, saveWeights } from '../weights.ts';
 import { CompactWriting } from './compact.ts';
-import { baseFingerprint } from './fingerprint.ts';
+import { baseFingerprint } from '../fingerprint.ts';
 import { resultsPage } from './page.ts';
 import type { Place, Writing } from './place.ts';
 import { ProseWriting } from './prose.ts';

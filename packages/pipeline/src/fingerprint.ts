@@ -13,6 +13,11 @@ const OF_EACH = 4096;
 export async function baseFingerprint(base: ModelFiles): Promise<string> {
   const file = await base.open(WEIGHTS_FILE);
   const bytes = file === null ? await beginnings(base) : await file.read(0, Math.min(MOST, await file.size()));
+  return sha256(bytes);
+}
+
+/** The first twelve digits of a SHA-256. */
+export async function sha256(bytes: Uint8Array): Promise<string> {
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
   return Array.from(hash.subarray(0, 6), (b) => b.toString(16).padStart(2, '0')).join('');
 }
