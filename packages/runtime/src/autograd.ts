@@ -1,8 +1,9 @@
 import { RuntimeError } from './errors.ts';
 import type { Graph, Node } from './graph.ts';
 import { add } from './ops/elementwise.ts';
+import { columnSumInto } from './ops/matmul.ts';
 import type { OpName } from './ops/types.ts';
-import { describe, type Tensor } from './tensor.ts';
+import { describe, sizeOf, type Tensor } from './tensor.ts';
 import { VJPS } from './ops/vjps.ts';
 
 /** What the backward rule of an operation may ask for and must answer. */
@@ -12,8 +13,13 @@ export interface VjpContext {
   needs(t: Tensor): boolean;
   /** The gradient gathered so far for `t`, taken away so that the rule can fold its own share into it. */
   take(t: Tensor): Tensor | undefined;
-  /** Hands over the gradient of `t` (the whole of it after `take`, else one more share). */
+  /** Hands over the gradient of `t` (the whole of it after `take`, else one more share); of a parameter, one share that its `grad` takes. */
   give(t: Tensor, gradient: Tensor): void;
+  /**
+   * Whether to add to `t.grad`. A rule that has no other way for this input asks so.
+   * @throws RuntimeError `autograd` for an input that is no parameter, and whose gradient somebody wants.
+   */
+  trains(t: Tensor | undefined, input: string): t is Tensor & { readonly grad: Tensor };
 }
 
 /** The backward rule of an operation: gradients of its outputs in, gradients of its inputs given to the context. */
@@ -27,6 +33,7 @@ export type Vjp<K extends OpName> = (ctx: VjpContext, node: Node<K>, gradients: 
 export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor])[], wanted: readonly Tensor[] = []): Map<Tensor, Tensor> {
   const nodes = [...graph.nodes];
   const needed = findNeeded(nodes, wanted);
+  const asked = new Set(wanted.map((t) => t.id));
   const gradients = new Map<number, Tensor>();
   // A tensor and its reshaped views are one; what comes from a view is seen in the shape of the one who asks.
   const gradientOf = (t: Tensor): Tensor | undefined => {
@@ -42,8 +49,17 @@ export function backward(graph: Graph, seeds: readonly (readonly [Tensor, Tensor
       return g;
     },
     give: (t, gradient) => {
+      if (t.grad !== undefined) {
+        columnSumInto(t.grad, graph.reshape(gradient, [1, sizeOf(gradient.shape)]));
+        if (!asked.has(t.id)) return;
+      }
       const before = gradients.get(t.id);
       gradients.set(t.id, before === undefined ? gradient : add(before, gradient));
+    },
+    trains: (t, input): t is Tensor & { readonly grad: Tensor } => {
+      if (t === undefined || t.grad !== undefined) return t !== undefined;
+      if (needed.has(t.id)) throw new RuntimeError('autograd', input, `${describe(t)} is computed, and has no backward rule here.`, 'Give a parameter or a constant, or apply it by operations of their own.');
+      return false;
     },
   };
   for (const [t, g] of seeds) ctx.give(t, g);

@@ -1,7 +1,7 @@
 import type { Storage } from './engine.ts';
 import { RuntimeError } from './errors.ts';
 import type { OpAttributes, OpName } from './ops/types.ts';
-import { type DType, type Shape, sizeOf, type Tensor } from './tensor.ts';
+import { describe, type DType, type Shape, sizeOf, type Tensor } from './tensor.ts';
 
 /** One recorded operation. */
 export interface Node<K extends OpName = OpName> {
@@ -58,6 +58,7 @@ export class Graph {
 
   /** Records an operation whose results are new tensors. */
   emit<K extends OpName>(op: K, inputs: readonly Tensor[], attributes: OpAttributes[K], outputs: readonly OutputSpec[]): Tensor[] {
+    this.#own(op, inputs);
     const made = outputs.map((o) => this.#tensor({ kind: 'intermediate', shape: o.shape, dtype: o.dtype ?? 'f32', name: o.name ?? op }));
     this.nodes.push({ op, inputs, outputs: made, attributes });
     return made;
@@ -65,7 +66,15 @@ export class Graph {
 
   /** Records an operation that writes into tensors which exist already (storage). */
   emitInto<K extends OpName>(op: K, inputs: readonly Tensor[], attributes: OpAttributes[K], targets: readonly Tensor[]): void {
+    this.#own(op, inputs);
+    this.#own(op, targets);
     this.nodes.push({ op, inputs, outputs: targets, attributes });
+  }
+
+  /** Tensors are numbered graph by graph: one of another graph would be taken for one of this. */
+  #own(what: string, tensors: readonly Tensor[]): void {
+    const foreign = tensors.find((t) => t.graph !== this);
+    if (foreign !== undefined) throw new RuntimeError('input', what, `is given ${describe(foreign)} of another graph.`, 'Record everything in one graph; parameters and storage have a view in each.');
   }
 
   /** Working memory of one operation, to be listed among the targets of `emitInto`. */
@@ -94,6 +103,7 @@ export class Graph {
 
   /** Marks a tensor to be read after a run under this name. */
   output(name: string, t: Tensor): void {
+    this.#own(`output ${name}`, [t]);
     this.outputs.set(name, t);
   }
 

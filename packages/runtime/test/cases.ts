@@ -229,6 +229,8 @@ function halves(ctx: CaseContext): number {
 const quantisedCases: [string, Case][] = ([
   [1, 48, 64, {}], [8, 33, 100, { zeros: true }], [9, 20, 32, {}], [21, 36, 72, { bits: 8 }], [19, 17, 64, { format: 'nf4', blockSize: 64 }], [3, 17, 40, { bits: 8, zeros: true, blockSize: 16 }], [13, 18, 33, { format: 'f16' }], [2, 65, 24, { format: 'f16' }],
   [12, 20, 40, { bits: 8, zeros: true, blockSize: 16 }], [11, 24, 36, { format: 'f16' }], [40, 68, 128, { format: 'nf4', blockSize: 64 }],
+  // More rows than the lanes of a team that reads a short row.
+  [8, 21, 32, {}], [5, 17, 64, { bits: 8 }], [7, 20, 16, { format: 'f16' }],
 ] as const).map(([m, n, k, options]): [string, Case] => [
   `matmulQuantised ${m}x${k}x${n} ${JSON.stringify(options)}`,
   (ctx) => {

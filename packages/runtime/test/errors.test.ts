@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { gptBatch, gptConstants, gptStep, gptTokens, type GptSizes } from '../bench/gpt.ts';
-import { activate, add, Graph, HYPER_LENGTH, matmul, openDevice, packHyper, ParameterStore, PhiloxStream, ReferenceEngine, RuntimeError, WebGpuEngine, type Engine } from '../src/index.ts';
+import { activate, add, backward, columnSumInto, type Engine, Graph, HYPER_LENGTH, layerNorm, matmul, openDevice, packHyper, ParameterStore, PhiloxStream, ReferenceEngine, rmsNorm, RuntimeError, swiglu, type Tensor, WebGpuEngine } from '../src/index.ts';
 
 const SMALL: GptSizes = { vocabulary: 64, width: 32, layers: 2, heads: 2, hidden: 64, batch: 2, length: 16 };
 
@@ -148,6 +148,124 @@ describe('errors', () => {
     expect((await errorOf(plan.assertFinite({ x, big: new Float32Array(12) }))).message).toMatch(/matmul reads x f32\[3, 64\] with NaN at element 70 of 192/);
     store.write('w', new Float32Array(256).fill(Infinity));
     expect((await errorOf(plan.assertFinite({ x: new Float32Array(192) }))).message).toMatch(/matmul reads w f32\[4, 64\] with Infinity/);
+    engine.dispose();
+  });
+
+  it.each([
+    ['add', (g: Graph, x: Tensor, p: Tensor) => add(x, p)],
+    ['an activation', (g: Graph, x: Tensor, p: Tensor) => add(activate(p, 'silu'), x)],
+    ['swiglu', (g: Graph, x: Tensor, p: Tensor) => swiglu(g.reshape(add(x, p), [2, 6]))],
+    ['a residual of a product', (g: Graph, x: Tensor, p: Tensor) => matmul(x, x, { transposeB: true, residual: g.reshape(p, [3, 3]) })],
+    ['itself, twice', (g: Graph, x: Tensor, p: Tensor) => add(p, add(x, p))],
+  ] as const)('a parameter has its gradient wherever it stands: %s', async (name, record) => {
+    const engine = new ReferenceEngine();
+    const square = name.startsWith('a residual');
+    const shape = square ? [3, 3] : [3, 4];
+    const store = new ParameterStore(engine, 'p', [{ name: 'p', shape }]);
+    const size = shape[0]! * shape[1]!;
+    const values = Float64Array.from({ length: size }, (_, i) => Math.sin(3 * i) / 2);
+    store.write('p', values);
+    store.setTrainable(true);
+    const g = new Graph();
+    const x = g.input('x', shape);
+    const y = record(g, x, store.tensor(g, 'p'));
+    g.output('y', y);
+    const dy = g.input('dy', y.shape);
+    const asked = backward(g, [[y, dy]], [x]);
+    expect(asked.has(x)).toBe(true);
+    const plan = await engine.compile(g);
+    const outputs = y.shape.reduce((a, b) => a * b);
+    const seed = Float64Array.from({ length: outputs }, (_, i) => Math.cos(i));
+    const data = { x: Float64Array.from({ length: size }, (_, i) => Math.cos(2 * i)), dy: seed };
+    const loss = async () => Array.from((await plan.run(data, ['y']))['y']!).reduce((sum, v, i) => sum + v * seed[i]!, 0);
+    await loss();
+    const gradient = Float64Array.from(await store.storage('gradients').read());
+    for (let i = 0; i < size; i++) {
+      const at = async (h: number) => {
+        store.write('p', values.map((v, j) => (j === i ? v + h : v)));
+        return loss();
+      };
+      expect(gradient[i], `element ${i}`).toBeCloseTo(((await at(1e-5)) - (await at(-1e-5))) / 2e-5, 7);
+    }
+  });
+
+  it.each([
+    ['bias of matmul', (x: Tensor, c: Tensor) => matmul(x, x, { transposeB: true, bias: c })],
+    ['weight of rmsNorm', (x: Tensor, c: Tensor) => rmsNorm(x, c, 1e-6)],
+    ['bias of layerNorm', (x: Tensor, c: Tensor) => layerNorm(x, x.graph.input('w', [4]), c, 1e-6)],
+  ] as const)('a computed %s that somebody wants the gradient of is refused, not forgotten', (argument, record) => {
+    const engine = new ReferenceEngine();
+    const store = new ParameterStore(engine, 'p', [{ name: 'p', shape: [4] }]);
+    store.setTrainable(true);
+    const g = new Graph();
+    const x = g.input('x', [4, 4]);
+    const y = record(x, activate(store.tensor(g, 'p'), 'silu'));
+    expect(() => backward(g, [[y, g.input('dy', [4, 4])]])).toThrow(expect.objectContaining({ code: 'autograd', argument }));
+  });
+
+  it('a tensor of another graph is refused', () => {
+    const [g, other] = [new Graph(), new Graph()];
+    const [a, b] = [g.input('a', [2]), other.input('b', [2])];
+    expect(() => add(a, b)).toThrow(expect.objectContaining({ code: 'input', argument: 'add', message: expect.stringMatching(/b f32\[2\] of another graph/) }));
+    expect(() => g.output('b', b)).toThrow(/another graph/);
+  });
+
+  it('what was disposed of is not read, written or run on', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const store = new ParameterStore(engine, 'p', [{ name: 'p', shape: [4] }]);
+    store.setTrainable(true);
+    const gradients = store.storage('gradients');
+    const g = new Graph();
+    g.output('norm2', store.recordSquaredNorm(g));
+    const plan = await engine.compile(g);
+    expect((await plan.run({}, ['norm2']))['norm2']![0]).toBe(0);
+    store.setTrainable(false);
+    const codes = [await errorOf(gradients.read()), await errorOf(plan.run({}, ['norm2'])), await errorOf((async () => gradients.write(new Float32Array(4)))())].map(({ code, argument }) => `${code} ${argument}`);
+    expect(new Set(codes)).toEqual(new Set([`disposed ${gradients.name}`]));
+    engine.dispose();
+  });
+
+  it('a wrong name of an output is told before anything runs', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const store = new ParameterStore(engine, 'p', [{ name: 'p', shape: [4] }]);
+    store.setTrainable(true);
+    const g = new Graph();
+    // More dispatches than one submission has, so that the first would have run.
+    for (let i = 0; i < 600; i++) columnSumInto(store.tensor(g, 'p').grad!, g.view(store.values, 0, [1, 4]));
+    const plan = await engine.compile(g);
+    store.write('p', Float32Array.of(1, 2, 3, 4));
+    expect((await errorOf(plan.run({}, ['typo']))).argument).toBe('typo');
+    expect((await errorOf(plan.run({}, [], { typo: [] }))).argument).toBe('typo');
+    expect(await store.read('p', 'gradients')).toEqual(new Float32Array(4));
+    await plan.run({});
+    expect(await store.read('p', 'gradients')).toEqual(Float32Array.of(600, 1200, 1800, 2400));
+    engine.dispose();
+  });
+
+  it('a plan that cannot be made leaves neither memory nor an error scope behind', async () => {
+    const engine = new WebGpuEngine(await openDevice());
+    const g = new Graph();
+    g.output('y', add(g.input('a', [2]), g.input('b', [2])));
+    const before = engine.counters.bytes;
+    const { gpu } = engine.device;
+    const createBindGroup = gpu.createBindGroup.bind(gpu);
+    gpu.createBindGroup = () => {
+      throw new RuntimeError('out-of-memory', 'device', 'as if memory had run out meanwhile.', '');
+    };
+    expect((await errorOf(engine.compile(g))).code).toBe('out-of-memory');
+    gpu.createBindGroup = createBindGroup;
+    expect(engine.counters.bytes).toBe(before);
+    // With no scope left, the device tells of what it refuses.
+    const told = new Promise((resolve) => gpu.addEventListener('uncapturederror', resolve, { once: true }));
+    const encoder = gpu.createCommandEncoder();
+    const small = engine.buffer('small', 16, GPUBufferUsage.COPY_DST);
+    encoder.copyBufferToBuffer(small, 0, small, 0, 64);
+    engine.submit(encoder.finish());
+    await gpu.queue.onSubmittedWorkDone();
+    expect(await Promise.race([told, new Promise((r) => setTimeout(() => r('nothing'), 5_000))])).not.toBe('nothing');
+    expect(() => engine.check()).toThrow(/refused/);
+    const plan = await engine.compile(g);
+    expect(Array.from((await plan.run({ a: Float32Array.of(1, 2), b: Float32Array.of(3, 4) }, ['y']))['y']!)).toEqual([4, 6]);
     engine.dispose();
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { backward, Graph, gatherRows, headLogProbabilities, logSoftmax, matmul, ParameterStore, PhiloxStream, ReferenceEngine, rmsNorm, swiglu, type Tensor } from '../src/index.ts';
+import { backward, embed, Graph, gatherRows, headLogProbabilities, idIndex, idIndexInputs, logSoftmax, matmul, ParameterStore, PhiloxStream, ReferenceEngine, rmsNorm, swiglu, type Tensor } from '../src/index.ts';
 
 /** Four layers of a small network; what is recorded with and without checkpoints must give the same numbers. */
 async function network(checkpoints: boolean) {
@@ -30,6 +30,30 @@ describe('activation checkpointing', () => {
     expect(checkpointed.gradients).toEqual(plain.gradients);
     expect(plain.gradients.some((g) => Math.abs(g) > 0.1)).toBe(true);
     expect(checkpointed.nodes).toBeGreaterThan(plain.nodes);
+  });
+
+  it('of a head in chunks and of an embedding, too', async () => {
+    const run = async (checkpointed: boolean) => {
+      const engine = new ReferenceEngine();
+      const store = new ParameterStore(engine, 'p', [{ name: 'table', shape: [70, 4] }]);
+      const random = new PhiloxStream(3);
+      store.write('table', Float32Array.from({ length: 280 }, () => random.normal()));
+      store.setTrainable(true);
+      const g = new Graph();
+      const ids = g.input('ids', [5], 'i32');
+      const index = idIndexInputs(g, 'index', 5);
+      const body = () => headLogProbabilities(rmsNorm(embed(ids, store.tensor(g, 'table'), { ids: index }), g.input('w', [4]), 1e-6), store.tensor(g, 'table'), g.input('targets', [5], 'i32'), { chunk: 64 });
+      const { logp } = checkpointed ? g.checkpoint(body) : body();
+      backward(g, [[logp, g.input('g', [5])]]);
+      const plan = await engine.compile(g);
+      const numbers = Int32Array.of(3, 69, 3, 12, 40);
+      const { order, starts, rows } = idIndex(numbers);
+      await plan.run({ ids: numbers, 'index.order': order, 'index.starts': starts, 'index.rows': rows, w: Float64Array.of(1, 2, 3, 4), targets: Int32Array.of(1, 65, 0, 7, 33), g: Float64Array.of(1, -1, 2, 0.5, 3) });
+      return store.storage('gradients').read();
+    };
+    const [plain, again] = [await run(false), await run(true)];
+    expect(Math.max(...plain.map(Math.abs))).toBeGreaterThan(0.1);
+    again.forEach((x, i) => expect(Math.abs(x - plain[i]!)).toBeLessThan(1e-12));
   });
 
   it('refuses a body that writes to storage', () => {

@@ -7,14 +7,12 @@ import { matmul, matmulInto } from './matmul.ts';
 import { giveThrough, isQuantised, matmulQuantised, type Weight, weightRows } from './quantised.ts';
 
 interface ChunkedHead {
-  readonly x: Tensor;
-  readonly targets: Tensor;
   readonly temperature: number;
   readonly chunks: readonly { readonly first: number; readonly weight: Weight }[];
 }
 
-/** What the backward rule needs beside the statistics, by the log-probabilities. */
-const HEADS = new WeakMap<Tensor, ChunkedHead>();
+/** What the backward rule needs beside the statistics, by the attributes of the last operation, which one that is recorded again in a checkpoint shares. */
+const HEADS = new WeakMap<object, ChunkedHead>();
 
 /**
  * Log-probability of each row's target under softmax(x W^T / temperature) and the entropy, over chunks of `chunk` rows (a
@@ -35,8 +33,9 @@ export function headLogProbabilities(x: Tensor, weight: Weight, targets: Tensor,
   }
   checkShape(statistics !== undefined, 'headLogProbabilities', 'has no vocabulary.', 'Give a weight with rows.');
   // x stands among the inputs so that the gradient finds its way; it is not read.
-  const [logp, entropy] = x.graph.emit('softmaxFinish', [statistics, targets, x], {}, [{ shape: [r], name: 'logp' }, { shape: [r], name: 'entropy' }, { shape: [r], name: 'lse' }]);
-  HEADS.set(logp!, { x, targets, temperature, chunks });
+  const attributes = {};
+  const [logp, entropy] = x.graph.emit('softmaxFinish', [statistics, targets, x], attributes, [{ shape: [r], name: 'logp' }, { shape: [r], name: 'entropy' }, { shape: [r], name: 'lse' }]);
+  HEADS.set(attributes, { temperature, chunks });
   return { logp: logp!, entropy: entropy! };
 }
 
@@ -47,8 +46,9 @@ function logitsOf(x: Tensor, w: Weight): Tensor {
 export const softmaxFinishVjp: Vjp<'softmaxFinish'> = (ctx, node, [dLogp, dEntropy]) => {
   if (dLogp === undefined && dEntropy === undefined) return;
   checkShape(dLogp !== undefined, 'softmaxFinish', 'a gradient of the entropy alone is not supported.', 'Seed the log-probabilities too (with zeros).');
-  const [logp, entropy, lse] = node.outputs as readonly [Tensor, Tensor, Tensor];
-  const { x, targets, temperature, chunks } = HEADS.get(logp)!;
+  const [, entropy, lse] = node.outputs as readonly [Tensor, Tensor, Tensor];
+  const [, targets, x] = node.inputs as readonly [Tensor, Tensor, Tensor];
+  const { temperature, chunks } = HEADS.get(node.attributes)!;
   for (const { first, weight } of chunks) {
     const logits = logitsOf(x, weight);
     const inputs = [logits, targets, lse, entropy, dLogp, ...(dEntropy === undefined ? [] : [dEntropy])];

@@ -71,11 +71,11 @@ export const doraScaleVjp: Vjp<'doraScale'> = (ctx, node, [dy]) => {
   const biasTensor = bias ? node.inputs[3]! : undefined;
   const residualTensor = residual ? node.inputs[bias ? 4 : 3]! : undefined;
   const [m, n] = rowsAndColumns(x);
-  if (magnitude.grad !== undefined) {
+  if (ctx.trains(magnitude, 'magnitude of dora')) {
     const rowsPerPart = partRows(m);
     ctx.graph.emitInto('doraMagnitudeGrad', [dy, x, norm], { ...attributes, rowsPerPart }, [magnitude.grad, ctx.graph.scratch([Math.ceil(m / rowsPerPart), n])]);
   }
-  if (biasTensor?.grad !== undefined) columnSumInto(biasTensor.grad, dy);
+  if (ctx.trains(biasTensor, 'bias of dora')) columnSumInto(biasTensor.grad, dy);
   if (residualTensor !== undefined && ctx.needs(residualTensor)) ctx.give(residualTensor, dy);
   if (ctx.needs(x)) ctx.give(x, ctx.graph.emit('doraScale', [dy, magnitude, norm], { ...attributes, bias: false, residual: false }, [{ shape: x.shape }])[0]!);
 };
@@ -85,7 +85,7 @@ export const loraUpVjp: Vjp<'loraUp'> = (ctx, node, [dy]) => {
   if (dy === undefined) return;
   const [base, down, b] = node.inputs as [Tensor, Tensor, Tensor];
   if (ctx.needs(base)) ctx.give(base, dy);
-  if (b.grad !== undefined) ctx.graph.emitInto('loraUpGradB', [dy, down], node.attributes, [b.grad]);
+  if (ctx.trains(b, 'B of lora')) ctx.graph.emitInto('loraUpGradB', [dy, down], node.attributes, [b.grad]);
   if (ctx.needs(down)) ctx.give(down, ctx.graph.emit('loraUpGradDown', [dy, b], node.attributes, [{ shape: down.shape }])[0]!);
 };
 

@@ -74,7 +74,7 @@ export const matmulVjp: Vjp<'matmul'> = (ctx, node, [dy]) => {
     const d = transposeB ? gradientOf(ctx, b, dy, a, { transposeA: true, transposeB: transposeA }, alpha) : gradientOf(ctx, b, a, dy, { transposeA: !transposeA, transposeB: false }, alpha);
     if (d !== undefined) ctx.give(b, d);
   }
-  if (biasTensor?.grad !== undefined) columnSumInto(biasTensor.grad, dy);
+  if (ctx.trains(biasTensor, 'bias of matmul')) columnSumInto(biasTensor.grad, dy);
 };
 
 /** Adds into the parameter's gradient, or returns a new tensor with the gradient so far folded in. */

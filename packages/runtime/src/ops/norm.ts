@@ -17,7 +17,7 @@ export const rmsNormVjp: Vjp<'rmsNorm'> = (ctx, node, [dy]) => {
   const [x, w] = node.inputs as [Tensor, Tensor];
   const rstd = node.outputs[1]!;
   const [m, n] = rowsAndColumns(x);
-  if (w.grad !== undefined) {
+  if (ctx.trains(w, 'weight of rmsNorm')) {
     const rowsPerPart = partRows(m);
     const scratch = ctx.graph.scratch([Math.ceil(m / rowsPerPart), n]);
     ctx.graph.emitInto('rmsNormWeightGrad', [dy, x, rstd], { rowsPerPart }, [w.grad, scratch]);
@@ -42,11 +42,11 @@ export const layerNormVjp: Vjp<'layerNorm'> = (ctx, node, [dy]) => {
   const [x, w, b] = node.inputs as [Tensor, Tensor, Tensor];
   const stats = node.outputs[1]!;
   const [m, n] = rowsAndColumns(x);
-  if (w.grad !== undefined) {
+  if (ctx.trains(w, 'weight of layerNorm')) {
     const rowsPerPart = partRows(m);
     ctx.graph.emitInto('layerNormWeightGrad', [dy, x, stats], { rowsPerPart }, [w.grad, ctx.graph.scratch([Math.ceil(m / rowsPerPart), n])]);
   }
-  if (b.grad !== undefined) columnSumInto(b.grad, dy);
+  if (ctx.trains(b, 'bias of layerNorm')) columnSumInto(b.grad, dy);
   if (ctx.needs(x)) {
     const before = ctx.take(x);
     const inputs = [dy, x, w, stats, ...(before === undefined ? [] : [before])];
@@ -69,7 +69,7 @@ export const headNormVjp: Vjp<'headNorm'> = (ctx, node, [dy]) => {
   const rstd = node.outputs[1]!;
   const { eps: _, ...attributes } = node.attributes;
   const [t] = rowsAndColumns(x);
-  if (w.grad !== undefined) {
+  if (ctx.trains(w, 'weight of headNorm')) {
     const rowsPerPart = partRows(t);
     ctx.graph.emitInto('headNormWeightGrad', [dy, x, rstd], { ...attributes, rowsPerPart }, [w.grad, ctx.graph.scratch([Math.ceil(t / rowsPerPart), 2 * attributes.headDim])]);
   }

@@ -96,7 +96,7 @@ export const matmulQuantisedVjp: Vjp<'matmulQuantised'> = (ctx, node, [dy]) => {
   const zerosTensor = zeros ? node.inputs[next++]! : undefined;
   const biasTensor = bias ? node.inputs[next++]! : undefined;
   const residualTensor = residual ? node.inputs[next]! : undefined;
-  if (biasTensor?.grad !== undefined) columnSumInto(biasTensor.grad, dy);
+  if (ctx.trains(biasTensor, 'bias of matmulQuantised')) columnSumInto(biasTensor.grad, dy);
   if (residualTensor !== undefined && ctx.needs(residualTensor)) ctx.give(residualTensor, dy);
   giveThrough(ctx, x, dy, { ...rest, data, ...(scales === undefined ? {} : { scales }), ...(zerosTensor === undefined ? {} : { zeros: zerosTensor }) });
 };

@@ -32,27 +32,27 @@ export function embed(ids: Tensor, table: Tensor, options: EmbedOptions = {}): T
     checkShape(rowsAndColumns(features)[1] === c, 'embed', `${describe(features)} does not fit ${describe(table)}.`, 'Features must be as wide as the embedding.');
     inputs.push(features, source);
   }
-  const [out] = ids.graph.emit('embed', inputs, { features: inputs.length === 4 }, [{ shape: [t, c] }]);
-  if (featureTokens !== undefined) FEATURE_TOKENS.set(out!, featureTokens);
-  if (index !== undefined) ID_INDEX.set(out!, index);
+  const attributes = { features: inputs.length === 4 };
+  const [out] = ids.graph.emit('embed', inputs, attributes, [{ shape: [t, c] }]);
+  if (featureTokens !== undefined) FEATURE_TOKENS.set(attributes, featureTokens);
+  if (index !== undefined) ID_INDEX.set(attributes, index);
   return out!;
 }
 
-/** What the backward rule of `embed` needs beside the inputs of the forward operation, by its output. */
-const FEATURE_TOKENS = new WeakMap<Tensor, Tensor>();
-const ID_INDEX = new WeakMap<Tensor, IdIndex>();
+/** What the backward rule of `embed` needs beside the inputs of the forward operation, by its attributes, which one that is recorded again in a checkpoint shares. */
+const FEATURE_TOKENS = new WeakMap<object, Tensor>();
+const ID_INDEX = new WeakMap<object, IdIndex>();
 
 export const embedVjp: Vjp<'embed'> = (ctx, node, [dy]) => {
   if (dy === undefined) return;
   const [, table, features, source] = node.inputs as [Tensor, Tensor, Tensor | undefined, Tensor | undefined];
-  const out = node.outputs[0]!;
-  const index = ID_INDEX.get(out);
-  if (table.grad !== undefined) {
+  const index = ID_INDEX.get(node.attributes);
+  if (ctx.trains(table, 'table of embed')) {
     checkShape(index !== undefined, 'embed', 'the gradient of the table needs the index of ids.', 'Pass `ids` (see `idIndex`).');
     ctx.graph.emitInto('embedTableGrad', [dy, index.order, index.starts, index.rows], {}, [table.grad]);
   }
   if (features !== undefined && source !== undefined && ctx.needs(features)) {
-    const tokens = FEATURE_TOKENS.get(out);
+    const tokens = FEATURE_TOKENS.get(node.attributes);
     checkShape(tokens !== undefined, 'embed', 'the gradient of the features needs `featureTokens`.', 'Pass the inverse of `source`.');
     ctx.give(features, gatherRows(dy, tokens, source));
   }

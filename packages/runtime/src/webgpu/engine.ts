@@ -168,7 +168,10 @@ export class WebGpuEngine implements Engine {
   async map(staging: GPUBuffer): Promise<void> {
     try {
       await staging.mapAsync(GPUMapMode.READ);
+      // What was refused on the way left old numbers to be read.
+      this.check();
     } catch (cause) {
+      if (cause instanceof RuntimeError) throw cause;
       await Promise.race([this.device.lost, new Promise((r) => setTimeout(r, 50))]);
       this.check();
       throw new RuntimeError('validation', 'readback', 'a result could not be read.', 'See the cause.', { cause });

@@ -1,3 +1,4 @@
+import { RuntimeError } from '../errors.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** One dispatch: a shader, what it binds, its constants, and how many workgroups. */
@@ -29,7 +30,11 @@ export interface KernelSpec {
   readonly workgroups: readonly [number, number?, number?];
 }
 
-/** Builds a launch: declares bindings and constants, and spreads a long first axis over the second one. */
+/**
+ * Builds a launch: declares bindings and constants, and spreads a first or second axis that is longer than a device need take
+ * over the third. Workgroups that this makes too many end at once.
+ * @throws RuntimeError `limit` where more than one axis is too long, or the third is used.
+ */
 export function launch(spec: KernelSpec): Launch {
   const tensors: Tensor[] = [];
   const lines: string[] = [];
@@ -40,18 +45,21 @@ export function launch(spec: KernelSpec): Launch {
     }
   }
   const [x, y = 1, z = 1] = spec.workgroups;
-  const wide = x > MAX_WORKGROUPS;
-  if (wide && z !== 1) throw new Error(`${spec.label}: a launch over ${x} x ${y} x ${z} workgroups cannot be spread`);
+  const long = x > MAX_WORKGROUPS ? 'x' : y > MAX_WORKGROUPS ? 'y' : undefined;
+  if (z > MAX_WORKGROUPS || (long !== undefined && (z !== 1 || (long === 'x' && y > MAX_WORKGROUPS)))) {
+    throw new RuntimeError('limit', spec.label, `needs ${x} x ${y} x ${z} workgroups, which cannot be spread over axes of ${MAX_WORKGROUPS}.`, 'Use a smaller batch, or cut it into several.');
+  }
   const names = Object.entries(spec.uniforms);
   const [sx, sy = 1, sz = 1] = spec.workgroupSize;
   const code = `${spec.enable ?? ''}
-struct Uniforms { ${[...names.map(([n, [t]]) => `${n}: ${t}`), 'unused: u32'].join(', ')} }
+struct Uniforms { ${[...names.map(([n, [t]]) => `${n}: ${t}`), 'groups: u32'].join(', ')} }
 ${lines.join('\n')}
 @group(0) @binding(${tensors.length}) var<uniform> p: Uniforms;
 ${spec.header ?? ''}
 @compute @workgroup_size(${sx}, ${sy}, ${sz})
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
-  let wid = ${wide ? `vec3<u32>(workgroup.x + workgroup.z * ${MAX_WORKGROUPS}u, workgroup.y, 0u)` : 'workgroup'};
+  let wid = ${long === undefined ? 'workgroup' : `vec3<u32>(workgroup.xy, 0u) + ${long === 'x' ? 'vec3<u32>(1u, 0u, 0u)' : 'vec3<u32>(0u, 1u, 0u)'} * workgroup.z * ${MAX_WORKGROUPS}u;
+  if (wid.${long} >= p.groups) { return; }`};
   let gid = wid * vec3<u32>(${sx}u, ${sy}u, ${sz}u) + lid;
 ${spec.body}
 }`;
@@ -59,8 +67,8 @@ ${spec.body}
     label: spec.label,
     code,
     bindings: tensors,
-    uniforms: pack(names.map(([, v]) => v)),
-    workgroups: wide ? [MAX_WORKGROUPS, y, Math.ceil(x / MAX_WORKGROUPS)] : [x, y, z],
+    uniforms: pack([...names.map(([, v]) => v), ['u32', long === 'y' ? y : x]]),
+    workgroups: long === undefined ? [x, y, z] : long === 'x' ? [MAX_WORKGROUPS, y, Math.ceil(x / MAX_WORKGROUPS)] : [x, MAX_WORKGROUPS, Math.ceil(y / MAX_WORKGROUPS)],
   };
 }
 
@@ -68,7 +76,7 @@ ${spec.body}
 const MAX_WORKGROUPS = 65535;
 
 function pack(values: readonly (readonly [Scalar, number])[]): Uint8Array {
-  const bytes = new Uint8Array(Math.ceil((values.length * 4 + 4) / 16) * 16);
+  const bytes = new Uint8Array(Math.ceil((values.length * 4) / 16) * 16);
   const view = new DataView(bytes.buffer);
   values.forEach(([type, value], i) => {
     if (type === 'f32') view.setFloat32(i * 4, value, true);

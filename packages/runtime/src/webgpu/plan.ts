@@ -9,7 +9,7 @@ import type { EngineCounters } from './counters.ts';
 import type { Device } from './device.ts';
 import { assertFiniteSteps } from './finite.ts';
 import type { KernelContext } from './kernels/context.ts';
-import { layOut, UNIFORM_ALIGNMENT } from './layout.ts';
+import { layOut, type PlanLayout, UNIFORM_ALIGNMENT } from './layout.ts';
 import { bytesOf } from './lifetimes.ts';
 import { type ProfileReport, profileSteps } from './profile.ts';
 import type { GpuStorage, StorageHost } from './storage.ts';
@@ -48,9 +48,42 @@ export async function compilePlan(engine: PlanHost, graph: Graph, context = engi
   const { nodes, launches, origins, slotOf, slots, memory } = layOut(graph, context, engine.maxBinding);
   const pipelines = await Promise.all(launches.map((l) => engine.pipeline(l.label, l.code)));
 
-  engine.device.gpu.pushErrorScope('validation');
-  engine.device.gpu.pushErrorScope('out-of-memory');
+  const { gpu } = engine.device;
   const owned: GPUBuffer[] = [];
+  gpu.pushErrorScope('validation');
+  gpu.pushErrorScope('out-of-memory');
+  // Both are popped before anything is awaited, and whatever is thrown: a scope that stays on the device hides what comes after.
+  const popped = () => Promise.all([gpu.popErrorScope(), gpu.popErrorScope()]);
+  let placed: Placed;
+  try {
+    placed = placeLaunches(engine, graph, { launches, origins, slots, slotOf }, pipelines, owned);
+  } catch (cause) {
+    await popped();
+    for (const b of owned) engine.release(b);
+    throw cause;
+  }
+  const [outOfMemory, invalid] = await popped();
+  if (outOfMemory !== null || invalid !== null) {
+    for (const b of owned) engine.release(b);
+    if (outOfMemory !== null) {
+      const { op, t } = largest(nodes);
+      throw new RuntimeError('out-of-memory', 'compile', `${memory.total} bytes could not be had; the largest tensor is ${describe(t)} of ${op}. ${outOfMemory.message}`, 'Use a smaller batch, checkpoint activations, or dispose of other plans.');
+    }
+    throw new RuntimeError('validation', 'compile', invalid!.message, 'This is a defect of @trimpi/runtime: please report it with this message.');
+  }
+  return new GpuPlan(engine, graph, placed, owned, memory);
+}
+
+interface Placed {
+  readonly steps: readonly Step[];
+  readonly locate: (t: Tensor) => Place;
+  readonly inputBuffers: ReadonlyMap<number, GPUBuffer>;
+  /** All storage that a step reads or writes. */
+  readonly storages: ReadonlySet<GpuStorage>;
+}
+
+/** Makes buffers, added to `owned`, and bind groups. */
+function placeLaunches(engine: PlanHost, graph: Graph, { launches, origins, slots, slotOf }: Pick<PlanLayout, 'launches' | 'origins' | 'slots' | 'slotOf'>, pipelines: readonly GPUComputePipeline[], owned: GPUBuffer[]): Placed {
   const make = (label: string, size: number, usage: GPUBufferUsageFlags): GPUBuffer => {
     const b = engine.buffer(label, size, usage);
     owned.push(b);
@@ -93,17 +126,8 @@ export async function compilePlan(engine: PlanHost, graph: Graph, context = engi
       }),
     };
   });
-  const outOfMemory = await engine.device.gpu.popErrorScope();
-  const invalid = await engine.device.gpu.popErrorScope();
-  if (outOfMemory !== null || invalid !== null) {
-    for (const b of owned) engine.release(b);
-    if (outOfMemory !== null) {
-      const { op, t } = largest(nodes);
-      throw new RuntimeError('out-of-memory', 'compile', `${memory.total} bytes could not be had; the largest tensor is ${describe(t)} of ${op}. ${outOfMemory.message}`, 'Use a smaller batch, checkpoint activations, or dispose of other plans.');
-    }
-    throw new RuntimeError('validation', 'compile', invalid!.message, 'This is a defect of @trimpi/runtime: please report it with this message.');
-  }
-  return new GpuPlan(engine, graph, steps, locate, inputBuffers, owned, memory);
+  const storages = new Set(launches.flatMap((l) => l.bindings.flatMap((t) => (t.kind === 'storage' ? [t.storage as GpuStorage] : []))));
+  return { steps, locate, inputBuffers, storages };
 }
 
 function largest(nodes: readonly Node[]): { readonly op: OpName; readonly t: Tensor } {
@@ -120,27 +144,21 @@ export class GpuPlan implements Plan {
   readonly #graph: Graph;
   readonly #locate: (t: Tensor) => Place;
   readonly #inputs: ReadonlyMap<number, GPUBuffer>;
+  readonly #storages: ReadonlySet<GpuStorage>;
   readonly #owned: GPUBuffer[];
   readonly #memory: PlanMemory;
   /** Buffers through which outputs come back, kept for the next read of the same size. */
   readonly #staging: GPUBuffer[] = [];
   #disposed = false;
 
-  constructor(
-    engine: PlanHost,
-    graph: Graph,
-    steps: readonly Step[],
-    locate: (t: Tensor) => Place,
-    inputs: ReadonlyMap<number, GPUBuffer>,
-    owned: GPUBuffer[],
-    memory: PlanMemory,
-  ) {
+  constructor(engine: PlanHost, graph: Graph, { steps, locate, inputBuffers, storages }: Placed, owned: GPUBuffer[], memory: PlanMemory) {
     this.#engine = engine;
     this.#graph = graph;
     this.steps = steps;
     this.dispatches = steps.length;
     this.#locate = locate;
-    this.#inputs = inputs;
+    this.#inputs = inputBuffers;
+    this.#storages = storages;
     this.#owned = owned;
     this.#memory = memory;
   }
@@ -148,6 +166,9 @@ export class GpuPlan implements Plan {
   async run(inputs: PlanInputs, read: readonly string[] = [], into: Readonly<Record<string, readonly StorageRange[]>> = {}): Promise<PlanOutputs> {
     const engine = this.#engine;
     this.#check();
+    // All names and ranges before any of it runs.
+    const tensors = read.map((name) => this.#output(name));
+    for (const [name, ranges] of Object.entries(into)) checkRanges(this.#output(name), ranges);
     let encoder = engine.device.gpu.createCommandEncoder();
     this.#write(inputs, encoder);
     for (let first = 0; first < this.steps.length; first += MOST_DISPATCHES) {
@@ -169,7 +190,6 @@ export class GpuPlan implements Plan {
     }
     for (const [name, ranges] of Object.entries(into)) {
       const t = this.#output(name);
-      checkRanges(t, ranges);
       const { buffer, offset } = this.#locate(t);
       let from = offset;
       for (const { storage, offset: to, length } of ranges) {
@@ -177,7 +197,6 @@ export class GpuPlan implements Plan {
         from += length * 4;
       }
     }
-    const tensors = read.map((name) => this.#output(name));
     const total = tensors.reduce((n, t) => n + bytesOf(t), 0);
     const staging = total === 0 ? undefined : this.#takeStaging(total);
     let at = 0;
@@ -188,7 +207,12 @@ export class GpuPlan implements Plan {
     }
     engine.submit(encoder.finish());
     if (staging === undefined) return {};
-    await engine.map(staging);
+    try {
+      await engine.map(staging);
+    } catch (cause) {
+      engine.release(staging);
+      throw cause;
+    }
     const out: PlanOutputs = {};
     at = 0;
     tensors.forEach((t, i) => {
@@ -232,6 +256,7 @@ export class GpuPlan implements Plan {
   #check(): void {
     this.#engine.check();
     if (this.#disposed) throw new RuntimeError('disposed', 'plan', 'has been disposed.', 'Compile it again.');
+    for (const storage of this.#storages) storage.check();
   }
 
   /** Hands over inputs in a submission of their own. */
@@ -277,5 +302,6 @@ export class GpuPlan implements Plan {
 function bufferOf(storage: Storage): GPUBuffer {
   const { buffer } = storage as Partial<GpuStorage>;
   if (buffer === undefined) throw new RuntimeError('input', storage.name, 'is storage of another engine.', 'Create it on the engine of the plan.');
+  (storage as GpuStorage).check();
   return buffer;
 }

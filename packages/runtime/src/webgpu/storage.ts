@@ -19,6 +19,7 @@ export class GpuStorage implements Storage {
   readonly dtype: DType;
   readonly buffer: GPUBuffer;
   readonly #engine: StorageHost;
+  #disposed = false;
 
   constructor(engine: StorageHost, name: string, length: number, dtype: DType) {
     this.#engine = engine;
@@ -29,7 +30,7 @@ export class GpuStorage implements Storage {
   }
 
   write(data: HostArray, offset = 0): void {
-    this.#engine.check();
+    this.check();
     if (offset < 0 || offset + data.length > this.length) {
       throw new RuntimeError('shape', this.name, `${data.length} elements at ${offset} do not fit its ${this.length}.`, 'Write within the storage.');
     }
@@ -37,13 +38,21 @@ export class GpuStorage implements Storage {
   }
 
   async read(offset = 0, length = this.length - offset): Promise<HostArray> {
+    this.check();
     if (offset < 0 || length < 0 || offset + length > this.length) {
       throw new RuntimeError('shape', this.name, `${length} elements at ${offset} are outside its ${this.length}.`, 'Read within the storage.');
     }
     return fromBytes(await this.#engine.readBuffer(this.buffer, offset * 4, length * 4), this.dtype);
   }
 
+  /** Throws `disposed`, and what the engine throws. */
+  check(): void {
+    this.#engine.check();
+    if (this.#disposed) throw new RuntimeError('disposed', this.name, 'has been disposed of.', 'Keep it as long as it is used; a store disposes of gradients and moments when it is no longer trainable.');
+  }
+
   dispose(): void {
+    this.#disposed = true;
     this.#engine.release(this.buffer);
   }
 

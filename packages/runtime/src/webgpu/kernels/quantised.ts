@@ -141,9 +141,12 @@ function shared(o: Product, context: KernelContext): Launch {
     ${unroll(m, (r) => `s${r >> 2}[${r & 3}] += dot(w, ${a.quad(`${r}u`, 'c')});`, ' ')}
   }
   ${unroll(fours, (f) => together(team, `s${f}`))}
-  if (!inside || lane >= ${m}u) { return; }
-  let s = ${fours === 1 ? 's0[lane]' : 'select(s0[lane & 3u], s1[lane & 3u], lane >= 4u)'};
-  ${store(o, 'lane', 'row', 's')}`,
+  if (!inside) { return; }
+  // A team may have fewer lanes than there are rows.
+  for (var r = lane; r < ${m}u; r += LANES) {
+    let s = ${fours === 1 ? 's0[r]' : 'select(s0[r & 3u], s1[r & 3u], r >= 4u)'};
+    ${store(o, 'r', 'row', 's')}
+  }`,
   });
 }
 
