@@ -44,6 +44,8 @@ export class SettingsView {
   readonly #further: HTMLDetailsElement;
   readonly #shown: HTMLInputElement;
   readonly #fieldset: HTMLFieldSetElement;
+  /** Why what the form says cannot be run; empty as long as it can. */
+  readonly #problem = el('p', { class: 'problem', role: 'alert' });
   readonly #base = el('select', { id: 'set-base', name: 'base', 'aria-describedby': 'set-base-hint' }, ...Object.entries(BASES).map(([name, { title }]) => el('option', { value: name }, title)));
   readonly #baseHint = el('small', { id: 'set-base-hint', 'aria-live': 'polite' });
   readonly #benchmark = el('select', { id: 'set-dataset', name: 'dataset', 'aria-describedby': 'set-dataset-hint' }, ...Object.entries(BENCHMARKS).map(([name, { title }]) => el('option', { value: name }, title)));
@@ -95,16 +97,19 @@ export class SettingsView {
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Stages' }, el('span', { class: 'label' }, 'Stages'), ...stages, el('small', {}, 'Before RL; one left out takes 0 steps.')),
       el('div', { class: 'field wider', role: 'group', 'aria-label': 'Objectives of RL' }, el('span', { class: 'label' }, 'Objectives of RL'), ...arms, this.#further, el('small', {}, 'Each from the weights after SFT.')),
     );
-    this.#form.append(this.#fieldset);
+    this.#form.append(this.#fieldset, this.#problem);
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
-      onSubmit(this.read());
+      const config = this.#tried();
+      if (config !== undefined) onSubmit(config);
     });
     this.#form.addEventListener('change', () => {
       if (!this.#form.checkValidity()) return;
-      this.#config = this.read();
+      const config = this.#tried();
+      if (config === undefined) return;
+      this.#config = config;
       this.#offerBases();
-      onChange(this.#config);
+      onChange(config);
     });
     this.show(config);
   }
@@ -120,6 +125,18 @@ export class SettingsView {
     return resolveConfig({ ...config, variant: clevr && this.#shown.checked ? 'm' : 't', arms: same ? config.arms : chosen });
   }
 
+  /** What the form says, or nothing, with a sentence that tells why these settings do not go together. */
+  #tried(): RunConfig | undefined {
+    try {
+      const config = this.read();
+      this.#problem.textContent = '';
+      return config;
+    } catch (cause) {
+      this.#problem.textContent = cause instanceof Error ? cause.message : String(cause);
+      return undefined;
+    }
+  }
+
   /** The settings last shown or read. */
   current(): RunConfig {
     return this.#config;
@@ -131,6 +148,7 @@ export class SettingsView {
   }
 
   show(config: RunConfig, base: BaseName = this.#wanted): void {
+    this.#problem.textContent = '';
     this.#config = config;
     this.#wanted = base;
     for (const f of FIELDS) this.#inputs.get(f.id)!.value = String(f.get(config));

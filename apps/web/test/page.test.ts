@@ -676,6 +676,18 @@ describe('what a visitor brings', () => {
     expect(await page.locator('#bring-result .chart [role=img]').evaluateAll((all) => all.map((c) => c.getAttribute('aria-label')))).toEqual(curves);
     expect(await axeViolations(page)).toEqual([]);
     await screenshot(page, '17-own-kept', '#bring-result h4');
+    // Not while another tab goes on with it.
+    const other = await context.newPage();
+    await other.goto(site.address);
+    await other.evaluate(async () => {
+      const names: string[] = [];
+      for await (const [name] of (await navigator.storage.getDirectory()) as unknown as AsyncIterable<[string, unknown]>) if (name.startsWith('trimpi-own-')) names.push(name);
+      await new Promise<void>((held) => void navigator.locks.request(names[0]!, () => new Promise<void>(() => held())));
+    });
+    await kept.getByRole('button', { name: 'Forget the run on policy' }).click();
+    await told(page, 'is being trained in another tab');
+    expect(await kept.isVisible()).toBe(true);
+    await other.close();
     await kept.getByRole('button', { name: 'Forget the run on policy' }).click();
     await kept.waitFor({ state: 'hidden' });
     await page.getByRole('button', { name: 'Train the base on it' }).waitFor();
@@ -982,6 +994,17 @@ describe('when something is missing', () => {
     await page.goto(`${site.address}?config=${encodeURIComponent('{"policies":0}')}`);
     await page.getByRole('alert').getByText('policies: is 0.').waitFor();
     expect(await page.getByLabel('Policies', { exact: true }).inputValue()).toBe('4');
+    // Settings that the address brings and settings that the form has may not go together.
+    await page.goto(`${site.address}?config=${encodeURIComponent('{"rl":{"beta":0.01}}')}`);
+    await phase(page, 'ready');
+    await page.getByLabel('DAPO', { exact: true }).check();
+    const why = page.locator('#train').getByRole('alert');
+    await why.getByText('DAPO has no KL penalty').waitFor();
+    await page.getByRole('button', { name: 'Start' }).click();
+    expect(await why.textContent()).toContain('DAPO has no KL penalty');
+    expect(await page.locator('body').getAttribute('data-phase')).toBe('ready');
+    await page.getByLabel('DAPO', { exact: true }).uncheck();
+    await why.waitFor({ state: 'hidden' });
     expect(complaints).toEqual([]);
     await context.close();
   });

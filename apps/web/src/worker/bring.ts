@@ -52,7 +52,10 @@ async function hear(message: Exclude<ToBring, { type: 'stop' }>): Promise<void> 
     case 'own-list':
     case 'own-forget': {
       const { keptOwnRuns, ownStorage } = await import('./own-kept.ts');
-      if (message.type === 'own-forget') await (await ownStorage(message.id)).clear();
+      if (message.type === 'own-forget') {
+        const { alone } = await import('./alone.ts');
+        await alone(`trimpi-own-${message.id}`, async () => (await ownStorage(message.id)).clear());
+      }
       post({ type: 'own-kept', runs: await keptOwnRuns() });
       return;
     }
