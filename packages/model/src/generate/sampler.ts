@@ -201,6 +201,7 @@ export class Sampler {
   async #read({ layout, prefix, prompts }: Group): Promise<void> {
     const { batch } = layout;
     if (batch === undefined) return;
+    this.model.checkBatch(batch);
     const shape: BatchShape = { ...shapeOf(batch, this.model.config.vision.spatialMergeSize), targets: 0 };
     const ready = await this.#prefillPlan(shape);
     const cacheRows = new Int32Array(shape.tokens).fill(-1);

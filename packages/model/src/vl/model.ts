@@ -7,6 +7,7 @@ import type { LoraConfig } from '../lora/config.ts';
 import type { Adapter } from '../lora/peft-files.ts';
 import { type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
 import { QuantisedStore } from '../quant/store.ts';
+import type { GridThw } from '../rope-index.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
 import { floatTensor, type TensorData } from '../safetensors/writer.ts';
 import { type BatchImage, featureLength, packFeatures, type PackedBatch, type PixelImage, storedImages, type StoredFeatures } from './batch.ts';
@@ -19,7 +20,7 @@ import { headName, type Observer, type Parameters, textFrequencies, visionFreque
 export interface ModelOptions {
   /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
   readonly maxPositions?: number;
-  /** Rows or columns of patches that an image can have. Default 512. */
+  /** Rows or columns of patches that an image can have (an image of more is refused); the rotary table of the tower is that long. Default 512. */
   readonly maxPatchRows?: number;
   /** Keeps the matrices in 4, 8 or 16 bits (frozen: train an adapter); the embedding table and the head in at least 8, norms and biases in f32. */
   readonly quantise?: QuantisationOptions;
@@ -360,6 +361,7 @@ export class VisionLanguageModel {
   async #encoder(images: readonly PixelImage[], { adapter: name }: Pick<ScoreOptions, 'adapter'>): Promise<{ plan: Plan; data: PlanInputs; names: readonly string[] }> {
     const adapter = name === undefined ? undefined : this.adapter(name);
     await adapter?.ready;
+    this.#checkPatches(images.map((i) => i.gridThw));
     const { cells, inputs: data } = encoderInputs(this.config, images);
     const { inputs, plan } = await this.#plan(`vision ${cells} ${name ?? ''}`, async () => ({ graph: recordEncoder(this, cells, adapter), shape: NO_SHAPE }));
     return { plan, data: Object.fromEntries(Object.entries(data).filter(([input]) => inputs.has(input))), names: featureNames(this.config) };
@@ -367,6 +369,7 @@ export class VisionLanguageModel {
 
   /** Runs a batch and returns any intermediate results by name, for tests and inspection (see `Observer` in `towers.ts`). */
   async inspect(batch: PackedBatch, names: readonly string[], options: ScoreOptions = {}): Promise<Record<string, Float32Array>> {
+    this.checkBatch(batch);
     const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
     const observe: Observer = (name, value) => value.graph.output(name, value);
     const graph = recordBatch(this, shape, { adapter: options.adapter === undefined ? undefined : this.adapter(options.adapter), temperature: options.temperature ?? 1, backward: false, entropyGradient: false, observe, logits: true });
@@ -374,6 +377,20 @@ export class VisionLanguageModel {
     const out = await plan.run(batchInputs(batch, shape, new Set(graph.inputs.keys())), names);
     plan.dispose();
     return Object.fromEntries(Object.entries(out).map(([k, v]) => [k, Float32Array.from(v)]));
+  }
+
+  /** Throws `invalid-input` for positions or patches beyond the rotary tables: a device takes the last row for them. */
+  checkBatch({ positions, vision }: PackedBatch): void {
+    const most = positions.reduce((a, b) => Math.max(a, b), 0);
+    if (most >= this.#textTable.rows) throw new ModelError('invalid-input', { argument: 'batch.positions', value: most, message: `exceeds the ${this.#textTable.rows} positions of this model`, remedy: 'Create the model with a larger maxPositions.' });
+    if (vision !== undefined && vision.features === undefined) this.#checkPatches(vision.grids);
+  }
+
+  #checkPatches(grids: readonly GridThw[]): void {
+    const { rows } = this.#visionTable;
+    const i = grids.findIndex(([, h, w]) => Math.max(h, w) > rows);
+    const grid = grids[i];
+    if (grid !== undefined) throw new ModelError('invalid-input', { argument: `images[${i}]`, value: [...grid], message: `has ${grid[1]} x ${grid[2]} patches, more than the ${rows} rows or columns of this model`, remedy: 'Scale it down, or create the model with a larger maxPatchRows.' });
   }
 
   /** Calls back once when plans recorded so far are given up (adapters change, the model is disposed), unless what this returns is called before. */
@@ -395,8 +412,7 @@ export class VisionLanguageModel {
 
   async #run(batch: PackedBatch, options: ScoreOptions, dLogp: ArrayLike<number> | undefined, dEntropy: ArrayLike<number> | undefined, dropoutKey?: readonly [number, number]): Promise<Scores> {
     if (options.adapter !== undefined) await this.adapter(options.adapter).ready;
-    const most = batch.positions.reduce((a, b) => Math.max(a, b), 0);
-    if (most >= this.#textTable.rows) throw new ModelError('invalid-input', { argument: 'batch.positions', value: most, message: `exceeds the ${this.#textTable.rows} positions of this model`, remedy: 'Create the model with a larger maxPositions.' });
+    this.checkBatch(batch);
     const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
     const temperature = options.temperature ?? 1;
     const key = `batch ${JSON.stringify(shape)} ${options.adapter ?? ''} ${temperature} ${dLogp === undefined ? '' : dEntropy === undefined ? 'backward' : 'backward+entropy'}`;
