@@ -230,20 +230,15 @@ export class VisionLanguageModel {
 
   /** Puts a fresh adapter on: A random by `seed`, B zero. */
   addAdapter(name: string, config: LoraConfig, seed: number): LoraAdapter {
-    const adapter = this.#attach(name, config);
-    adapter.initialise(seed);
-    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes(this.engine, (graph, projection) => this.weight(graph, this.#weightName(projection)));
-    return adapter;
+    const own = this.#attach(name, config, (adapter) => adapter.initialise(seed));
+    if (config.useDora) own.ready = reported(own.initialiseMagnitudes(this.engine, (graph, projection) => this.weight(graph, this.#weightName(projection))));
+    return own;
   }
 
-  /** Puts on an adapter that was read from PEFT's files. */
+  /** Puts on an adapter that was read from PEFT's files. Throws `invalid-adapter` for one that does not fit: it is not on then. */
   loadAdapter(name: string, adapter: Adapter): LoraAdapter {
-    const own = this.#attach(name, adapter.config);
-    own.write(adapter.weights);
-    if (adapter.baseWeights !== undefined) {
-      own.ready = this.#checkBase(name, adapter.baseWeights);
-      own.ready.catch(() => undefined);
-    }
+    const own = this.#attach(name, adapter.config, (fresh) => fresh.write(adapter.weights));
+    if (adapter.baseWeights !== undefined) own.ready = reported(this.#checkBase(name, adapter.baseWeights));
     return own;
   }
 
@@ -264,9 +259,16 @@ export class VisionLanguageModel {
     return `${projection.startsWith('layers.') ? '' : 'visual.'}${projection}.weight`;
   }
 
-  #attach(name: string, config: LoraConfig): LoraAdapter {
+  /** Puts on an adapter once it is filled; nothing of it stays when that fails. */
+  #attach(name: string, config: LoraConfig, fill: (adapter: LoraAdapter) => void): LoraAdapter {
     if (this.adapters.has(name)) throw new ModelError('invalid-input', { argument: 'adapter', value: name, message: 'is there already', remedy: 'Remove it first, or take another name.' });
     const adapter = new LoraAdapter(this.engine, this.config, name, config);
+    try {
+      fill(adapter);
+    } catch (error) {
+      adapter.dispose();
+      throw error;
+    }
     this.adapters.set(name, adapter);
     return adapter;
   }
@@ -369,6 +371,7 @@ export class VisionLanguageModel {
 
   /** Runs a batch and returns any intermediate results by name, for tests and inspection (see `Observer` in `towers.ts`). */
   async inspect(batch: PackedBatch, names: readonly string[], options: ScoreOptions = {}): Promise<Record<string, Float32Array>> {
+    if (options.adapter !== undefined) await this.adapter(options.adapter).ready;
     this.checkBatch(batch);
     const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
     const observe: Observer = (name, value) => value.graph.output(name, value);
@@ -463,6 +466,12 @@ export class VisionLanguageModel {
     if (this.#quantised?.has(name) === true) this.#quantised.writeRows(name, part.row, data);
     else store.writeRows(part.parameter, part.row * perRow, data);
   }
+}
+
+/** A promise whose rejection is for those who await it: it does not end Node when nobody does yet. */
+function reported(work: Promise<void>): Promise<void> {
+  work.catch(() => undefined);
+  return work;
 }
 
 function equalValues(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
