@@ -83,8 +83,8 @@ export class Processor {
 
   /**
    * Renders, tokenises, cuts the images into patches and lays out positions and loss mask.
-   * @throws ModelError `invalid-input` when images and placeholders do not match or a text spells out a special token,
-   * `invalid-image` for an image that cannot be used.
+   * @throws ModelError `invalid-input` when images and placeholders do not match or a text spells out a special token, alone
+   * or with the texts and the template around it; `invalid-image` for an image that cannot be used.
    */
   process(input: ProcessorInput): ProcessorOutput {
     this.#checkMessages(input.messages);
@@ -109,6 +109,7 @@ export class Processor {
   #encode({ messages, imageGridThw, addGenerationPrompt = false, loss = ['assistant'] }: EncodeInput): EncodedChat {
     const text = this.#template(messages, { addGenerationPrompt });
     const ids = this.tokenizer.encode(text);
+    this.#checkRendered(ids, messages, addGenerationPrompt);
     const lengths = ids.map((id) => this.tokenizer.tokenBytes(id).byteLength);
     const length = lengths.reduce((a, b) => a + b, 0);
     if (length !== utf8Length(text)) {
@@ -124,14 +125,21 @@ export class Processor {
       if (typeof role !== 'string' || role === '') {
         throw new ModelError('invalid-input', { argument: `messages[${i}].role`, value: role, message: 'must be a role', remedy: 'Use system, user or assistant.' });
       }
-      const texts = typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : []));
-      for (const text of [role, ...texts]) {
+      for (const text of [role, ...runsOf(content)]) {
         const special = this.tokenizer.findSpecial(text);
-        if (special !== undefined) {
-          throw new ModelError('invalid-input', { argument: `messages[${i}]`, value: special, message: 'spells out a special token, which could forge a turn or an image', remedy: 'Remove it, or pass images as image parts.' });
-        }
+        if (special !== undefined) throw forged(`messages[${i}]`, special);
       }
     });
+  }
+
+  /** A template may trim texts, or put them beside text of its own: it has to give the special tokens that it gives for harmless ones. */
+  #checkRendered(ids: readonly number[], messages: readonly ChatMessage[], addGenerationPrompt: boolean): void {
+    const special = (tokens: readonly number[]) => tokens.filter((id) => this.tokenizer.isSpecial(id));
+    const got = special(ids);
+    const own = special(this.tokenizer.encode(this.#template(messages.map(withoutWords), { addGenerationPrompt })));
+    if (got.length === own.length && got.every((id, i) => id === own[i])) return;
+    const odd = got.find((id, i) => id !== own[i]) ?? own[got.length]!;
+    throw forged('messages', this.tokenizer.idToToken(odd) ?? String(odd));
   }
 
   /** Repeats each image token once for every cell of its image; takes visual tokens out of the loss. */
@@ -155,6 +163,27 @@ export class Processor {
     });
     return { ids: outIds, mask: outMask };
   }
+}
+
+/** The texts of a message, those that follow each other as one. */
+function runsOf(content: ChatMessage['content']): string[] {
+  if (typeof content === 'string') return [content];
+  const runs = [''];
+  for (const part of content) {
+    if (part.type === 'text') runs[runs.length - 1] += part.text;
+    else runs.push('');
+  }
+  return runs;
+}
+
+/** The message with a harmless word for every text that is not blank. */
+function withoutWords({ role, content }: ChatMessage): ChatMessage {
+  const word = (text: string) => (text.trim() === '' ? text : 'x');
+  return { role, content: typeof content === 'string' ? word(content) : content.map((part) => (part.type === 'text' ? { type: 'text', text: word(part.text) } : part)) };
+}
+
+function forged(argument: string, token: string): ModelError {
+  return new ModelError('invalid-input', { argument, value: token, message: 'spells out a special token, which could forge a turn or an image', remedy: 'Remove it, or pass images as image parts.' });
 }
 
 /** Version 5 of transformers saves the settings inside `processor_config.json`, and these count where both files are there. */

@@ -131,6 +131,66 @@ describe('a sampler', () => {
     cache.dispose();
   });
 
+  it('prompts that are read at the same time have rows of their own', async () => {
+    const cache = new GenerationCache(model, 200);
+    const sampler = new Sampler(model, cache, { rows: 4, widths: [4], stopIds: [] });
+    const prompts = [text(5, 9, 77, 300), text(8, 4), text(100, 4, 17, 22, 90, 41)];
+    const requests = [request({ stream: 1 }), request({ stream: 2, maxNewTokens: 17 }), request({ stream: 3, maxNewTokens: 5 })];
+    const adds = prompts.map((prompt, i) => sampler.add(layOutPrompts(model.config, [prompt]), [requests[i]!]));
+    // One row is left, and it is not taken twice.
+    const more = sampler.add(layOutPrompts(model.config, [text(7, 7)]), [request({}), request({ stream: 1 })]);
+    const sampled = (await Promise.all(adds)).map((s) => s![0]!);
+    expect([await more, sampler.active]).toEqual([undefined, 3]);
+    await stepped(sampler, () => sampled.every((s) => s.done));
+    for (const [i, s] of sampled.entries()) same(s.completion, await alone(prompts[i]!, requests[i]!, { stopIds: [] }));
+    expect([sampler.active, cache.space.free]).toEqual([0, 200]);
+    sampler.dispose();
+    cache.dispose();
+  });
+
+  it('disposed under way, gives its part of a shared cache back and rejects, while another goes on', async () => {
+    const cache = new GenerationCache(model, 300);
+    const of = () => new Sampler(model, cache, { rows: 2, widths: [2], stopIds: [] });
+    const [lost, kept] = [of(), of()];
+    const prompts = [1, 2, 3].map((i) => text(5, 9, 77, 300, 12, 13, 14, 15, 16, 17, i));
+    const layout = layOutPrompts(model.config, prompts);
+    expect(layout.prefix).toBeGreaterThan(0);
+    const [own] = (await kept.add(layOutPrompts(model.config, [prompts[0]!]), [request({ maxNewTokens: 20 })]))!;
+    const before = cache.space.free;
+    // Two rows, and two completions that wait for them; the first prompt has none any more.
+    const sampled = (await lost.add(layout, [request({ maxNewTokens: 1 }), ...[1, 2, 1].map((prompt, stream) => request({ prompt, stream, maxNewTokens: 20 }))]))!;
+    await stepped(lost, () => sampled[0]!.done);
+    const looking = lost.step();
+    lost.dispose();
+    await expect(looking).rejects.toMatchObject({ code: 'invalid-input', argument: 'sampler' });
+    expect(cache.space.free).toBe(before);
+    await expect(lost.step()).rejects.toThrow(/disposed, or the adapters of its model changed/);
+    sampled.forEach((s) => s.stop());
+    expect([cache.space.free, sampled.map((s) => s.done)]).toEqual([before, [true, false, false, false]]);
+    const third = of();
+    const [other] = (await third.add(layOutPrompts(model.config, [prompts[2]!]), [request({ maxNewTokens: 20, stream: 5 })]))!;
+    while (!own!.done || !other!.done) for (const s of [kept, third]) await s.step();
+    same(own!.completion, await alone(prompts[0]!, request({ maxNewTokens: 20 }), { stopIds: [] }));
+    same(other!.completion, await alone(prompts[2]!, request({ maxNewTokens: 20, stream: 5 }), { stopIds: [] }));
+    const reading = third.add(layout, [request({})]);
+    third.dispose();
+    await expect(reading).rejects.toThrow(/disposed/);
+    expect(cache.space.free).toBe(300);
+    kept.dispose();
+    cache.dispose();
+  });
+
+  it('generate rejects when the adapters of the model change meanwhile', async () => {
+    const changing = await goldenModel(engine);
+    changing.addAdapter('a', loraConfig({ r: 2 }), 1);
+    changing.addAdapter('b', loraConfig({ r: 2 }), 1);
+    for (const change of [() => changing.setTrainable({ adapter: 'b' }), () => changing.removeAdapter('b'), () => changing.dispose()]) {
+      const ask = (onProgress: () => void) => generate(changing, [text(5, 9, 77, 300)], { adapter: 'a', maxNewTokens: 12, stopIds: [], seed: 1, lookEvery: 4, onProgress });
+      expect((await ask(() => undefined))[0]!.tokens).toHaveLength(12);
+      await expect(ask(change)).rejects.toThrow(/adapters of its model changed/);
+    }
+  });
+
   it('refuses what it cannot do, by name, and has not begun it', async () => {
     const cache = new GenerationCache(model, 60);
     const sampler = new Sampler(model, cache, { rows: 8, widths: [8], stopIds: [] });

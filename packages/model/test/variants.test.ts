@@ -276,6 +276,42 @@ describe('fresh adapters', () => {
     model.dispose();
   });
 
+  it('of other sizes is refused, and nothing of it stays: the name is free, the memory too', async () => {
+    const model = await modelOf('qwen25_untied');
+    const { batch } = await caseOf('qwen25_untied_case', model);
+    const files = memoryFiles({ 'adapter_config.json': JSON.stringify(json('adapter_dora/adapter_config.json')), 'adapter_model.safetensors': bytes('adapter_dora/adapter_model.safetensors') });
+    const fitting = await readAdapter(files, model.config);
+    const [[module, factors]] = fitting.weights as unknown as [[string, { readonly loraA: Float32Array; readonly loraB: Float32Array }]];
+    const other = { ...fitting, weights: new Map([...fitting.weights, [module, { ...factors, loraA: factors.loraA.subarray(1) }]]) };
+    const before = engine.counters.bytes;
+    expect(() => model.loadAdapter('a', other)).toThrow(expect.objectContaining({ code: 'invalid-adapter', argument: module }));
+    expect([engine.counters.bytes, [...model.adapters.keys()]]).toEqual([before, []]);
+    await expect(model.score(batch, { adapter: 'a' })).rejects.toMatchObject({ code: 'not-found' });
+    model.loadAdapter('a', fitting);
+    expect((await model.score(batch, { adapter: 'a' })).logp.every(Number.isFinite)).toBe(true);
+    model.dispose();
+  });
+
+  it('DoRA whose row lengths cannot be computed rejects where it is used, and not before', async () => {
+    const model = await modelOf('qwen25_untied');
+    const { batch } = await caseOf('qwen25_untied_case', model);
+    const unhandled: unknown[] = [];
+    const onUnhandled = (reason: unknown) => unhandled.push(reason);
+    process.on('unhandledRejection', onUnhandled);
+    const compile = vi.spyOn(engine, 'compile').mockRejectedValueOnce(new Error('no memory'));
+    model.addAdapter('d', loraConfig({ r: 2, useDora: true }), 1);
+    await new Promise((resolve) => setTimeout(resolve));
+    compile.mockRestore();
+    process.off('unhandledRejection', onUnhandled);
+    expect(unhandled).toEqual([]);
+    await expect(model.score(batch, { adapter: 'd' })).rejects.toThrow('no memory');
+    await expect(model.inspect(batch, ['logp'], { adapter: 'd' })).rejects.toThrow('no memory');
+    model.removeAdapter('d');
+    model.addAdapter('d', loraConfig({ r: 2, useDora: true }), 1);
+    expect((await model.score(batch, { adapter: 'd' })).logp.every(Number.isFinite)).toBe(true);
+    model.dispose();
+  });
+
   it('dropout changes the training pass by its key, not scoring; without a key it is refused', async () => {
     const model = await modelOf('qwen25_untied');
     const { batch } = await caseOf('qwen25_untied_case', model);

@@ -3,7 +3,7 @@ import { goldenBytes } from '../../test/golden.ts';
 import { listen, rangeOf, sendFile, type Loopback } from '../../test/loopback.ts';
 import { openCheckpoint } from '../safetensors/checkpoint.ts';
 import { SafetensorsFile } from '../safetensors/reader.ts';
-import { httpFiles, httpSource } from './http-source.ts';
+import { httpFiles, httpSource, streamFile } from './http-source.ts';
 
 const content = Uint8Array.from({ length: 100_000 }, (_, i) => (i * 31 + (i >> 8)) % 256);
 const model = goldenBytes('model/model.safetensors');
@@ -31,6 +31,8 @@ beforeAll(async () => {
       case '/again': return void response.writeHead(307, { location: `${other.url}/signed?x=1` }).end();
       case '/loop': return void response.writeHead(302, { location: '/loop' }).end();
       case '/whole': return sendFile(request, response, at, content, { whole: true });
+      // Passes over what was not asked for, and breaks off before what was; at last it is gone.
+      case '/whole-broken': return times(path) < 20 ? sendFile(request, response, at, content, { whole: true, breakAfter: 30_000 }) : void response.writeHead(404).end();
       case '/broken': return sendFile(request, response, at, content, { breakAfter: 30_000 });
       case '/stalling': return sendFile(request, response, at, content, times(path) % 2 === 1 ? { stallAfter: 20_000 } : {});
       case '/slow': {
@@ -103,6 +105,24 @@ describe('httpSource', () => {
     // Four connections of 30,000 bytes at most, and one byte for the size: nothing was sent twice.
     expect(server.sent - before).toBe(100_001);
     expect(Buffer.compare(await httpSource(`${server.url}/stalling`, quick).read(0, 100_000), content)).toBe(0);
+  });
+
+  it('gives up where a server never gets to the range', async () => {
+    const source = httpSource(`${server.url}/whole-broken`, { ...quick, retries: 2 });
+    await expect(source.read(40_000, 20_000)).rejects.toThrow(/could not be read after 3 attempts/);
+    // What comes before the break is there.
+    expect(await source.read(10_000, 10_000)).toEqual(content.slice(10_000, 20_000));
+  });
+
+  it('ends with the error of who takes the bytes, and asks for none again', async () => {
+    const full = new Error('ENOSPC: no space left on device, write');
+    const before = server.requests.length;
+    let chunks = 0;
+    const stream = streamFile(`${server.url}/ok`, 0, quick, () => {
+      if (chunks++ < 20) throw full;
+    });
+    await expect(stream).rejects.toBe(full);
+    expect([chunks, server.requests.length - before]).toEqual([1, 2]);
   });
 
   it('waits for a slow connection as long as bytes come', async () => {

@@ -107,7 +107,7 @@ export async function probe(name: string, options: HttpOptions): Promise<Remote>
 async function streamRange(name: string, offset: number, length: number, file: Remote, options: HttpOptions, onChunk: (chunk: Uint8Array) => Promise<void> | void): Promise<void> {
   let done = 0;
   if (length === 0) return;
-  await retrying(name, options, async (connection) => {
+  const attempt = async (connection: Connection): Promise<Attempt<true>> => {
     const from = offset + done;
     const response = await connection.get({ range: `bytes=${from}-${offset + length - 1}` });
     if (versionOf(response) !== file.version) {
@@ -119,20 +119,35 @@ async function streamRange(name: string, offset: number, length: number, file: R
     else if (response.status !== 206 || !(response.headers.get('content-range') ?? '').startsWith(`bytes ${from}-`)) {
       throw new ModelError('io', { argument: name, value: `${response.status} ${response.headers.get('content-range') ?? ''}`, message: 'answered with another range than asked for', remedy: 'Use a server that answers range requests.' });
     }
-    const before = done;
     for await (const received of connection.chunks(response)) {
       const skipped = Math.min(skip, received.byteLength);
       skip -= skipped;
       const chunk = received.subarray(skipped, skipped + length - done);
       if (chunk.byteLength > 0) {
-        await onChunk(chunk);
+        try {
+          await onChunk(chunk);
+        } catch (error) {
+          throw new NotTaken(error);
+        }
         done += chunk.byteLength;
       }
       if (done === length) break;
     }
     connection.close();
-    return done === length ? { done: true } : { progress: done > before, reason: `the connection ended after ${done} of ${length} bytes` };
-  });
+    return done === length ? { done: true } : { reason: `the connection ended after ${done} of ${length} bytes` };
+  };
+  try {
+    await retrying(name, options, attempt, () => done);
+  } catch (error) {
+    throw error instanceof NotTaken ? error.cause : error;
+  }
+}
+
+/** What `onChunk` threw: a fault of where the bytes go, which no further attempt would mend. */
+class NotTaken extends Error {
+  constructor(cause: unknown) {
+    super('bytes were not taken', { cause });
+  }
 }
 
 interface Connection {
@@ -141,10 +156,13 @@ interface Connection {
   close(): void;
 }
 
-type Attempt<T> = { readonly done: T } | { readonly progress: boolean; readonly reason: string };
+type Attempt<T> = { readonly done: T } | { readonly reason: string };
 
-/** Runs attempts until one is done. Failures of the network and of the server are tried again; progress resets the count. */
-async function retrying<T>(name: string, options: HttpOptions, attempt: (connection: Connection) => Promise<Attempt<T>>): Promise<T> {
+/**
+ * Runs attempts until one is done. Failures of the network and of the server are tried again, at once and with a new count
+ * when `taken` (bytes so far) grew in the attempt: bytes that are passed over are no progress.
+ */
+async function retrying<T>(name: string, options: HttpOptions, attempt: (connection: Connection) => Promise<Attempt<T>>, taken: () => number = () => 0): Promise<T> {
   const { retries = 4, retryDelay = 250, timeout = 30_000, signal } = options;
   let failures = 0;
   for (;;) {
@@ -162,9 +180,8 @@ async function retrying<T>(name: string, options: HttpOptions, attempt: (connect
       controller.abort();
     };
     let reason: string;
-    let progress = false;
     let retryAfter = 0;
-    let received = false;
+    const before = taken();
     try {
       alive();
       const result = await attempt({
@@ -185,7 +202,6 @@ async function retrying<T>(name: string, options: HttpOptions, attempt: (connect
             for (;;) {
               const { done, value } = await reader.read();
               if (done) return;
-              received ||= value.byteLength > 0;
               clearTimeout(timer);
               yield value;
               alive();
@@ -197,18 +213,17 @@ async function retrying<T>(name: string, options: HttpOptions, attempt: (connect
         close,
       });
       if ('done' in result) return result.done;
-      ({ reason, progress } = result);
+      ({ reason } = result);
     } catch (error) {
       if (signal?.aborted) throw aborted(name, signal);
-      if (error instanceof ModelError) throw error;
+      if (error instanceof ModelError || error instanceof NotTaken) throw error;
       if (error instanceof ServerBusy) retryAfter = error.retryAfter;
       reason = controller.signal.aborted ? reasonOf(controller.signal.reason) : networkReason(error);
-      progress = received;
     } finally {
       close();
       signal?.removeEventListener('abort', onAbort);
     }
-    failures = progress ? 0 : failures + 1;
+    failures = taken() > before ? 0 : failures + 1;
     if (failures > retries) {
       throw new ModelError('io', { argument: name, value: reason, message: `could not be read after ${failures} attempts`, remedy: 'Check the connection and try again: what was downloaded is kept.' });
     }

@@ -37,7 +37,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly onPrefill?: (tokens: { readonly given: number; readonly computed: number }) => void;
 }
 
-/** Samples completions of prompts. Throws ModelError `invalid-input` for options out of range. */
+/** Samples completions of prompts. Throws ModelError `invalid-input` for options out of range, and when the model's adapters change (or it is disposed) meanwhile. */
 export async function generate(model: VisionLanguageModel, prompts: readonly TokenSequence[], options: GenerateOptions): Promise<Completion[]> {
   const { maxNewTokens, stopIds, seed, adapter, signal } = options;
   const promptOf = options.promptOf ?? prompts.map((_, i) => i);

@@ -1,7 +1,7 @@
 /** @file Prompts as they are read together: all of each but its last token, and what all begin with once. */
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
-import { type PackedBatch, packBatch, sharedPrefix, type TokenSequence } from '../vl/batch.ts';
+import { checkSequence, type PackedBatch, packBatch, sharedPrefix, type TokenSequence } from '../vl/batch.ts';
 
 export interface PromptLayout {
   readonly prompts: readonly TokenSequence[];
@@ -18,11 +18,12 @@ export interface PromptLayout {
 /** Shorter common beginnings are read with each prompt. */
 const SHORTEST_SHARED = 8;
 
-/** @throws ModelError `invalid-input` for no prompts, an empty one, or images that do not fit to their tokens. */
+/** @throws ModelError `invalid-input` for no prompts, an empty one, tokens or positions that are none, or images that do not fit to their tokens. */
 export function layOutPrompts(config: ModelConfig, prompts: readonly TokenSequence[], sharePrefix = true): PromptLayout {
   if (prompts.length === 0) throw new ModelError('invalid-input', { argument: 'prompts', value: 0, message: 'is empty', remedy: 'Give at least one prompt.' });
   const empty = prompts.findIndex((p) => p.inputIds.length === 0);
   if (empty >= 0) throw new ModelError('invalid-input', { argument: `prompts[${empty}].inputIds`, value: 0, message: 'is empty', remedy: 'A prompt needs at least one token.' });
+  prompts.forEach((prompt, i) => checkSequence(config, prompt, `prompts[${i}]`));
   const common = sharePrefix ? sharedPrefix(config, prompts) : 0;
   const prefix = common >= SHORTEST_SHARED ? common : 0;
   const heads = prompts.map(withoutLast);

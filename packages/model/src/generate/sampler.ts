@@ -74,6 +74,8 @@ export class Sampler {
   readonly #o: SamplerOptions;
   readonly #rows: DecodeRows;
   readonly #lanes = new Map<number, Lane>();
+  /** Rows of completions whose prompts are being read. */
+  readonly #reserved = new Set<number>();
   readonly #decode = new Map<string, Promise<Plan>>();
   readonly #prefill = new PlanCache<ReadyPlan>(PREFILL_BYTES);
   readonly #unsubscribe: () => void;
@@ -82,7 +84,7 @@ export class Sampler {
   #steps = 0;
   #disposed = false;
 
-  /** Given up when plans of the model are (adapters change, the model is disposed). */
+  /** Given up, as by `dispose`, when plans of the model are (adapters change, the model is disposed). */
   constructor(model: VisionLanguageModel, cache: GenerationCache, options: SamplerOptions) {
     this.model = model;
     this.cache = cache;
@@ -94,7 +96,7 @@ export class Sampler {
     this.#rows.state.write(Int32Array.from({ length: options.rows * STATE_WIDTH }, (_, i) => Number(i % STATE_WIDTH === STATE.finished)));
   }
 
-  /** Rows in use. */
+  /** Rows in use, or that were when this was disposed: `step` rejects then. */
   get active(): number {
     return this.#lanes.size;
   }
@@ -102,14 +104,15 @@ export class Sampler {
   /**
    * Reads prompts and begins completions; not while `step` runs. Completions beyond `rows` wait for those of this call.
    * @returns undefined when rows or cache have no room for it now; nothing has been done then.
-   * @throws ModelError `invalid-input` for requests out of range.
+   * @throws ModelError `invalid-input` for requests out of range, and when this is disposed before they begin.
    */
   async add(layout: PromptLayout, requests: readonly CompletionRequest[]): Promise<Sampled[] | undefined> {
     this.#check(layout, requests);
     if (this.#o.adapter !== undefined) await this.model.adapter(this.#o.adapter).ready;
-    const free = Array.from({ length: this.#o.rows }, (_, row) => row).filter((row) => !this.#lanes.has(row));
+    this.#requireAlive();
     const count = Math.min(requests.length, this.#o.rows);
-    if (free.length < count) return undefined;
+    const rows = Array.from({ length: this.#o.rows }, (_, row) => row).filter((row) => !this.#lanes.has(row) && !this.#reserved.has(row)).slice(0, count);
+    if (rows.length < count) return undefined;
     const longest = Math.max(...requests.map((r) => r.maxNewTokens));
     const lengths = requests.slice(0, count).map((r) => (requests.length > count ? longest : r.maxNewTokens));
     const taken = this.cache.space.take([layout.prefix, ...layout.own, ...lengths]);
@@ -119,29 +122,52 @@ export class Sampler {
     const tasks = requests.map((request) => this.#task(group, request));
     for (const { prompt } of requests) group.prompts[prompt]!.users++;
     for (const prompt of group.prompts) if (prompt.users === 0) this.cache.space.give(prompt.range);
+    for (const row of rows) this.#reserved.add(row);
     try {
       await this.#read(group);
+      this.#requireAlive();
     } catch (error) {
-      for (const range of [prefix, ...group.prompts.flatMap((p) => (p.users > 0 ? [p.range] : [])), ...rest.slice(layout.own.length)]) this.cache.space.give(range);
+      this.#give(group, rest.slice(layout.own.length));
+      this.#requireAlive();
       throw error;
+    } finally {
+      for (const row of rows) this.#reserved.delete(row);
     }
     if (this.#lanes.size === 0) this.#steps = 0;
     group.waiting.push(...tasks.slice(count));
     tasks.slice(0, count).forEach((task, i) => {
-      const lane: Lane = { row: free[i]!, range: rest[layout.own.length + i]!, task, steps: 0 };
+      const lane: Lane = { row: rows[i]!, range: rest[layout.own.length + i]!, task, steps: 0 };
       this.#lanes.set(lane.row, lane);
       this.#begin(lane);
     });
     return tasks;
   }
 
-  /** One token for every row. True when it looked at what has come (and completions may have ended). */
+  /**
+   * One token for every row. True when it looked at what has come (and completions may have ended).
+   * @throws ModelError `invalid-input` when this was disposed before its completions were done: they stay as they are, not done.
+   */
   async step(): Promise<boolean> {
     const lanes = [...this.#lanes.values()];
     if (lanes.length === 0) return false;
+    this.#requireAlive();
+    try {
+      return await this.#step(lanes);
+    } catch (error) {
+      // The reason, where its plans and storage were given up under it.
+      this.#requireAlive();
+      throw error;
+    }
+  }
+
+  async #step(lanes: readonly Lane[]): Promise<boolean> {
     const top = Math.max(...lanes.map((lane) => lane.row)) + 1;
     const width = this.#o.widths.find((w) => w >= top) ?? this.#o.rows;
-    await (await this.#decodePlan(width, lanes.some(({ task }) => penaltyOf(task.request) !== 1))).run({});
+    const plan = await this.#decodePlan(width, lanes.some(({ task }) => penaltyOf(task.request) !== 1));
+    // Its ranges may be another sampler's by now.
+    this.#requireAlive();
+    await plan.run({});
+    this.#requireAlive();
     this.#steps++;
     for (const lane of lanes) lane.steps++;
     const every = Math.min(...lanes.map(({ task }) => task.request.lookEvery ?? LOOK_EVERY));
@@ -150,15 +176,14 @@ export class Sampler {
     return true;
   }
 
+  /** Gives everything up; what completions under way had in the cache is free. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#unsubscribe();
-    for (const lane of this.#lanes.values()) {
-      lane.task.done = true;
-      for (const task of lane.task.group.waiting.splice(0)) task.done = true;
-    }
-    this.#lanes.clear();
+    const lanes = [...this.#lanes.values()];
+    // What prompts that are being read have, their `add` gives back.
+    for (const group of new Set(lanes.map(({ task }) => task.group))) this.#give(group, lanes.filter(({ task }) => task.group === group).map(({ range }) => range));
     for (const plan of this.#decode.values()) void plan.then((p) => p.dispose(), () => undefined);
     this.#prefill.clear();
     this.#rows.state.dispose();
@@ -167,8 +192,17 @@ export class Sampler {
     this.#seen?.penalties.dispose();
   }
 
+  #requireAlive(): void {
+    if (this.#disposed) throw new ModelError('invalid-input', { argument: 'sampler', value: this.#o.adapter ?? null, message: 'was disposed, or the adapters of its model changed', remedy: 'Make a new one and sample again; change adapters only while nothing is sampled.' });
+  }
+
+  /** Gives back what a group has in the cache, and the ranges of its completions. */
+  #give({ prefix, prompts }: Group, completions: readonly Range[]): void {
+    for (const range of [prefix, ...prompts.flatMap((p) => (p.users > 0 ? [p.range] : [])), ...completions]) this.cache.space.give(range);
+  }
+
   #check({ prompts }: PromptLayout, requests: readonly CompletionRequest[]): void {
-    if (this.#disposed) throw new ModelError('invalid-input', { argument: 'sampler', value: null, message: 'was disposed, or the adapters of its model changed', remedy: 'Make a new one.' });
+    this.#requireAlive();
     if (requests.length === 0) throw new ModelError('invalid-input', { argument: 'requests', value: 0, message: 'is empty', remedy: 'Ask for at least one completion.' });
     const positions = this.model.textRotary(new Graph()).shape[0]!;
     requests.forEach((request, i) => {
@@ -185,7 +219,7 @@ export class Sampler {
       group, request, done: false,
       completion: { prompt: request.prompt, tokens: new Int32Array(0), logps: new Float32Array(0), entropies: new Float32Array(0), finish: 'length' },
       stop: () => {
-        if (task.done) return;
+        if (task.done || this.#disposed) return;
         const at = group.waiting.indexOf(task);
         const lane = [...this.#lanes.values()].find((l) => l.task === task);
         if (at >= 0) {
@@ -201,8 +235,10 @@ export class Sampler {
   async #read({ layout, prefix, prompts }: Group): Promise<void> {
     const { batch } = layout;
     if (batch === undefined) return;
+    this.model.checkBatch(batch);
     const shape: BatchShape = { ...shapeOf(batch, this.model.config.vision.spatialMergeSize), targets: 0 };
     const ready = await this.#prefillPlan(shape);
+    this.#requireAlive();
     const cacheRows = new Int32Array(shape.tokens).fill(-1);
     let at = 0;
     for (const { range, users } of [{ range: prefix, users: 1 }, ...prompts]) {
@@ -259,6 +295,7 @@ export class Sampler {
     const low = Math.min(...lanes.map((l) => l.range.start));
     const length = Math.max(...lanes.map((l) => l.range.start + Math.min(l.steps, l.range.length))) - low;
     const [state, history, trace] = await Promise.all([this.#rows.state.read(0, width * STATE_WIDTH), this.cache.history.read(low, length), this.cache.trace.read(2 * low, 2 * length)]);
+    this.#requireAlive();
     for (const lane of lanes) {
       const { row, range, task } = lane;
       // It may have been stopped meanwhile.

@@ -26,7 +26,10 @@ export class LoraAdapter {
   readonly config: LoraConfig;
   readonly targets: readonly LoraTarget[];
   readonly store: ParameterStore;
-  /** Resolves when everything is in place: a fresh DoRA adapter begins with the row lengths of the weights it is put on. */
+  /**
+   * Resolves when everything is in place: a fresh DoRA adapter begins with the row lengths of the weights it is put on. Rejects
+   * when that fails, or when the weights are not those it was trained on; every use of the adapter rejects with it, until it is removed.
+   */
   ready: Promise<void> = Promise.resolve();
   readonly #projections = new Map<string, AdaptedProjection>();
 

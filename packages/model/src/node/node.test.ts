@@ -157,6 +157,21 @@ describe('downloads', () => {
     await downloadFile(`${server.url}/w`, path, { ...quick, sha256 });
   });
 
+  it('end on a full disk with what to do, and go on from there', async () => {
+    const path = join(folder, 'weights');
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    fault = { breakAfter: 20_000 };
+    let calls = 0;
+    const onProgress = () => {
+      if (calls++ < 20) throw full;
+    };
+    await expect(downloadFile(`${server.url}/w`, path, { ...quick, onProgress })).rejects.toThrow(/Make room on the disk/);
+    expect(readdirSync(folder).toSorted()).toEqual(['weights.part', 'weights.part.json']);
+    fault = {};
+    await downloadFile(`${server.url}/w`, path, { ...quick, sha256 });
+    expect(Buffer.compare(readFileSync(path), content)).toBe(0);
+  });
+
   it('are refused with another hash, and leave nothing', async () => {
     await expect(downloadFile(`${server.url}/w`, join(folder, 'x'), { ...quick, sha256: sha256.replace(/^./, (c) => (c === '0' ? '1' : '0')) })).rejects.toThrow(/SHA-256/);
     expect(readdirSync(folder)).toEqual([]);

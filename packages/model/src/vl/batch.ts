@@ -73,6 +73,7 @@ export interface PackedBatch {
 }
 
 export interface PackedVision {
+  readonly grids: readonly GridThw[];
   readonly patches: number;
   readonly cells: number;
   /** [P, patch length] in window order; empty when features are given. */
@@ -92,9 +93,16 @@ export interface PackOptions {
   readonly prefix?: number;
 }
 
-/** Lays rows out one behind the other. Throws `invalid-input` for image tokens without images or the other way round. */
+/**
+ * Lays rows out one behind the other. Throws `invalid-input` for tokens outside of the vocabulary, positions that are not
+ * [3, L] whole numbers from 0, and image tokens without images or the other way round.
+ */
 export function packBatch(config: ModelConfig, rows: readonly BatchRow[], { prefix = 0 }: PackOptions = {}): PackedBatch {
   if (rows.length === 0) throw new ModelError('invalid-input', { argument: 'rows', value: 0, message: 'is empty', remedy: 'Give at least one row.' });
+  rows.forEach(({ sequence, completions }, r) => {
+    checkSequence(config, sequence, `rows[${r}].sequence`);
+    completions?.forEach((completion, c) => checkIds(config, completion, `rows[${r}].completions[${c}]`));
+  });
   const ids: number[] = [];
   const positions: [number[], number[], number[]] = [[], [], []];
   const queryRanges: number[] = [];
@@ -197,6 +205,27 @@ export function packBatch(config: ModelConfig, rows: readonly BatchRow[], { pref
   };
 }
 
+/** Throws `invalid-input` for tokens and positions that a device would take for others without a word: it clamps them. */
+export function checkSequence(config: ModelConfig, { inputIds, positionIds }: TokenSequence, where: string): void {
+  checkIds(config, inputIds, `${where}.inputIds`);
+  const n = inputIds.length;
+  const bad = (value: unknown, message: string): never => {
+    throw new ModelError('invalid-input', { argument: `${where}.positionIds`, value, message, remedy: 'Use the positions of the processor or of getRopeIndex.' });
+  };
+  if (positionIds.length !== 3 * n) bad(positionIds.length, `should have ${3 * n} entries, [3, ${n}]`);
+  for (let i = 0; i < positionIds.length; i++) {
+    const at = positionIds[i]!;
+    if (!Number.isInteger(at) || at < 0) bad(at, `has an entry, ${i}, that is no whole number from 0`);
+  }
+}
+
+function checkIds({ vocabSize }: ModelConfig, ids: ArrayLike<number>, argument: string): void {
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i]!;
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) throw new ModelError('invalid-input', { argument: `${argument}[${i}]`, value: id, message: `is no token of the ${vocabSize} of this model`, remedy: 'Encode the text with the tokenizer of this model.' });
+  }
+}
+
 function positionOf({ inputIds, positionIds }: TokenSequence, i: number): [number, number, number] {
   const n = inputIds.length;
   return [positionIds[i]!, positionIds[n + i]!, positionIds[2 * n + i]!];
@@ -252,7 +281,7 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
   const patches = cells * merge;
   if (ready > 0) {
     return {
-      packed: { patches: 0, cells, pixelValues: new Float32Array(0), features: packFeatures(config, images as readonly EncodedImage[]), corners: undefined, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
+      packed: { grids, patches: 0, cells, pixelValues: new Float32Array(0), features: packFeatures(config, images as readonly EncodedImage[]), corners: undefined, positions: new Int32Array(0), windowRanges: new Uint32Array(0), frameRanges: new Uint32Array(0) },
       rowOfCell: Int32Array.from({ length: cells }, (_, i) => i),
     };
   }
@@ -279,7 +308,7 @@ export function packVision(config: ModelConfig, images: readonly BatchImage[]): 
     }
   });
   return {
-    packed: { patches, cells, pixelValues, features: undefined, corners: positionCorners(config, images, positions), positions, windowRanges: segments(windows.cuWindowSeqlens), frameRanges: segments(windows.cuSeqlens) },
+    packed: { grids, patches, cells, pixelValues, features: undefined, corners: positionCorners(config, images, positions), positions, windowRanges: segments(windows.cuWindowSeqlens), frameRanges: segments(windows.cuSeqlens) },
     rowOfCell,
   };
 }

@@ -7,6 +7,7 @@ import type { LoraConfig } from '../lora/config.ts';
 import type { Adapter } from '../lora/peft-files.ts';
 import { type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
 import { QuantisedStore } from '../quant/store.ts';
+import type { GridThw } from '../rope-index.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
 import { floatTensor, type TensorData } from '../safetensors/writer.ts';
 import { type BatchImage, featureLength, packFeatures, type PackedBatch, type PixelImage, storedImages, type StoredFeatures } from './batch.ts';
@@ -19,7 +20,7 @@ import { headName, type Observer, type Parameters, textFrequencies, visionFreque
 export interface ModelOptions {
   /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
   readonly maxPositions?: number;
-  /** Rows or columns of patches that an image can have. Default 512. */
+  /** Rows or columns of patches that an image can have (an image of more is refused); the rotary table of the tower is that long. Default 512. */
   readonly maxPatchRows?: number;
   /** Keeps the matrices in 4, 8 or 16 bits (frozen: train an adapter); the embedding table and the head in at least 8, norms and biases in f32. */
   readonly quantise?: QuantisationOptions;
@@ -229,20 +230,15 @@ export class VisionLanguageModel {
 
   /** Puts a fresh adapter on: A random by `seed`, B zero. */
   addAdapter(name: string, config: LoraConfig, seed: number): LoraAdapter {
-    const adapter = this.#attach(name, config);
-    adapter.initialise(seed);
-    if (config.useDora) adapter.ready = adapter.initialiseMagnitudes(this.engine, (graph, projection) => this.weight(graph, this.#weightName(projection)));
-    return adapter;
+    const own = this.#attach(name, config, (adapter) => adapter.initialise(seed));
+    if (config.useDora) own.ready = reported(own.initialiseMagnitudes(this.engine, (graph, projection) => this.weight(graph, this.#weightName(projection))));
+    return own;
   }
 
-  /** Puts on an adapter that was read from PEFT's files. */
+  /** Puts on an adapter that was read from PEFT's files. Throws `invalid-adapter` for one that does not fit: it is not on then. */
   loadAdapter(name: string, adapter: Adapter): LoraAdapter {
-    const own = this.#attach(name, adapter.config);
-    own.write(adapter.weights);
-    if (adapter.baseWeights !== undefined) {
-      own.ready = this.#checkBase(name, adapter.baseWeights);
-      own.ready.catch(() => undefined);
-    }
+    const own = this.#attach(name, adapter.config, (fresh) => fresh.write(adapter.weights));
+    if (adapter.baseWeights !== undefined) own.ready = reported(this.#checkBase(name, adapter.baseWeights));
     return own;
   }
 
@@ -263,9 +259,16 @@ export class VisionLanguageModel {
     return `${projection.startsWith('layers.') ? '' : 'visual.'}${projection}.weight`;
   }
 
-  #attach(name: string, config: LoraConfig): LoraAdapter {
+  /** Puts on an adapter once it is filled; nothing of it stays when that fails. */
+  #attach(name: string, config: LoraConfig, fill: (adapter: LoraAdapter) => void): LoraAdapter {
     if (this.adapters.has(name)) throw new ModelError('invalid-input', { argument: 'adapter', value: name, message: 'is there already', remedy: 'Remove it first, or take another name.' });
     const adapter = new LoraAdapter(this.engine, this.config, name, config);
+    try {
+      fill(adapter);
+    } catch (error) {
+      adapter.dispose();
+      throw error;
+    }
     this.adapters.set(name, adapter);
     return adapter;
   }
@@ -360,6 +363,7 @@ export class VisionLanguageModel {
   async #encoder(images: readonly PixelImage[], { adapter: name }: Pick<ScoreOptions, 'adapter'>): Promise<{ plan: Plan; data: PlanInputs; names: readonly string[] }> {
     const adapter = name === undefined ? undefined : this.adapter(name);
     await adapter?.ready;
+    this.#checkPatches(images.map((i) => i.gridThw));
     const { cells, inputs: data } = encoderInputs(this.config, images);
     const { inputs, plan } = await this.#plan(`vision ${cells} ${name ?? ''}`, async () => ({ graph: recordEncoder(this, cells, adapter), shape: NO_SHAPE }));
     return { plan, data: Object.fromEntries(Object.entries(data).filter(([input]) => inputs.has(input))), names: featureNames(this.config) };
@@ -367,6 +371,8 @@ export class VisionLanguageModel {
 
   /** Runs a batch and returns any intermediate results by name, for tests and inspection (see `Observer` in `towers.ts`). */
   async inspect(batch: PackedBatch, names: readonly string[], options: ScoreOptions = {}): Promise<Record<string, Float32Array>> {
+    if (options.adapter !== undefined) await this.adapter(options.adapter).ready;
+    this.checkBatch(batch);
     const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
     const observe: Observer = (name, value) => value.graph.output(name, value);
     const graph = recordBatch(this, shape, { adapter: options.adapter === undefined ? undefined : this.adapter(options.adapter), temperature: options.temperature ?? 1, backward: false, entropyGradient: false, observe, logits: true });
@@ -374,6 +380,20 @@ export class VisionLanguageModel {
     const out = await plan.run(batchInputs(batch, shape, new Set(graph.inputs.keys())), names);
     plan.dispose();
     return Object.fromEntries(Object.entries(out).map(([k, v]) => [k, Float32Array.from(v)]));
+  }
+
+  /** Throws `invalid-input` for positions or patches beyond the rotary tables: a device takes the last row for them. */
+  checkBatch({ positions, vision }: PackedBatch): void {
+    const most = positions.reduce((a, b) => Math.max(a, b), 0);
+    if (most >= this.#textTable.rows) throw new ModelError('invalid-input', { argument: 'batch.positions', value: most, message: `exceeds the ${this.#textTable.rows} positions of this model`, remedy: 'Create the model with a larger maxPositions.' });
+    if (vision !== undefined && vision.features === undefined) this.#checkPatches(vision.grids);
+  }
+
+  #checkPatches(grids: readonly GridThw[]): void {
+    const { rows } = this.#visionTable;
+    const i = grids.findIndex(([, h, w]) => Math.max(h, w) > rows);
+    const grid = grids[i];
+    if (grid !== undefined) throw new ModelError('invalid-input', { argument: `images[${i}]`, value: [...grid], message: `has ${grid[1]} x ${grid[2]} patches, more than the ${rows} rows or columns of this model`, remedy: 'Scale it down, or create the model with a larger maxPatchRows.' });
   }
 
   /** Calls back once when plans recorded so far are given up (adapters change, the model is disposed), unless what this returns is called before. */
@@ -395,8 +415,7 @@ export class VisionLanguageModel {
 
   async #run(batch: PackedBatch, options: ScoreOptions, dLogp: ArrayLike<number> | undefined, dEntropy: ArrayLike<number> | undefined, dropoutKey?: readonly [number, number]): Promise<Scores> {
     if (options.adapter !== undefined) await this.adapter(options.adapter).ready;
-    const most = batch.positions.reduce((a, b) => Math.max(a, b), 0);
-    if (most >= this.#textTable.rows) throw new ModelError('invalid-input', { argument: 'batch.positions', value: most, message: `exceeds the ${this.#textTable.rows} positions of this model`, remedy: 'Create the model with a larger maxPositions.' });
+    this.checkBatch(batch);
     const shape = shapeOf(batch, this.config.vision.spatialMergeSize);
     const temperature = options.temperature ?? 1;
     const key = `batch ${JSON.stringify(shape)} ${options.adapter ?? ''} ${temperature} ${dLogp === undefined ? '' : dEntropy === undefined ? 'backward' : 'backward+entropy'}`;
@@ -447,6 +466,12 @@ export class VisionLanguageModel {
     if (this.#quantised?.has(name) === true) this.#quantised.writeRows(name, part.row, data);
     else store.writeRows(part.parameter, part.row * perRow, data);
   }
+}
+
+/** A promise whose rejection is for those who await it: it does not end Node when nobody does yet. */
+function reported(work: Promise<void>): Promise<void> {
+  work.catch(() => undefined);
+  return work;
 }
 
 function equalValues(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
