@@ -357,9 +357,20 @@ describe('trimpi serve', () => {
     [{ cors: ['example.org'] }, '--cors example.org is no origin'],
     [{ name: 'a b' }, "--name a b cannot be a model's name"],
     [{ adapter: { x: MODEL } }, 'adapter_config.json'],
+    [{ maxPositions: 1025 }, '--max-positions 1025 is more than the 1024 positions'],
     [{ host: '203.0.113.7' }, '--host 203.0.113.7'],
   ])('refuses %o', async (options, words) => {
     await expect(startServer({ ...OPTIONS, ...options }, () => undefined)).rejects.toThrow(words);
+  });
+
+  it('--max-positions is the most that a prompt and its answer may have', async () => {
+    const short = await startServer({ ...OPTIONS, adapter: {}, maxPositions: 40 }, () => undefined);
+    const asked = (max_tokens: number) => fetch(`${short.url}/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` }, body: JSON.stringify({ ...hello, max_tokens }) });
+    const { usage } = (await (await asked(1)).json()) as OpenAI.ChatCompletion;
+    expect((await asked(40 - usage!.prompt_tokens)).status).toBe(200);
+    const refused = await asked(41 - usage!.prompt_tokens);
+    expect([refused.status, await refused.json()]).toMatchObject([400, { error: { code: 'context_length_exceeded', message: expect.stringContaining('together they may be 40 (--max-positions)') } }]);
+    await short.close();
   });
 
   it('a port that is taken', async () => {

@@ -31,12 +31,8 @@ export interface BackendOptions {
 
 export class Backend {
   readonly #o: BackendOptions;
-  /** Positions that the model has. */
-  readonly contextLength: number;
-
   constructor(options: BackendOptions) {
     this.#o = options;
-    this.contextLength = Math.min(options.opened.processor.config.maxPositionEmbeddings, 8192);
   }
 
   /** Model names as `GET /v1/models` lists them. */
@@ -48,7 +44,7 @@ export class Backend {
   /** Decodes pictures and tokenises. @throws ApiError, ModelError. */
   async prepare(request: ChatRequest, onPiece: (choice: number, piece: Piece) => void, signal: AbortSignal): Promise<ChatJob> {
     const { opened, maxNewTokens, maxRows, batchTokens } = this.#o;
-    const { processor } = opened;
+    const { processor, positions } = opened;
     const adapter = this.#adapterOf(request.model);
     if (request.n > maxRows) throw new ApiError(400, `n: ${request.n} is more than the ${maxRows} completions of a batch (--max-batch).`, { param: 'n' });
     const images: RawImage[] = [];
@@ -66,10 +62,10 @@ export class Backend {
     }
     const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
     const promptTokens = row.inputIds.length;
-    const room = this.contextLength - promptTokens;
+    const room = positions - promptTokens;
     const maxTokens = request.maxTokens ?? Math.min(maxNewTokens, room, Math.max(1, Math.floor((batchTokens - promptTokens) / request.n)));
     if (maxTokens > room || room < 1) {
-      throw new ApiError(400, `The prompt has ${promptTokens} tokens${request.maxTokens === undefined ? '' : ` and max_tokens is ${maxTokens}`}; together they may be ${this.contextLength}. Shorten the messages, shrink the pictures, or ask for fewer tokens.`, { param: 'messages', code: 'context_length_exceeded' });
+      throw new ApiError(400, `The prompt has ${promptTokens} tokens${request.maxTokens === undefined ? '' : ` and max_tokens is ${maxTokens}`}; together they may be ${positions} (--max-positions). Shorten the messages, shrink the pictures, or ask for fewer tokens.`, { param: 'messages', code: 'context_length_exceeded' });
     }
     const tokens = promptTokens + request.n * maxTokens;
     if (tokens > batchTokens) {
