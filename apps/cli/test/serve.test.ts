@@ -203,7 +203,7 @@ function send(method: string, path: string, body: string | Buffer | undefined, h
 
 const post = (value: unknown, headers?: Readonly<Record<string, string>>) => send('POST', '/v1/chat/completions', typeof value === 'string' || Buffer.isBuffer(value) ? value : JSON.stringify(value), headers);
 const hello = { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 };
-const withImage = (url: unknown) => ({ ...hello, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }] });
+const withImage = (url: unknown, count = 1) => ({ ...hello, messages: [{ role: 'user', content: Array.from({ length: count }, () => ({ type: 'image_url', image_url: { url } })) }] });
 /** A PNG of 30000 x 30000 pixels, as far as its header says. */
 const bomb = () => {
   const bytes = Buffer.from(readFileSync(golden('image_93x61.png')));
@@ -240,6 +240,8 @@ describe('a wrong or hostile request gets an error that says what is wrong, and 
     ['a picture cut off', () => post(withImage(IMAGE.slice(0, IMAGE.length / 2))), 400, 'image'],
     ['a picture in no base64', () => post(withImage('data:image/png;base64,***')), 400, 'base64'],
     ['a decompression bomb', () => post(withImage(bomb())), 400, 'Shrink'],
+    ['more pictures than there are tokens for', () => post(withImage(IMAGE, 200)), 400, '--max-positions'],
+    ['pictures and text of more tokens than there are, before a picture is decoded', () => post({ ...withImage(IMAGE.slice(0, IMAGE.length / 2)), max_tokens: 1020 }), 400, 'together they may be 1024'],
     ['a picture of a wrong type', () => post(withImage(7)), 400, 'image_url'],
     ['a web address', () => post(withImage('http://127.0.0.1:1/x.png')), 400, '--allow-image-urls'],
     ['a file address', () => post(withImage('file:///etc/passwd')), 400, 'data URL'],
