@@ -240,6 +240,7 @@ describe('a wrong or hostile request gets an error that says what is wrong, and 
     ['a picture cut off', () => post(withImage(IMAGE.slice(0, IMAGE.length / 2))), 400, 'image'],
     ['a picture in no base64', () => post(withImage('data:image/png;base64,***')), 400, 'base64'],
     ['a decompression bomb', () => post(withImage(bomb())), 400, 'Shrink'],
+    ['far more text than there are tokens for', () => post({ ...hello, messages: [{ role: 'user', content: 'z'.repeat(1e6) }] }), 400, 'The messages have 1000000 bytes of text'],
     ['more pictures than there are tokens for', () => post(withImage(IMAGE, 200)), 400, '--max-positions'],
     ['pictures and text of more tokens than there are, before a picture is decoded', () => post({ ...withImage(IMAGE.slice(0, IMAGE.length / 2)), max_tokens: 1020 }), 400, 'together they may be 1024'],
     ['a picture of a wrong type', () => post(withImage(7)), 400, 'image_url'],

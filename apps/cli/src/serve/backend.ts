@@ -33,10 +33,18 @@ export interface BackendOptions {
 export class Backend {
   readonly #o: BackendOptions;
   readonly #pictures: Pictures;
+  /** Most tokens of a request, and the option that says so. */
+  readonly #limit: { readonly tokens: number; readonly option: string };
+  /** Bytes of the longest token. */
+  readonly #longest: number;
+
   constructor(options: BackendOptions) {
     this.#o = options;
     const { opened: { processor, positions }, images, batchTokens } = options;
-    this.#pictures = new Pictures({ processor, rules: images, limit: positions < batchTokens ? { tokens: positions, option: '--max-positions' } : { tokens: batchTokens, option: '--batch-tokens' } });
+    this.#limit = positions < batchTokens ? { tokens: positions, option: '--max-positions' } : { tokens: batchTokens, option: '--batch-tokens' };
+    this.#pictures = new Pictures({ processor, rules: images, limit: this.#limit });
+    const { tokenizer } = processor;
+    this.#longest = Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenizer.tokenBytes(id).byteLength).reduce((a, b) => Math.max(a, b), 1);
   }
 
   /** Model names as `GET /v1/models` lists them. */
@@ -51,6 +59,7 @@ export class Backend {
     const { processor, positions } = opened;
     const adapter = this.#adapterOf(request.model);
     if (request.n > maxRows) throw new ApiError(400, `n: ${request.n} is more than the ${maxRows} completions of a batch (--max-batch).`, { param: 'n' });
+    this.#checkText(request);
     const pictures: PicturePart[] = [];
     const messages: ChatMessage[] = [];
     for (const [m, { role, content }] of request.messages.entries()) {
@@ -82,6 +91,15 @@ export class Backend {
     return {
       request, signal, adapter, promptTokens, maxTokens, choices, prompt: { inputIds, positionIds, images },
     };
+  }
+
+  /** Refuses text that is too long whatever its tokens are, before time and memory go into them. */
+  #checkText({ messages }: ChatRequest): void {
+    const texts = messages.flatMap(({ content }) => (typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : []))));
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const fewest = Math.ceil(bytes / this.#longest);
+    const { tokens, option } = this.#limit;
+    if (fewest > tokens) throw new ApiError(400, `The messages have ${bytes} bytes of text, which are ${fewest} tokens or more; a prompt and its answer may have ${tokens} (${option}). Shorten the text.`, { param: 'messages', code: 'context_length_exceeded' });
   }
 
   /** The adapter that a model name stands for. @throws ApiError 404. */
