@@ -3,7 +3,7 @@
  * @file `npm run demo | trimpi | web | test | bench | docs | doctor | build | release` on a machine with nothing but Node and npm.
  *
  * Brings pnpm and the packages, makes sure of a WebGPU adapter (and of a Chromium for tests), builds with turbo, and
- * runs the task. Depends on nothing that is not in Node.
+ * runs the task. Depends on nothing that is not in Node. Standard output is the task's alone; what is said here goes to standard error.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,9 +15,10 @@ import { ensureAdapter, ensureChromium } from './lib/system.mjs';
 const CLI = join(ROOT, 'apps', 'cli', 'dist', 'main.js');
 
 const TASKS = {
-  demo: { adapter: true, build: true, command: (args) => [CLI, 'demo', ...args] },
+  // `here`: paths in the arguments are those of the folder that npm was called in, not of the root, where npm runs scripts.
+  demo: { adapter: true, build: true, here: true, command: (args) => [CLI, 'demo', ...args] },
   // Commands that need an adapter say so themselves.
-  trimpi: { build: true, command: (args) => [CLI, ...args] },
+  trimpi: { build: true, here: true, command: (args) => [CLI, ...args] },
   web: { build: true, command: (args) => [join(ROOT, 'apps', 'web', 'node_modules', 'vite', 'bin', 'vite.js'), 'preview', join(ROOT, 'apps', 'web'), '--host', '127.0.0.1', ...args] },
   build: { build: true },
   release: { build: true, command: (args) => [join(ROOT, 'node_modules', '@changesets', 'cli', 'bin.js'), 'publish', ...args] },
@@ -40,7 +41,7 @@ async function main([name, ...args]) {
   const env = { ...pnpm.env, TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' };
   if (task.adapter) {
     const { info } = await ensureAdapter();
-    console.log(`WebGPU adapter: ${info.description || info.device || info.vendor}`);
+    console.error(`WebGPU adapter: ${info.description || info.device || info.vendor}`);
   }
   if (task.chromium) {
     try {
@@ -58,14 +59,14 @@ async function main([name, ...args]) {
     if (code !== 0) throw new UserError(`The build failed:\n${stdout}\n${stderr}`);
     if (!existsSync(CLI)) throw new UserError(`${CLI} was not built. Run: npm test`);
   }
-  return task.command === undefined ? 0 : runTask(task.command(args), env);
+  return task.command === undefined ? 0 : runTask(task.command(args), env, task.here ? (process.env.INIT_CWD ?? process.cwd()) : ROOT);
 }
 
 /** Runs the task. Ctrl-C reaches it from the terminal; a request to end is handed on, so that it can save before it ends. */
-async function runTask(command, env) {
+async function runTask(command, env, cwd) {
   const stop = new AbortController();
   process.on('SIGINT', () => {});
   process.once('SIGTERM', () => stop.abort());
-  const { code } = await run(process.execPath, command, { env, signal: stop.signal });
+  const { code } = await run(process.execPath, command, { cwd, env, signal: stop.signal });
   return code;
 }

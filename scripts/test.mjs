@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, run } from './lib/run.mjs';
-import { count, countVitest, exitCode, lastLine, newTally } from './lib/tally.mjs';
+import { count, countVitest, exitCode, newTally, summary } from './lib/tally.mjs';
 
 const REPORTS = join(ROOT, '.cache', 'reports');
 const BIN = {
@@ -41,7 +41,7 @@ else if (hasBrowserTests()) await vitest('browser');
 
 console.log(`\n${Math.round((Date.now() - started) / 1000)} s`);
 for (const failure of tally.failures) console.log(`failed: ${failure}`);
-console.log(lastLine(tally));
+for (const line of summary(tally)) console.log(line);
 process.exitCode = exitCode(tally);
 
 async function check(name, script, args) {

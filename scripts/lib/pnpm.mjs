@@ -18,7 +18,7 @@ export async function ensurePnpm({ env = process.env, exec = run } = {}) {
   const home = join(CACHE, `pnpm-${version}`);
   const script = join(home, 'node_modules', 'pnpm', 'bin', 'pnpm.cjs');
   if (!existsSync(script)) {
-    console.log(`Fetching pnpm ${version} ...`);
+    console.error(`Fetching pnpm ${version} ...`);
     mkdirSync(home, { recursive: true });
     // A package of its own, so that npm reads no workspace above.
     writeFileSync(join(home, 'package.json'), '{"private":true}\n');
@@ -33,7 +33,8 @@ export async function ensurePnpm({ env = process.env, exec = run } = {}) {
 
 /** Installs the packages of the workspace exactly as the lockfile says. */
 export async function installPackages(pnpm, exec = run) {
-  const args = [pnpm.script, 'install', '--frozen-lockfile', '--prefer-offline', '--reporter=append-only', '--config.confirmModulesPurge=false'];
+  // `npm run --silent` hands its level on in the environment, and pnpm would then fail without a word.
+  const args = [pnpm.script, 'install', '--frozen-lockfile', '--prefer-offline', '--reporter=append-only', '--loglevel=info', '--config.confirmModulesPurge=false'];
   const { code, stdout, stderr } = await exec(process.execPath, args, { capture: true, env: pnpm.env });
   if (code !== 0) {
     throw new UserError(`The packages could not be installed:\n${`${stdout}\n${stderr}`.trim().split('\n').slice(-20).join('\n')}\nCheck the network, then run the command again. After a change of a package.json, run: pnpm install`);

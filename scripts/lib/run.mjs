@@ -28,15 +28,15 @@ export async function program(main) {
  * Runs a command to its end.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, capture?: boolean, timeout?: number, signal?: AbortSignal }} [options] `capture` keeps the output instead of showing it; `signal` asks the child to end (SIGTERM).
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, capture?: boolean, toStderr?: boolean, timeout?: number, signal?: AbortSignal }} [options] `capture` keeps the output instead of showing it; `toStderr` shows all of it on standard error; `signal` asks the child to end (SIGTERM).
  * @returns {Promise<{ code: number, stdout: string, stderr: string }>} code 127 when the command is not there, 128 + n when a signal ended it.
  */
 export function run(command, args, options = {}) {
-  const { cwd = ROOT, env = process.env, capture = false, timeout = 0 } = options;
+  const { cwd = ROOT, env = process.env, capture = false, toStderr = false, timeout = 0 } = options;
   return new Promise((resolve) => {
     let child;
     options.signal?.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
-    child = spawn(command, args, { cwd, env, stdio: capture ? ['ignore', 'pipe', 'pipe'] : 'inherit', timeout, windowsHide: true });
+    child = spawn(command, args, { cwd, env, stdio: capture ? ['ignore', 'pipe', 'pipe'] : toStderr ? ['inherit', 2, 'inherit'] : 'inherit', timeout, windowsHide: true });
     let stdout = '';
     let stderr = '';
     child.stdout?.setEncoding('utf8').on('data', (text) => (stdout += text));

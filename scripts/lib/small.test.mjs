@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { nodeVersionProblem } from './node-version.mjs';
 import { ensurePnpm, pnpmVersion } from './pnpm.mjs';
 import { npmCommand, run, UserError, withPath } from './run.mjs';
-import { count, countVitest, exitCode, lastLine, newTally } from './tally.mjs';
+import { count, countVitest, exitCode, newTally, summary } from './tally.mjs';
 
 function file(status, ...tests) {
   return { name: 'x.test.ts', status, message: 'cannot load\nat', assertionResults: tests.map((s) => ({ status: s, fullName: s })) };
@@ -11,13 +11,13 @@ function file(status, ...tests) {
 function counted(report, code) {
   const tally = newTally();
   countVitest(tally, 'node', report, code);
-  return [lastLine(tally), exitCode(tally)];
+  return [...summary(tally), exitCode(tally)];
 }
 
 describe('tally', () => {
   it('counts tests, files that did not load, and errors outside of tests', () => {
     expect(counted({ numTotalTests: 2, testResults: [file('passed', 'passed', 'passed')] }, 0)).toEqual(['2 passed, 0 failed', 0]);
-    expect(counted({ numTotalTests: 3, testResults: [file('failed', 'passed', 'failed', 'skipped')] }, 1)).toEqual(['1 passed, 1 failed, 1 skipped', 1]);
+    expect(counted({ numTotalTests: 3, testResults: [file('failed', 'passed', 'failed', 'skipped')] }, 1)).toEqual(['1 skipped', '1 passed, 1 failed', 1]);
     expect(counted({ numTotalTests: 1, testResults: [file('passed', 'passed'), file('failed')] }, 1)).toEqual(['1 passed, 1 failed', 1]);
     expect(counted({ numTotalTests: 1, testResults: [file('passed', 'passed')] }, 1)).toEqual(['1 passed, 1 failed', 1]);
   });

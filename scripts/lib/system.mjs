@@ -17,9 +17,9 @@ export const MACHINE = {
     return parseAptSources(['/etc/apt/sources.list', ...files].map(readIfThere));
   },
   writeFile: writeFileSync,
-  exec: (words) => run(words[0], words.slice(1), { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }),
+  exec: (words) => run(words[0], words.slice(1), { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, toStderr: true }),
   probeAdapter,
-  log: (text) => console.log(text),
+  log: (text) => console.error(text),
 };
 
 function readIfThere(path) {

@@ -43,9 +43,9 @@ function firstLine(text) {
   return (text ?? '').trim().split('\n')[0] ?? '';
 }
 
-/** The last line of a test run. */
-export function lastLine(tally) {
-  return `${tally.passed} passed, ${tally.failed} failed${tally.skipped > 0 ? `, ${tally.skipped} skipped` : ''}`;
+/** The end of a test run: how many were skipped, if any, and, always as the last line, `N passed, N failed`. */
+export function summary(tally) {
+  return [...(tally.skipped > 0 ? [`${tally.skipped} skipped`] : []), `${tally.passed} passed, ${tally.failed} failed`];
 }
 
 /** A run is good when something passed and nothing failed. */

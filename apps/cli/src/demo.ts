@@ -7,14 +7,13 @@ import { runPipeline } from './run-pipeline.ts';
 
 interface DemoOptions {
   readonly out: string;
-  readonly seed: string;
+  readonly seed?: number;
   readonly config?: string;
   readonly json?: boolean;
 }
 
 export async function demo(options: DemoOptions): Promise<void> {
-  if (!/^\d+$/.test(options.seed)) throw new UsageError(`--seed is ${JSON.stringify(options.seed)}. Give a whole number from 0.`);
-  const config = resolveConfig({ ...readConfig(options.config), seed: Number(options.seed) });
+  const config = resolveConfig({ ...readConfig(options.config), ...(options.seed === undefined ? {} : { seed: options.seed }) });
   await runPipeline({ title: 'demo', seed: config.seed, out: options.out, json: options.json ?? false, leaves: `model: ${resolve(options.out, 'model')}`, start: (place) => run({ ...place, config, base: tinyBase() }) });
 }
 

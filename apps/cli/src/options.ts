@@ -58,6 +58,9 @@ function editDistance(a: string, b: string): number {
   return row[b.length]!;
 }
 
+/** Of the commands that open a model for prompts that are not known yet. */
+export const POSITIONS = ['--max-positions <n>', "tokens of a prompt and its answer together, at most the checkpoint's max_position_embeddings (default: that, or 8192 where it is more)", integer(1)] as const;
+
 /** The examples at the end of a command's help. */
 export function examples(...lines: readonly string[]): string {
   return `\nExamples:\n${lines.map((line) => `  $ ${line}`).join('\n')}`;

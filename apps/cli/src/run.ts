@@ -9,28 +9,31 @@ import { createProgram } from './program.ts';
  */
 export async function runCommand(args: readonly string[]): Promise<number> {
   process.exitCode = 0;
-  const program = createProgram();
+  const json = args.includes('--json');
+  const program = createProgram({ quiet: json });
   try {
     await program.parseAsync([...args], { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    // Commander has printed its message already.
     if (error instanceof CommanderError) {
-      if (error.code === 'commander.missingMandatoryOptionValue') hintAtMisspelt(program, args);
-      return error.exitCode === 0 ? 0 : 2;
+      if (error.exitCode === 0) return 0;
+      const hints = error.code === 'commander.missingMandatoryOptionValue' ? misspelt(program, args) : [];
+      if (json) console.error(JSON.stringify({ error: [error.message.replace(/^error: /, ''), ...hints].join('\n'), exitCode: 2 }));
+      // Commander has printed its message already.
+      else for (const hint of hints) console.error(hint);
+      return 2;
     }
-    const json = args.includes('--json');
     console.error(json ? JSON.stringify({ error: explain(error), exitCode: exitCodeOf(error) }) : `\n${explain(error)}`);
     return exitCodeOf(error);
   }
 }
 
 /** Commander reports a missing option before a misspelt one, which often is the cause. */
-function hintAtMisspelt(program: Command, args: readonly string[]): void {
+function misspelt(program: Command, args: readonly string[]): string[] {
   const flagsOf = (command: Command): string[] => [...command.options.map((o) => o.long ?? ''), ...command.commands.flatMap(flagsOf)];
   const known = flagsOf(program);
-  for (const flag of args.map((arg) => arg.split('=')[0]!).filter((arg) => arg.startsWith('--') && !known.includes(arg))) {
+  return args.map((arg) => arg.split('=')[0]!).filter((arg) => arg.startsWith('--') && !known.includes(arg)).map((flag) => {
     const near = nearest(flag, known);
-    console.error(`${flag} is no option.${near === undefined ? '' : ` Did you mean ${near}?`}`);
-  }
+    return `${flag} is no option.${near === undefined ? '' : ` Did you mean ${near}?`}`;
+  });
 }

@@ -7,9 +7,10 @@ import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStored, type StoredItem } from '../src/data/stored.ts';
-import { chatQuestions } from '../src/eval/questions.ts';
+import { chatQuestions, type Question } from '../src/eval/questions.ts';
+import { questionSizes } from '../src/eval/sizes.ts';
 import { rewardScript } from '../src/export/trainers.ts';
-import { golden, scratch, trimpi } from './helpers.ts';
+import { golden, longModel, scratch, trimpi } from './helpers.ts';
 
 const dir = scratch();
 afterAll(() => dir.remove());
@@ -85,6 +86,52 @@ describe('trimpi eval', () => {
     const { code, stdout } = await trimpi('eval', MODEL, '--data', OWN, '--bits', '4', '--max-new-tokens', '1', '--json');
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ kind: 'own', n: expect.any(Number) });
+  });
+
+  it('has as many positions as its longest prompt needs', async () => {
+    const long = dir.path('long-policy');
+    cpSync(OWN, long, { recursive: true });
+    writeFileSync(`${long}/policy.md`, `# Policy: Sums\n${'z '.repeat(4200)}\n`);
+    const args = ['--data', long, '--with-policy', '--max-new-tokens', '2', '--json'];
+    const { code, stdout, stderr } = await trimpi('eval', longModel(dir.path('long')), ...args);
+    expect(code, stderr).toBe(0);
+    expect((JSON.parse(stdout) as { promptTokens: number }).promptTokens).toBeGreaterThan(8192);
+    expect(await trimpi('eval', MODEL, ...args)).toMatchObject({ code: 2, stderr: expect.stringMatching(/question .* of the 1024 that the checkpoint has/) });
+  });
+
+  it('plans for a batch of the longest questions, and for what all begin with once', async () => {
+    const question = (policyId: string, query: string, ids: number[]): Question => ({
+      id: query, policyId, query, answer: '', score: () => ({ correct: false, accuracy: 0, format: 0 }),
+      prompt: () => ({ inputIds: ids, positionIds: [...ids.keys(), ...ids.keys(), ...ids.keys()], images: [] }),
+    });
+    const policy = Array.from({ length: 9000 }, () => 7);
+    const questions = [question('a', 'short', [...policy, 1]), question('a', 'a longer one', [...policy, 2, 510, 4]), ...Array.from({ length: 98 }, () => question('a', 'x', [...policy, 3]))];
+    const config = { imageTokenId: 510, maxPositionEmbeddings: 100_000 };
+    expect(await questionSizes(questions, { batch: 16, maxNewTokens: 10, config })).toEqual({ rows: 16, readTokens: 9000 + 16 * 3, tokens: 9000 + 16 * 13, positions: 9003 + 'a longer one'.length + 10 });
+    // A picture may be another one in each question.
+    const pictured = questions.map((q) => ({ ...q, prompt: () => ({ inputIds: [5, 510, 510, 8], positionIds: [0, 1, 1, 2, 0, 1, 1, 2, 0, 1, 2, 3], images: [] }) }));
+    expect(await questionSizes(pictured, { batch: 200, maxNewTokens: 1, config })).toEqual({ rows: 100, readTokens: 1 + 100 * 3, tokens: 1 + 100 * 4, positions: 8192 });
+    await expect(questionSizes(questions, { batch: 16, maxNewTokens: 10, config: { ...config, maxPositionEmbeddings: 9011 } })).rejects.toThrow('position 9012 of the 9011');
+  });
+
+  it('a file of --completions that cannot be written is refused before anything is loaded', async () => {
+    const empty = dir.path('no-model');
+    mkdirSync(empty);
+    for (const [file, why] of [[dir.path('none/answers.jsonl'), 'ENOENT'], [OWN, 'it is a folder']] as const) {
+      const { code, stderr } = await trimpi('eval', empty, '--data', OWN, '--completions', file);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`--completions ${file} cannot be written: ${why}`)]);
+    }
+  });
+
+  it('a file of --completions that can no longer be written does not cost the report', async () => {
+    const file = dir.path('going/answers.jsonl');
+    mkdirSync(dir.path('going'));
+    // Its folder goes away while the questions are asked.
+    const going = trimpi('eval', MODEL, '--data', OWN, '--max-new-tokens', '1', '--completions', file, '--json');
+    rmSync(dir.path('going'), { recursive: true });
+    const { code, stdout, stderr } = await going;
+    expect(JSON.parse(stdout)).toMatchObject({ kind: 'own', n: 1 });
+    expect([code, JSON.parse(stderr)]).toMatchObject([1, { error: expect.stringContaining(file) }]);
   });
 
   it('refuses what does not go together', async () => {

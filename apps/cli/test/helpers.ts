@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -45,6 +45,14 @@ export async function trimpiProcess(...args: readonly string[]): Promise<Ran> {
 export function scratch(): { path: (...parts: readonly string[]) => string; remove: () => void } {
   const root = mkdtempSync(join(tmpdir(), 'trimpi-cli-'));
   return { path: (...parts) => join(root, ...parts), remove: () => rmSync(root, { recursive: true, force: true }) };
+}
+
+/** The tiny Qwen2.5-VL in a folder of its own, with 16384 positions instead of 1024. */
+export function longModel(out: string): string {
+  cpSync(golden('model'), out, { recursive: true });
+  const file = join(out, 'config.json');
+  writeFileSync(file, JSON.stringify({ ...(JSON.parse(readFileSync(file, 'utf8')) as object), max_position_embeddings: 16_384 }));
+  return out;
 }
 
 /** The tiny Qwen2.5-VL of the model package's tests. */

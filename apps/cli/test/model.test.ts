@@ -11,7 +11,7 @@ import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { textStream } from '../src/model/answer.ts';
 
-import { golden, scratch, trimpi } from './helpers.ts';
+import { golden, longModel, scratch, trimpi } from './helpers.ts';
 
 const dir = scratch();
 afterAll(() => dir.remove());
@@ -59,6 +59,21 @@ describe('trimpi generate', () => {
     const [a, b, c] = [await say(...args, '--seed', '1'), await say(...args, '--seed', '1'), await say(...args, '--seed', '2')];
     expect(b.text).toBe(a.text);
     expect(c.text).not.toBe(a.text);
+  });
+
+  it('--max-positions makes room for prompts longer than 8192 tokens, as far as the checkpoint goes', async () => {
+    const args = ['generate', '--model', longModel(dir.path('long')), '--prompt', 'z '.repeat(4200), '--max-new-tokens', '2', '--json'];
+    const refused = await trimpi(...args);
+    expect(refused.code).toBe(2);
+    const { error } = JSON.parse(refused.stderr) as { error: string };
+    const [, tokens, last] = /has (\d+) tokens and --max-new-tokens is 2: that leads to position (\d+) of 8192\. Give --max-positions \d+ or more \(the checkpoint has 16384\)/.exec(error)!.map(Number);
+    expect(tokens).toBeGreaterThan(8192);
+    expect(last).toBe(tokens! + 1);
+    const { code, stdout, stderr } = await trimpi(...args, '--max-positions', String(last));
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toMatchObject({ promptTokens: tokens });
+    expect(await trimpi(...args, '--max-positions', '16385')).toMatchObject({ code: 2, stderr: expect.stringContaining('--max-positions 16385 is more than the 16384 positions') });
+    expect(await trimpi('generate', '--model', MODEL, '--prompt', 'z'.repeat(1100))).toMatchObject({ code: 2, stderr: expect.stringContaining('The checkpoint has 1024: shorten the prompt') });
   });
 
   it('a text is passed on whole, and half a character waits', () => {

@@ -29,8 +29,8 @@ const STAGES = { vmCpt: { steps: 1, batchSize: 2 }, sft: { steps: 1, batchSize: 
 const SIZES = { policies: 2, trainPerPolicy: 4, reasonedPerPolicy: 2, testSize: 4, saveSteps: 1 };
 
 describe('trimpi demo', () => {
-  it('trains, measures and reports with a file of settings; given again, it has nothing to do', async () => {
-    const args = ['demo', '--config', file('demo.json', JSON.stringify({ ...SIZES, ...STAGES, n: 1, arms: ['poro-grpo'] })), '--out', dir.path('demo'), '--seed', '6'];
+  it('trains, measures and reports with a file of settings, its seed among them; given again, it has nothing to do', async () => {
+    const args = ['demo', '--config', file('demo.json', JSON.stringify({ ...SIZES, ...STAGES, seed: 6, n: 1, arms: ['poro-grpo'] })), '--out', dir.path('demo')];
     const events = lines(await trimpiProcess(...args, '--json'));
     expect(events.filter((e) => e['type'] === 'step').map((e) => [e['stage'], e['step']])).toEqual([['vm-cpt', 1], ['cot-sft', 1], ['poro-grpo', 1]]);
     const report = json<RunReport>('demo', 'report.json');
@@ -44,7 +44,7 @@ describe('trimpi demo', () => {
     expect(again.stdout).toContain('CoT SFT (LoRA), PolicyRollout on GRPO done');
     expect(again.stdout).not.toContain('step 1/1');
     expect(again.stdout).toMatch(/Majority answer +\d/);
-    const other = await trimpi(...args.slice(0, -1), '7', '--json');
+    const other = await trimpi(...args, '--seed', '7', '--json');
     expect([other.code, other.stdout]).toEqual([2, '']);
     expect(JSON.parse(other.stderr)).toMatchObject({ exitCode: 2, error: expect.stringContaining('other settings') });
   });

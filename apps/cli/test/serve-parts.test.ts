@@ -1,16 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import { BlockList, type AddressInfo } from 'node:net';
+import { crc32, deflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Tokenizer } from '@trimpi/model';
-import { folderFiles } from '@trimpi/model/node';
+import { Processor, Tokenizer } from '@trimpi/model';
+import { decodeImage, folderFiles } from '@trimpi/model/node';
 import type { ChatJob } from '../src/serve/backend.ts';
 import { chatServer, DEFAULT_TIMEOUTS } from '../src/serve/http.ts';
 import { ApiError } from '../src/serve/api-error.ts';
 import { Choice } from '../src/serve/choice.ts';
 import { adapterOption } from '../src/serve/command.ts';
-import { privateAddresses, requestImage } from '../src/serve/image-source.ts';
+import { MAX_REQUEST_PIXELS, privateAddresses, requestPicture } from '../src/serve/image-source.ts';
+import { type PictureOptions, Pictures } from '../src/serve/pictures.ts';
 import { parseChatRequest } from '../src/serve/request.ts';
 import { type Runner, Scheduler } from '../src/serve/scheduler.ts';
 import { golden } from './helpers.ts';
@@ -206,8 +208,9 @@ describe('pictures in data URLs', () => {
         const bytes = Buffer.from(whole);
         for (const [at, value] of changes) bytes[at] = value;
         try {
-          const image = await requestImage(`data:image/${type};base64,${bytes.subarray(0, cut ?? undefined).toString('base64')}`, 'p', rules, new AbortController().signal);
-          expect(image.data.length).toBe(image.width * image.height * (image.channels ?? 3));
+          const picture = await requestPicture(`data:image/${type};base64,${bytes.subarray(0, cut ?? undefined).toString('base64')}`, 'p', rules, new AbortController().signal);
+          const image = await decodeImage(picture.bytes);
+          expect([image.width, image.height, image.data.length]).toEqual([picture.width, picture.height, image.width * image.height * (image.channels ?? 3)]);
         } catch (error) {
           refused++;
           expect(['ApiError', 'ModelError']).toContain((error as Error).name);
@@ -220,7 +223,71 @@ describe('pictures in data URLs', () => {
 
   it('an SVG is no picture here: it could name files and addresses', async () => {
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>`;
-    await expect(requestImage(`data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}`, 'p', rules, new AbortController().signal)).rejects.toThrow(/PNG/);
+    await expect(requestPicture(`data:image/svg+xml;base64,${Buffer.from(svg).toString('base64')}`, 'p', rules, new AbortController().signal)).rejects.toThrow(/PNG/);
+  });
+});
+
+describe('all pictures of a request', () => {
+  const rules = { allowUrls: false, maxBytes: 50_000, timeoutMs: 300, blocked: new BlockList() };
+  const open = async (more: Partial<PictureOptions> = {}) => new Pictures({ processor: await Processor.load(folderFiles(golden('model'))), rules, limit: { tokens: 1000, option: '--max-positions' }, ...more });
+  const signal = new AbortController().signal;
+  const parts = (url: string, count: number) => Array.from({ length: count }, (_, i) => ({ url, param: `p${i}` }));
+  const image = `data:image/png;base64,${readFileSync(golden('image_93x61.png')).toString('base64')}`;
+  /** Black and of one bit a pixel: 16.8 million pixels in two thousand bytes. */
+  const black = (width: number, height: number) => {
+    const chunk = (type: string, data: Buffer) => {
+      const body = Buffer.concat([Buffer.from(type), data]);
+      const ends = Buffer.alloc(8);
+      ends.writeUInt32BE(data.length, 0);
+      ends.writeUInt32BE(crc32(body), 4);
+      return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
+    };
+    const header = Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    header.writeUInt32BE(width, 0);
+    header.writeUInt32BE(height, 4);
+    const rows = deflateSync(Buffer.alloc(height * (1 + Math.ceil(width / 8))), { level: 9 });
+    return `data:image/png;base64,${Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', header), chunk('IDAT', rows), chunk('IEND', Buffer.alloc(0))]).toString('base64')}`;
+  };
+
+  it('are what the processor makes of them', async () => {
+    const pictures = await open();
+    const processor = await Processor.load(folderFiles(golden('model')));
+    const counted = await pictures.count(parts(image, 2), signal);
+    const raw = await decodeImage(readFileSync(golden('image_93x61.png')));
+    const messages = [{ role: 'user', content: [{ type: 'image' as const }, { type: 'image' as const }] }];
+    const want = processor.process({ messages, images: [raw, raw] });
+    expect(processor.encode({ messages, imageGridThw: counted.map((c) => c.gridThw) }).inputIds).toEqual(want.inputIds);
+    const decoded = await pictures.decode(counted, signal);
+    expect(decoded.map((d) => d.gridThw)).toEqual(want.imageGridThw);
+    expect(decoded.flatMap((d) => [...d.pixelValues])).toEqual([...want.pixelValues]);
+  });
+
+  it('may have so many pixels together, and are counted without being decoded', async () => {
+    const huge = black(4096, 4096);
+    expect(huge.length).toBeLessThan(4000);
+    const pictures = await open({ limit: { tokens: 1e9, option: '--max-positions' } });
+    expect(await pictures.count(parts(huge, MAX_REQUEST_PIXELS / 4096 ** 2), signal)).toHaveLength(4);
+    await expect(pictures.count(parts(huge, 3000), signal)).rejects.toMatchObject({ status: 400, body: { error: { param: 'p4', code: 'image_too_large', message: expect.stringContaining(`more than the ${MAX_REQUEST_PIXELS}`) } } });
+  });
+
+  it('may take so many tokens together', async () => {
+    const pictures = await open();
+    const [one] = await pictures.count(parts(image, 1), signal);
+    const fit = Math.floor(1000 / (one!.gridThw.reduce((a, b) => a * b) / 4));
+    expect(await pictures.count(parts(image, fit), signal)).toHaveLength(fit);
+    await expect(pictures.count(parts(image, 5000), signal)).rejects.toMatchObject({ status: 400, body: { error: { param: `p${fit}`, code: 'context_length_exceeded', message: expect.stringContaining('the 1000 that a prompt and its answer may have (--max-positions)') } } });
+  });
+
+  it('are left alone when the client has gone, between one and the next', async () => {
+    const gone = new AbortController();
+    const pictures = await open();
+    const counted = await pictures.count(parts(image, 3), gone.signal);
+    // Another request's turn comes first, and its client stays.
+    const [other, mine] = [pictures.decode(counted, signal), pictures.decode(counted, gone.signal).catch(String)];
+    gone.abort();
+    expect(await other).toHaveLength(3);
+    expect(await mine).toContain('went away');
+    await expect(pictures.count(parts(image, 1), gone.signal)).rejects.toThrow('went away');
   });
 });
 
@@ -242,7 +309,16 @@ describe('pictures from the web', () => {
   const signal = new AbortController().signal;
 
   it('are fetched when that is allowed', async () => {
-    expect(await requestImage(`${base}/ok.png`, 'p', rules, signal)).toMatchObject({ width: 93, height: 61 });
+    expect(await requestPicture(`${base}/ok.png`, 'p', rules, signal)).toMatchObject({ width: 93, height: 61 });
+  });
+
+  it('may have so many bytes together', async () => {
+    const length = readFileSync(golden('image_93x61.png')).byteLength;
+    const processor = await Processor.load(folderFiles(golden('model')));
+    const pictures = new Pictures({ processor, rules: { ...rules, maxBytes: 2 * length }, limit: { tokens: 1000, option: '--max-positions' } });
+    const parts = (count: number) => Array.from({ length: count }, (_, i) => ({ url: `${base}/ok.png`, param: `p${i}` }));
+    expect(await pictures.count(parts(2), signal)).toHaveLength(2);
+    await expect(pictures.count(parts(3), signal)).rejects.toThrow(`p2: the pictures fetched for this request have more than ${2 * length} bytes together (--max-body)`);
   });
 
   it.each([
@@ -251,7 +327,7 @@ describe('pictures from the web', () => {
     ['that are too large', '/big', {}, 'more than 50000'],
     ['that take too long', '/slow', {}, 'p:'],
   ])('are refused %s', async (_what, path, own, words) => {
-    await expect(requestImage(`${base}${path}`, 'p', { ...rules, ...own }, signal)).rejects.toThrow(words);
+    await expect(requestPicture(`${base}${path}`, 'p', { ...rules, ...own }, signal)).rejects.toThrow(words);
   });
 
   it.each(['10.1.2.3', '172.16.0.1', '192.168.1.1', '169.254.169.254', '127.0.0.53', '0.0.0.0', '::1', 'fe80::1', 'fd00::1', '::ffff:127.0.0.1'])('%s is private', (address) => {

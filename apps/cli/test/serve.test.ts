@@ -203,7 +203,7 @@ function send(method: string, path: string, body: string | Buffer | undefined, h
 
 const post = (value: unknown, headers?: Readonly<Record<string, string>>) => send('POST', '/v1/chat/completions', typeof value === 'string' || Buffer.isBuffer(value) ? value : JSON.stringify(value), headers);
 const hello = { model: 'tiny', messages: [{ role: 'user', content: 'Hello' }], max_tokens: 2 };
-const withImage = (url: unknown) => ({ ...hello, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }] });
+const withImage = (url: unknown, count = 1) => ({ ...hello, messages: [{ role: 'user', content: Array.from({ length: count }, () => ({ type: 'image_url', image_url: { url } })) }] });
 /** A PNG of 30000 x 30000 pixels, as far as its header says. */
 const bomb = () => {
   const bytes = Buffer.from(readFileSync(golden('image_93x61.png')));
@@ -240,6 +240,9 @@ describe('a wrong or hostile request gets an error that says what is wrong, and 
     ['a picture cut off', () => post(withImage(IMAGE.slice(0, IMAGE.length / 2))), 400, 'image'],
     ['a picture in no base64', () => post(withImage('data:image/png;base64,***')), 400, 'base64'],
     ['a decompression bomb', () => post(withImage(bomb())), 400, 'Shrink'],
+    ['far more text than there are tokens for', () => post({ ...hello, messages: [{ role: 'user', content: 'z'.repeat(1e6) }] }), 400, 'The messages have 1000000 bytes of text'],
+    ['more pictures than there are tokens for', () => post(withImage(IMAGE, 200)), 400, '--max-positions'],
+    ['pictures and text of more tokens than there are, before a picture is decoded', () => post({ ...withImage(IMAGE.slice(0, IMAGE.length / 2)), max_tokens: 1020 }), 400, 'together they may be 1024'],
     ['a picture of a wrong type', () => post(withImage(7)), 400, 'image_url'],
     ['a web address', () => post(withImage('http://127.0.0.1:1/x.png')), 400, '--allow-image-urls'],
     ['a file address', () => post(withImage('file:///etc/passwd')), 400, 'data URL'],
@@ -357,9 +360,20 @@ describe('trimpi serve', () => {
     [{ cors: ['example.org'] }, '--cors example.org is no origin'],
     [{ name: 'a b' }, "--name a b cannot be a model's name"],
     [{ adapter: { x: MODEL } }, 'adapter_config.json'],
+    [{ maxPositions: 1025 }, '--max-positions 1025 is more than the 1024 positions'],
     [{ host: '203.0.113.7' }, '--host 203.0.113.7'],
   ])('refuses %o', async (options, words) => {
     await expect(startServer({ ...OPTIONS, ...options }, () => undefined)).rejects.toThrow(words);
+  });
+
+  it('--max-positions is the most that a prompt and its answer may have', async () => {
+    const short = await startServer({ ...OPTIONS, adapter: {}, maxPositions: 40 }, () => undefined);
+    const asked = (max_tokens: number) => fetch(`${short.url}/chat/completions`, { method: 'POST', headers: { 'content-type': 'application/json', authorization: `Bearer ${KEY}` }, body: JSON.stringify({ ...hello, max_tokens }) });
+    const { usage } = (await (await asked(1)).json()) as OpenAI.ChatCompletion;
+    expect((await asked(40 - usage!.prompt_tokens)).status).toBe(200);
+    const refused = await asked(41 - usage!.prompt_tokens);
+    expect([refused.status, await refused.json()]).toMatchObject([400, { error: { code: 'context_length_exceeded', message: expect.stringContaining('together they may be 40 (--max-positions)') } }]);
+    await short.close();
   });
 
   it('a port that is taken', async () => {

@@ -48,6 +48,7 @@ describe('wrong command lines exit with 2 and say what is right', () => {
     [['serve', '--model', '.', '--adapter', 'a='], '--adapter', 'NAME=FOLDER'],
     [['train'], 'settings file', '--defaults'],
     [['eval', '.'], 'checkpoint', '--data'],
+    [['demo', '--seed', '-1'], '--seed', 'from 0 to 4294967295'],
     [['completion', 'bsh'], 'bsh', 'Did you mean bash?'],
   ])('%j', async (args, named, right) => {
     const { code, stderr } = await trimpi(...args);
@@ -61,6 +62,21 @@ describe('wrong command lines exit with 2 and say what is right', () => {
     const { code, stdout, stderr } = await trimpi('data', 'show', dir.path('none'), '--json');
     expect([code, stdout]).toEqual([2, '']);
     expect(JSON.parse(stderr)).toMatchObject({ exitCode: 2, error: expect.stringContaining('holds no dataset') });
+  });
+
+  it.each([
+    [['data', 'clevr-policy', '--out', out, '--polices', '3', '--json'], /^unknown option '--polices'\n\(Did you mean --policies\?\)$/],
+    [['data', 'gta-policy', '--out', out, '--count', 'many', '--json'], /^option '--count <n>' argument 'many' is invalid. Give a whole number from 0/],
+    [['generate', '--model', '.', '--promt', 'x', '--json'], /^required option '--prompt <text>' not specified\n--promt is no option. Did you mean --prompt\?$/],
+    [['eval', '--json'], /^missing required argument 'model'$/],
+    [['dta', '--json'], /^unknown command 'dta'\n\(Did you mean data\?\)$/],
+    [['data', '--json'], /^unknown option '--json'$/],
+  ])('%j: a wrong option is JSON too, and nothing else', async (args, words) => {
+    const { code, stdout, stderr } = await trimpi(...args);
+    expect([code, stdout]).toEqual([2, '']);
+    const said = JSON.parse(stderr) as { error: string; exitCode: number };
+    expect(said.exitCode).toBe(2);
+    expect(said.error).toMatch(words);
   });
 });
 
@@ -175,7 +191,7 @@ describe('README', () => {
   it('has every command, and every option it writes down exists', () => {
     const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
     const flags = (command: Command): string[] => [...command.options.map((o) => o.long ?? ''), ...command.commands.flatMap(flags)];
-    const known = new Set([...flags(createProgram()), '--help', '--global']);
+    const known = new Set([...flags(createProgram()), '--help', '--global', '--silent']);
     for (const path of all().filter((p) => p.length > 0)) expect(readme).toContain(path.join(' '));
     for (const flag of readme.match(/(?<=[ `])--[a-z][\w-]*/g) ?? []) expect(known).toContain(flag);
   });

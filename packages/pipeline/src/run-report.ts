@@ -1,7 +1,7 @@
 /** @file The files that a finished run leaves: its report, and the model with the policy inside. */
 import type { Example } from '@trimpi/datasets';
 import { findings, type ReportExample, type RunReport, type SampledCompletion } from '@trimpi/eval';
-import { type ModelFiles, publishedKey, requireText, serializeSafetensors, type VisionLanguageModel } from '@trimpi/model';
+import { type ModelFiles, publishedKey, readText, requireText, serializeSafetensors, type VisionLanguageModel } from '@trimpi/model';
 import type { RunState } from './run-state.ts';
 import type { RunStorage } from './storage.ts';
 import { completionsFile } from './train/reinforce.ts';
@@ -50,9 +50,19 @@ function settingsOf(config: object): Record<string, unknown> {
   return settings;
 }
 
-/** The model with the policy inside, as a checkpoint that transformers loads. */
+/** What a checkpoint may have beside weights, configuration and tokenizer: its tokenizer's settings and vocabulary, chat template, preprocessor, stop tokens, licence. */
+const COMPANIONS = [
+  'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'vocab.json', 'merges.txt', 'chat_template.jinja', 'chat_template.json',
+  'preprocessor_config.json', 'processor_config.json', 'video_preprocessor_config.json', 'generation_config.json', 'LICENSE',
+];
+
+/** The model with the policy inside, as a checkpoint that transformers loads: with the companions that the base has. @throws ModelError `not-found` without config or tokenizer. */
 export async function exportModel(storage: RunStorage, base: ModelFiles, model: VisionLanguageModel): Promise<void> {
   const tensors = new Map([...(await model.tensors())].map(([name, t]) => [publishedKey(name, model.config.modelType), t] as const));
   await storage.write('model/model.safetensors', serializeSafetensors(tensors));
-  for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json']) await storage.write(`model/${file}`, await requireText(base, file));
+  for (const file of ['config.json', 'tokenizer.json']) await storage.write(`model/${file}`, await requireText(base, file));
+  for (const file of COMPANIONS) {
+    const source = await base.open(file);
+    if (source !== null) await storage.write(`model/${file}`, await readText(source));
+  }
 }

@@ -1,6 +1,6 @@
 import { type Example, makeScorer, ownExamples, decodePng, type RgbImage } from '@trimpi/datasets';
 import { readPolicyFolder } from '@trimpi/datasets/node';
-import { bytesSource, memoryFiles, type ModelFiles, openCheckpoint, packBatch, Processor, readAdapter, SafetensorsFile, VisionLanguageModel } from '@trimpi/model';
+import { bytesSource, memoryFiles, type ModelFiles, openCheckpoint, packBatch, Processor, readAdapter, requireText, SafetensorsFile, stopTokenIds, VisionLanguageModel } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { readFileSync } from 'node:fs';
@@ -103,15 +103,30 @@ describe('a policy of one\'s own into a checkpoint', () => {
     expect(bytes(storage, 'adapter/adapter_model.safetensors')).toBe(bytes(straight, 'adapter/adapter_model.safetensors'));
   });
 
-  it('several arms leave an adapter each; all parameters leave a model', async () => {
+  it('several arms leave an adapter each', async () => {
     const arms = memoryStorage();
     await start(arms, { config: { ...config, rl: { ...config.rl, steps: 1 }, arms: ['grpo', 'poro-grpo'] } });
     expect(bytes(arms, 'adapters/poro-grpo/adapter_model.safetensors')).toBe(bytes(arms, 'adapter/adapter_model.safetensors'));
     expect(arms.files.has('adapters/grpo/adapter_config.json')).toBe(true);
+  });
+
+  it('tune: full leaves the report, then a checkpoint with what the base has beside its weights', async () => {
+    // As newer checkpoints: the template in a file of its own; and one without the tokenizer's settings.
+    const { chat_template: template } = JSON.parse(await requireText(base, 'chat_template.json')) as { chat_template: string };
+    const jinja: ModelFiles = { name: 'jinja', open: async (file) => (/^(chat_template|tokenizer_config)\.json$/.test(file) ? null : file === 'chat_template.jinja' ? bytesSource(new TextEncoder().encode(template), file) : base.open(file)) };
     const full = memoryStorage();
-    await start(full, { config: resolveInternaliseConfig({ ...config, tune: 'full', rl: { ...config.rl, steps: 1 } }) });
-    expect(full.files.has('model/model.safetensors')).toBe(true);
+    await start(full, { base: jinja, config: resolveInternaliseConfig({ ...config, tune: 'full', vmCpt: { ...config.vmCpt, steps: 1 }, sft: { ...config.sft, steps: 1 }, rl: { ...config.rl, steps: 1 } }) });
+    const written = [...full.files.keys()];
+    expect(written.indexOf('report.html')).toBeLessThan(written.indexOf('model/model.safetensors'));
     expect(full.files.has('adapter/adapter_config.json')).toBe(false);
+    const model = memoryFiles(Object.fromEntries([...full.files].flatMap(([name, content]) => (name.startsWith('model/') ? [[name.slice('model/'.length), content]] : []))), 'model');
+    for (const file of ['config.json', 'tokenizer.json', 'preprocessor_config.json', 'generation_config.json', 'chat_template.jinja']) expect(await requireText(model, file), file).toBe(await requireText(jinja, file));
+    expect(written).not.toContain('model/tokenizer_config.json');
+    const messages = [{ role: 'user', content: 'Where does this tray go?' }];
+    const [before, after] = [await Processor.load(jinja), await Processor.load(model)];
+    expect(after.render(messages)).toBe(before.render(messages));
+    expect(after.preprocessor).toEqual(before.preprocessor);
+    expect(await stopTokenIds(model, after)).toEqual(await stopTokenIds(jinja, before));
   });
 
   it('trains an adapter on weights in 4 bits, and one that changes the vision tower', async () => {

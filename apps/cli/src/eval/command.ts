@@ -1,18 +1,20 @@
 /** @file `trimpi eval`: accuracy of a run or of a checkpoint, with intervals and baselines. */
-import { renameSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
 import { proportion, type Proportion } from '@trimpi/eval';
 import { generate, type TokenSequence, type VisionLanguageModel } from '@trimpi/model';
+import { writeFileAtomic } from '@trimpi/model/node';
 import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
 import { openStored, type StoredScore } from '../data/stored.ts';
 import { UsageError } from '../errors.ts';
 import { interruptible } from '../interrupt.ts';
 import { bitsOption } from '../model/command.ts';
-import { type Bits, loadModel, requireFolder, type SamplingSizes } from '../model/load.ts';
+import { type Bits, loadModel, requireFolder } from '../model/load.ts';
 import { examples, integer, oneOf } from '../options.ts';
 import { Progress } from '../progress.ts';
-import { chatQuestions, type Question, type QuestionSet, type Shortcuts } from './questions.ts';
+import { chatQuestions, type QuestionSet, type Shortcuts } from './questions.ts';
 import { isRunFolder, openRun } from './run-folder.ts';
+import { questionSizes } from './sizes.ts';
 
 interface EvalOptions {
   readonly adapter?: string;
@@ -79,6 +81,7 @@ export interface Evaluation extends Proportion {
 async function evaluateModel(dir: string, options: EvalOptions): Promise<void> {
   const { json = false, withPolicy = false, limit, batch, completions: file } = options;
   requireFolder('<model>', dir);
+  if (file !== undefined) requireWritable(file);
   const asked = await open(dir, options);
   const progress = json ? undefined : new Progress();
   try {
@@ -106,15 +109,26 @@ async function evaluateModel(dir: string, options: EvalOptions): Promise<void> {
     });
     progress?.end();
     const report = summary(dir, asked, answers, withPolicy, (performance.now() - started) / 1000);
-    if (file !== undefined) {
-      writeFileSync(`${file}.partial`, answers.map(({ id, answer, completion, score }) => `${JSON.stringify({ id, answer, completion, ...score })}\n`).join(''));
-      renameSync(`${file}.partial`, file);
-    }
+    // The report first: what was measured is there even when the file cannot be written after all.
     console.log(json ? JSON.stringify(report) : inWords(report));
+    if (file !== undefined) await writeFileAtomic(file, answers.map(({ id, answer, completion, score }) => `${JSON.stringify({ id, answer, completion, ...score })}\n`).join(''));
   } finally {
     progress?.end();
     asked.dispose();
   }
+}
+
+/** That the file of --completions can be written, before hours are spent on what is to be in it. What is there stays. */
+function requireWritable(file: string): void {
+  const refuse = (why: string) => new UsageError(`--completions ${file} cannot be written: ${why}. Give a file in a folder that is there and that you may write to.`);
+  if (existsSync(file) && statSync(file).isDirectory()) throw refuse('it is a folder');
+  const trial = `${file}.${process.pid}.tmp`;
+  try {
+    closeSync(openSync(trial, 'wx'));
+  } catch (cause) {
+    throw refuse(cause instanceof Error ? cause.message : String(cause));
+  }
+  rmSync(trial, { force: true });
 }
 
 async function open(dir: string, { adapter, data, split, withPolicy = false, system, maxNewTokens, batch, bits, limit }: EvalOptions): Promise<Asked> {
@@ -131,7 +145,7 @@ async function open(dir: string, { adapter, data, split, withPolicy = false, sys
   const longest = maxNewTokens ?? 512;
   const loaded = await loadModel(dir, adapter, bits, async (processor) => {
     asked = chatQuestions(stored, split, processor, { withPolicy, system });
-    return sizesOf(asked.questions.slice(0, limit), batch, longest);
+    return questionSizes(asked.questions.slice(0, limit), { batch, maxNewTokens: longest, config: processor.config });
   });
   const { processor, model, stopIds, dispose } = loaded;
   return {
@@ -139,14 +153,6 @@ async function open(dir: string, { adapter, data, split, withPolicy = false, sys
     kind: stored.kind, model, stopIds, dispose, adapter: loaded.adapter, maxNewTokens: longest,
     decode: (tokens) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true }),
   };
-}
-
-/** Room for a batch of questions as long as the longest of some: reading all of them would take as long as asking. */
-async function sizesOf(questions: readonly Question[], batch: number, maxNewTokens: number): Promise<SamplingSizes> {
-  const rows = Math.max(1, Math.min(batch, questions.length));
-  let longest = 1;
-  for (const question of questions.filter((_, i) => i % Math.ceil(questions.length / 32) === 0)) longest = Math.max(longest, (await question.prompt()).inputIds.length);
-  return { rows, readTokens: rows * longest, tokens: rows * (longest + maxNewTokens) };
 }
 
 function summary(model: string, { kind, chance, majority, shortcuts }: Asked, answers: readonly { readonly score: StoredScore; readonly promptTokens: number }[], policyInPrompt: boolean, seconds: number): Evaluation {

@@ -7,6 +7,8 @@ import type { StoredDataset, StoredItem, StoredScore } from '../data/stored.ts';
 export interface Question {
   readonly id: string;
   readonly policyId: string;
+  /** What is asked, without the policy. */
+  readonly query: string;
   readonly answer: string;
   prompt(): TokenSequence | Promise<TokenSequence>;
   score(completion: string): StoredScore;
@@ -37,6 +39,7 @@ export function chatQuestions(data: StoredDataset, split: 'train' | 'test', proc
     questions: asked.map((example) => ({
       id: example.id,
       policyId: example.policyId,
+      query: example.query,
       answer: example.answer,
       prompt: () => chatPrompt(processor, exampleParts(example, { policy: withPolicy, response: false }), system),
       score: example.score,

@@ -36,7 +36,7 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
       model, stopIds: [model.config.eosTokenId!], maxNewTokens: config.rl.maxNewTokens, chance, majority, shortcuts,
       decode: (tokens) => writer.text(tokens),
       questions: questions.map(({ example, score }) => ({
-        id: example.id, policyId: example.policyId, answer: example.answer, score,
+        id: example.id, policyId: example.policyId, query: example.query, answer: example.answer, score,
         prompt: async () => writer.prompt(await encodeExample(model, example), withPolicy),
       })),
       dispose: () => {

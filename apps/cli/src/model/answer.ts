@@ -1,5 +1,6 @@
 /** @file One answer: messages in, text out, piece by piece. */
 import { type ChatMessage, generate, type RawImage, sequenceOf } from '@trimpi/model';
+import { UsageError } from '../errors.ts';
 import type { LoadedModel } from './load.ts';
 
 export interface SamplingOptions {
@@ -19,7 +20,10 @@ export interface Answer {
   readonly seconds: number;
 }
 
-/** `onText` gets what is new since the last call; together the pieces are the text. */
+/**
+ * `onText` gets what is new since the last call; together the pieces are the text.
+ * @throws UsageError when prompt and answer need more positions than there are.
+ */
 export async function answer(
   loaded: LoadedModel,
   messages: readonly ChatMessage[],
@@ -28,8 +32,14 @@ export async function answer(
   onText: (piece: string) => void,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const { model, processor, adapter, stopIds } = loaded;
+  const { model, processor, adapter, stopIds, positions } = loaded;
   const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
+  // Of the last token that may come: a picture takes fewer positions than tokens.
+  const last = row.inputIds.length + row.ropeDelta + maxNewTokens - 1;
+  if (last > positions) {
+    const most = processor.config.maxPositionEmbeddings;
+    throw new UsageError(`The prompt has ${row.inputIds.length} tokens and --max-new-tokens is ${maxNewTokens}: that leads to position ${last} of ${positions}. ${last <= most ? `Give --max-positions ${last} or more (the checkpoint has ${most})` : `The checkpoint has ${most}: shorten the prompt`}, or ask for fewer tokens.`);
+  }
   const decode = (tokens: Int32Array) => processor.tokenizer.decode(tokens, { skipSpecialTokens: true });
   const stream = textStream(onText);
   const started = performance.now();

@@ -3,12 +3,13 @@ import type { ChatMessage, RawImage } from '@trimpi/model';
 import { explain, UsageError } from '../errors.ts';
 import { nearest } from '../options.ts';
 import { answer, type SamplingOptions } from './answer.ts';
-import { type Bits, loadImage, loadModel, type LoadedModel } from './load.ts';
+import { type Bits, loadImage, loadModel, type LoadedModel, ONE_ANSWER } from './load.ts';
 
 interface ChatOptions extends SamplingOptions {
   readonly model: string;
   readonly adapter?: string;
   readonly bits?: Bits;
+  readonly maxPositions?: number;
   readonly system?: string;
   readonly json?: boolean;
 }
@@ -17,7 +18,7 @@ const HELP = '/image FILE adds a picture to the next message, /clear starts over
 
 export async function chat(options: ChatOptions): Promise<void> {
   const { json = false } = options;
-  const loaded = await loadModel(options.model, options.adapter, options.bits);
+  const loaded = await loadModel(options.model, options.adapter, options.bits, { ...ONE_ANSWER, positions: options.maxPositions });
   const terminal = process.stdin.isTTY === true && !json;
   const lines = createInterface({ input: process.stdin, ...(terminal ? { output: process.stdout, prompt: '> ' } : {}) });
   let stop: AbortController | undefined;

@@ -2,7 +2,7 @@
 import { type Command, Option } from 'commander';
 import { UsageError } from '../errors.ts';
 import { exportForTrainer, type TrainerExport } from '../export/trainers.ts';
-import { collect, examples, integer, number, oneOf } from '../options.ts';
+import { collect, examples, integer, number, oneOf, POSITIONS } from '../options.ts';
 import { chat } from './chat.ts';
 import type { Bits } from './load.ts';
 import { exportModel, exportModelOnnx, type ExportOptions, type OnnxExport } from './export.ts';
@@ -20,6 +20,7 @@ function sampling(command: Command): Command {
     .option('--bits <n>', 'keep the weights in 4, 8 or 16 bits on the device (default: full precision)', bitsOption)
     .option('--system <text>', "system message (default: the chat template's own)")
     .option('--max-new-tokens <n>', 'length at which an answer ends', integer(1, 32_768), 256)
+    .option(...POSITIONS)
     .option('--temperature <t>', '0: always the most probable token', number(0, 10), 0)
     .option('--top-p <p>', 'keep the most probable tokens with this share', number(1e-6, 1), 1)
     .option('--top-k <k>', 'keep so many tokens; 0: all', integer(0, 1_000_000), 0)

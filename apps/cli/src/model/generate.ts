@@ -2,12 +2,13 @@ import { text as readAll } from 'node:stream/consumers';
 import { UsageError } from '../errors.ts';
 import { interruptible } from '../interrupt.ts';
 import { answer, type SamplingOptions } from './answer.ts';
-import { type Bits, loadImage, loadModel } from './load.ts';
+import { type Bits, loadImage, loadModel, ONE_ANSWER } from './load.ts';
 
 interface GenerateOptions extends SamplingOptions {
   readonly model: string;
   readonly adapter?: string;
   readonly bits?: Bits;
+  readonly maxPositions?: number;
   readonly system?: string;
   readonly prompt: string;
   readonly image?: readonly string[];
@@ -19,7 +20,7 @@ export async function generateOnce(options: GenerateOptions): Promise<void> {
   const prompt = options.prompt === '-' ? (await readAll(process.stdin)).trimEnd() : options.prompt;
   if (prompt === '') throw new UsageError('--prompt is empty. Give a question, or - to read it from standard input.');
   const images = await Promise.all(image.map(loadImage));
-  const loaded = await loadModel(options.model, options.adapter, options.bits);
+  const loaded = await loadModel(options.model, options.adapter, options.bits, { ...ONE_ANSWER, positions: options.maxPositions });
   try {
     const messages = [
       ...(system === undefined ? [] : [{ role: 'system', content: system }]),

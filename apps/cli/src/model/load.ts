@@ -14,6 +14,8 @@ export interface OpenedModel {
   readonly adapters: readonly string[];
   /** Tokens that end an answer. */
   readonly stopIds: readonly number[];
+  /** Positions that a prompt and its answer can have. */
+  readonly positions: number;
   dispose(): void;
 }
 
@@ -25,12 +27,18 @@ export interface SamplingSizes {
   readonly tokens: number;
   /** Tokens of prompts that are read together. */
   readonly readTokens: number;
+  /** Positions that a prompt and its answer can have. Default: the checkpoint's, or 8192 where it has more. */
+  readonly positions?: number | undefined;
 }
 
 /** What is planned, or how it follows from prompts in the model's form. */
 export type Sampling = SamplingSizes | ((processor: Processor) => SamplingSizes | Promise<SamplingSizes>);
 
-const ONE_ANSWER: SamplingSizes = { rows: 1, tokens: 768, readTokens: 512 };
+/** The rotary table is as long as this: a checkpoint may have hundreds of thousands of positions, and few prompts need them. */
+export const DEFAULT_POSITIONS = 8192;
+
+/** Room for one answer to a prompt of ordinary length. */
+export const ONE_ANSWER: SamplingSizes = { rows: 1, tokens: 768, readTokens: 512 };
 
 /** Bits of the weights on the device; full precision when not given. */
 export type Bits = 4 | 8 | 16;
@@ -64,7 +72,11 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
   const read: [string, Adapter][] = [];
   for (const [name, folder] of Object.entries(adapters)) read.push([name, await readAdapter(folderFiles(folder), processor.config)]);
   const stopIds = await stopTokenIds(files, processor);
-  const { rows, tokens, readTokens } = typeof sampling === 'function' ? await sampling(processor) : sampling;
+  const sizes = typeof sampling === 'function' ? await sampling(processor) : sampling;
+  const { rows, tokens, readTokens } = sizes;
+  const most = processor.config.maxPositionEmbeddings;
+  const positions = sizes.positions ?? Math.min(most, DEFAULT_POSITIONS);
+  if (positions > most) throw new UsageError(`--max-positions ${positions} is more than the ${most} positions of ${dir} (max_position_embeddings in its config.json). Give ${most} or fewer.`);
   const engine = new WebGpuEngine(await openDevice());
   try {
     requireFit(await estimate(processor.config, {
@@ -72,11 +84,11 @@ export async function openModel(dir: string, adapters: Readonly<Record<string, s
       ...(bits === undefined ? {} : { quantisation: { bits } }),
       limits: deviceLimits(engine),
     }));
-    const model = new VisionLanguageModel(engine, processor.config, bits === undefined ? {} : { quantise: { bits } });
+    const model = new VisionLanguageModel(engine, processor.config, { maxPositions: positions, ...(bits === undefined ? {} : { quantise: { bits } }) });
     await model.load(checkpoint);
     for (const [name, adapter] of read) model.loadAdapter(name, adapter);
     return {
-      model, processor, stopIds,
+      model, processor, stopIds, positions,
       adapters: read.map(([name]) => name),
       dispose: () => {
         model.dispose();

@@ -1,10 +1,11 @@
 /** @file Chat requests as jobs for one model and its adapters. */
-import { type ChatMessage, type RawImage, sequenceOf, type TokenSequence } from '@trimpi/model';
+import type { ChatMessage, TokenSequence } from '@trimpi/model';
 import type { OpenedModel } from '../model/load.ts';
 import { nearest } from '../options.ts';
 import { ApiError } from './api-error.ts';
 import { Choice, type Piece } from './choice.ts';
-import { type ImageRules, requestImage } from './image-source.ts';
+import type { ImageRules } from './image-source.ts';
+import { type PicturePart, Pictures } from './pictures.ts';
 import type { ChatRequest } from './request.ts';
 import type { Job } from './scheduler.ts';
 
@@ -31,12 +32,19 @@ export interface BackendOptions {
 
 export class Backend {
   readonly #o: BackendOptions;
-  /** Positions that the model has. */
-  readonly contextLength: number;
+  readonly #pictures: Pictures;
+  /** Most tokens of a request, and the option that says so. */
+  readonly #limit: { readonly tokens: number; readonly option: string };
+  /** Bytes of the longest token. */
+  readonly #longest: number;
 
   constructor(options: BackendOptions) {
     this.#o = options;
-    this.contextLength = Math.min(options.opened.processor.config.maxPositionEmbeddings, 8192);
+    const { opened: { processor, positions }, images, batchTokens } = options;
+    this.#limit = positions < batchTokens ? { tokens: positions, option: '--max-positions' } : { tokens: batchTokens, option: '--batch-tokens' };
+    this.#pictures = new Pictures({ processor, rules: images, limit: this.#limit });
+    const { tokenizer } = processor;
+    this.#longest = Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenizer.tokenBytes(id).byteLength).reduce((a, b) => Math.max(a, b), 1);
   }
 
   /** Model names as `GET /v1/models` lists them. */
@@ -45,41 +53,53 @@ export class Backend {
     return [name, ...opened.adapters.map((adapter) => `${name}:${adapter}`)];
   }
 
-  /** Decodes pictures and tokenises. @throws ApiError, ModelError. */
+  /** Tokenises and, when the request has room, decodes its pictures. @throws ApiError, ModelError. */
   async prepare(request: ChatRequest, onPiece: (choice: number, piece: Piece) => void, signal: AbortSignal): Promise<ChatJob> {
     const { opened, maxNewTokens, maxRows, batchTokens } = this.#o;
-    const { processor } = opened;
+    const { processor, positions } = opened;
     const adapter = this.#adapterOf(request.model);
     if (request.n > maxRows) throw new ApiError(400, `n: ${request.n} is more than the ${maxRows} completions of a batch (--max-batch).`, { param: 'n' });
-    const images: RawImage[] = [];
+    this.#checkText(request);
+    const pictures: PicturePart[] = [];
     const messages: ChatMessage[] = [];
     for (const [m, { role, content }] of request.messages.entries()) {
       const parts: ({ type: 'text'; text: string } | { type: 'image' })[] = [];
       for (const [p, part] of (typeof content === 'string' ? [] : content).entries()) {
         if (part.type === 'text') parts.push(part);
         else {
-          images.push(await requestImage(part.image_url.url, `messages[${m}].content[${p}].image_url.url`, this.#o.images, signal));
+          pictures.push({ url: part.image_url.url, param: `messages[${m}].content[${p}].image_url.url` });
           parts.push({ type: 'image' });
         }
       }
       messages.push({ role: role === 'developer' ? 'system' : role, content: typeof content === 'string' ? content : parts });
     }
-    const row = processor.process({ messages, images, addGenerationPrompt: true, loss: 'all' });
-    const promptTokens = row.inputIds.length;
-    const room = this.contextLength - promptTokens;
+    const counted = await this.#pictures.count(pictures, signal);
+    const { inputIds, positionIds } = processor.encode({ messages, imageGridThw: counted.map(({ gridThw }) => gridThw), addGenerationPrompt: true, loss: 'all' });
+    const promptTokens = inputIds.length;
+    const room = positions - promptTokens;
     const maxTokens = request.maxTokens ?? Math.min(maxNewTokens, room, Math.max(1, Math.floor((batchTokens - promptTokens) / request.n)));
     if (maxTokens > room || room < 1) {
-      throw new ApiError(400, `The prompt has ${promptTokens} tokens${request.maxTokens === undefined ? '' : ` and max_tokens is ${maxTokens}`}; together they may be ${this.contextLength}. Shorten the messages, shrink the pictures, or ask for fewer tokens.`, { param: 'messages', code: 'context_length_exceeded' });
+      throw new ApiError(400, `The prompt has ${promptTokens} tokens${request.maxTokens === undefined ? '' : ` and max_tokens is ${maxTokens}`}; together they may be ${positions} (--max-positions). Shorten the messages, shrink the pictures, or ask for fewer tokens.`, { param: 'messages', code: 'context_length_exceeded' });
     }
     const tokens = promptTokens + request.n * maxTokens;
     if (tokens > batchTokens) {
       throw new ApiError(400, `The prompt of ${promptTokens} tokens and ${request.n} ${request.n === 1 ? 'answer' : 'answers'} of ${maxTokens} are ${tokens} tokens, and this server has room for ${batchTokens} (--batch-tokens). Ask for fewer tokens.`, { param: 'max_tokens', code: 'context_length_exceeded' });
     }
+    const images = await this.#pictures.decode(counted, signal);
     const decode = (ids: Int32Array) => processor.tokenizer.decode(ids, { skipSpecialTokens: true });
     const choices = Array.from({ length: request.n }, (_, i) => new Choice({ decode, maxTokens, stop: request.stop, onPiece: (piece) => onPiece(i, piece) }));
     return {
-      request, signal, adapter, promptTokens, maxTokens, choices, prompt: sequenceOf(row),
+      request, signal, adapter, promptTokens, maxTokens, choices, prompt: { inputIds, positionIds, images },
     };
+  }
+
+  /** Refuses text that is too long whatever its tokens are, before time and memory go into them. */
+  #checkText({ messages }: ChatRequest): void {
+    const texts = messages.flatMap(({ content }) => (typeof content === 'string' ? [content] : content.flatMap((part) => (part.type === 'text' ? [part.text] : []))));
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const fewest = Math.ceil(bytes / this.#longest);
+    const { tokens, option } = this.#limit;
+    if (fewest > tokens) throw new ApiError(400, `The messages have ${bytes} bytes of text, which are ${fewest} tokens or more; a prompt and its answer may have ${tokens} (${option}). Shorten the text.`, { param: 'messages', code: 'context_length_exceeded' });
   }
 
   /** The adapter that a model name stands for. @throws ApiError 404. */

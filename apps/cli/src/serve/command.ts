@@ -6,7 +6,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { explain, UsageError } from '../errors.ts';
 import { bitsOption } from '../model/command.ts';
 import { type Bits, openModel } from '../model/load.ts';
-import { collect, examples, integer } from '../options.ts';
+import { collect, examples, integer, POSITIONS } from '../options.ts';
 import { Backend, type ChatJob } from './backend.ts';
 import { Batch, READ_TOKENS } from './batch.ts';
 import { chatServer, DEFAULT_TIMEOUTS } from './http.ts';
@@ -25,6 +25,7 @@ export interface ServeOptions {
   readonly cors?: readonly string[];
   readonly maxBatch: number;
   readonly batchTokens: number;
+  readonly maxPositions?: number;
   readonly maxQueue: number;
   readonly maxNewTokens: number;
   readonly maxBody: number;
@@ -46,6 +47,7 @@ export function serveCommand(program: Command): void {
     .option('--cors <origin>', 'origin whose web pages may call, as https://example.org, or *; may be given several times', collect)
     .option('--max-batch <n>', 'completions computed at once', integer(1, 1024), 32)
     .option('--batch-tokens <n>', 'tokens of prompts and answers held at once; no request can have more', integer(64, 10_000_000), 16_384)
+    .option(...POSITIONS)
     .option('--max-queue <n>', 'requests that may wait; further ones get 429 with Retry-After', integer(1, 100_000), 64)
     .option('--max-new-tokens <n>', 'length of answers for requests without max_tokens', integer(1, 32_768), 256)
     .option('--max-body <mib>', 'largest request, MiB', integer(1, 1024), 20)
@@ -98,11 +100,15 @@ export interface RunningServer {
 
 /** @throws UsageError for a wrong folder, name, origin, or an address that cannot be listened on. */
 export async function startServer(options: ServeOptions, log: (line: string) => void, timeouts = DEFAULT_TIMEOUTS): Promise<RunningServer> {
-  const { host, port, maxBatch, batchTokens, maxBody, cors = [], adapter = {} } = options;
+  const { host, port, maxBatch, batchTokens, maxPositions, maxBody, cors = [], adapter = {} } = options;
   const name = options.name ?? basename(resolve(options.model));
   if (!/^[\w./-]+$/.test(name)) throw new UsageError(`--name ${name} cannot be a model's name. Use letters, digits, dots, dashes, slashes and underscores.`);
   for (const origin of cors) if (origin !== '*' && (!URL.canParse(origin) || new URL(origin).origin !== origin)) throw new UsageError(`--cors ${origin} is no origin. Write it as https://example.org, or *.`);
-  const opened = await openModel(options.model, adapter, options.bits, { rows: maxBatch, tokens: batchTokens, readTokens: Math.min(READ_TOKENS, batchTokens) });
+  const opened = await openModel(options.model, adapter, options.bits, {
+    rows: maxBatch, tokens: batchTokens, positions: maxPositions,
+    // A prompt is read in one go, however long; room is planned for the long ones that are asked for.
+    readTokens: Math.min(Math.max(READ_TOKENS, maxPositions ?? 0), batchTokens),
+  });
   const backend = new Backend({
     opened, name, maxRows: maxBatch, batchTokens, maxNewTokens: options.maxNewTokens,
     images: { allowUrls: options.allowImageUrls === true, maxBytes: maxBody * 2 ** 20, timeoutMs: 10_000, blocked: privateAddresses() },

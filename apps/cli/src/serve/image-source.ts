@@ -3,42 +3,56 @@ import { lookup } from 'node:dns/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { BlockList, isIP } from 'node:net';
-import type { RawImage } from '@trimpi/model';
-import { decodeImage } from '@trimpi/model/node';
 import { ApiError } from './api-error.ts';
 
 /** Larger pictures are refused before they are decoded: a few bytes can hold a great many pixels. */
-export const MAX_REQUEST_PIXELS = 4096 * 4096;
+export const MAX_PICTURE_PIXELS = 4096 * 4096;
+/** And so are more of them, all pictures of a request together. */
+export const MAX_REQUEST_PIXELS = 4 * MAX_PICTURE_PIXELS;
+
+/** The bytes of a picture, and what their header says. */
+export interface RequestPicture {
+  readonly bytes: Uint8Array;
+  readonly width: number;
+  readonly height: number;
+  /** From the web, not in the request itself. */
+  readonly fetched: boolean;
+}
 
 export interface ImageRules {
   /** Fetch http and https addresses. */
   readonly allowUrls: boolean;
-  /** Most bytes of a fetched picture. */
+  /** Most bytes of all fetched pictures of a request. */
   readonly maxBytes: number;
   readonly timeoutMs: number;
   /** Addresses that are not fetched from. */
   readonly blocked: BlockList;
 }
 
-/** @throws ApiError 400 naming the part; ModelError `invalid-image` for bytes that are no picture. */
-export async function requestImage(url: string, param: string, rules: ImageRules, signal: AbortSignal): Promise<RawImage> {
-  const bytes = url.slice(0, 5).toLowerCase() === 'data:' ? dataUrlBytes(url, param) : await fetchBytes(url, param, rules, signal);
-  const { width, height } = await headerSize(bytes);
-  if (width * height > MAX_REQUEST_PIXELS) throw new ApiError(400, `${param}: the picture has ${width} x ${height} pixels, more than ${MAX_REQUEST_PIXELS}. Shrink it.`, { param, code: 'image_too_large' });
-  return decodeImage(bytes);
+/**
+ * The picture with its header read, and not decoded.
+ * @param fetchedBefore bytes that were fetched for the request before.
+ * @throws ApiError 400 naming the part.
+ */
+export async function requestPicture(url: string, param: string, rules: ImageRules, signal: AbortSignal, fetchedBefore = 0): Promise<RequestPicture> {
+  const fetched = url.slice(0, 5).toLowerCase() !== 'data:';
+  const bytes = fetched ? await fetchBytes(url, param, rules, signal, fetchedBefore) : dataUrlBytes(url, param);
+  const { width, height } = await headerSize(bytes, param);
+  if (width * height > MAX_PICTURE_PIXELS) throw new ApiError(400, `${param}: the picture has ${width} x ${height} pixels, more than ${MAX_PICTURE_PIXELS}. Shrink it.`, { param, code: 'image_too_large' });
+  return { bytes, width, height, fetched };
 }
 
 /** PNG, JPEG, WebP. Anything else never reaches the library: an SVG could name files. */
 const SIGNATURES = /^(?:89504e470d0a1a0a|ffd8ff|52494646.{8}57454250)/;
 
-/** The size that the header names, without decoding; 0 x 0 where there is none, which `decodeImage` refuses with its own words. */
-async function headerSize(bytes: Uint8Array): Promise<{ width: number; height: number }> {
-  const none = { width: 0, height: 0 };
-  if (!SIGNATURES.test(Buffer.from(bytes.subarray(0, 12)).toString('hex'))) return none;
+/** The size that the header names. @throws ApiError for what is no picture. */
+async function headerSize(bytes: Uint8Array, param: string): Promise<{ readonly width: number; readonly height: number }> {
+  if (!SIGNATURES.test(Buffer.from(bytes.subarray(0, 12)).toString('hex'))) throw new ApiError(400, `${param}: the image is neither PNG, JPEG nor WebP. Convert it first.`, { param, code: 'invalid_image' });
   // Loaded with the first picture: all other commands do without it.
   const { default: sharp } = await import('sharp');
-  const { width, height } = await sharp(bytes, { limitInputPixels: false }).metadata().catch(() => none);
-  return { width, height };
+  return sharp(bytes, { limitInputPixels: false }).metadata().catch((cause: unknown) => {
+    throw new ApiError(400, `${param}: the header of the image cannot be read (${cause instanceof Error ? cause.message : String(cause)}). Check that the file is complete.`, { param, code: 'invalid_image' });
+  });
 }
 
 function dataUrlBytes(url: string, param: string): Uint8Array {
@@ -63,7 +77,7 @@ export function privateAddresses(): BlockList {
 }
 
 /** One GET without redirects, to an address that was looked up once and is not in a blocked range. */
-async function fetchBytes(url: string, param: string, { allowUrls, maxBytes, timeoutMs, blocked }: ImageRules, signal: AbortSignal): Promise<Uint8Array> {
+async function fetchBytes(url: string, param: string, { allowUrls, maxBytes, timeoutMs, blocked }: ImageRules, signal: AbortSignal, fetchedBefore: number): Promise<Uint8Array> {
   const refuse = (why: string): ApiError => new ApiError(400, `${param}: ${why}`, { param, code: 'invalid_image_url' });
   const address = URL.canParse(url) ? new URL(url) : undefined;
   if (address?.protocol !== 'http:' && address?.protocol !== 'https:') throw refuse('is neither a data URL nor an http address. Write data:image/png;base64, and the bytes.');
@@ -81,14 +95,14 @@ async function fetchBytes(url: string, param: string, { allowUrls, maxBytes, tim
     };
     const request = send({ protocol: address.protocol, host: found.address, servername: isIP(host) === 0 ? host : undefined, port: address.port, path: `${address.pathname}${address.search}`, headers: { host: address.host, accept: 'image/*' }, signal: limit }, (response) => {
       const chunks: Buffer[] = [];
-      let size = 0;
+      let size = fetchedBefore;
       if (response.statusCode !== 200) {
         fail(`${host} answered ${response.statusCode}. Give an address that answers with the picture itself.`);
         return;
       }
       response.on('data', (chunk: Buffer) => {
         size += chunk.length;
-        if (size > maxBytes) fail(`the picture has more than ${maxBytes} bytes.`);
+        if (size > maxBytes) fail(`the pictures fetched for this request have more than ${maxBytes} bytes together (--max-body).`);
         else chunks.push(chunk);
       });
       response.on('end', () => resolve(Buffer.concat(chunks)));

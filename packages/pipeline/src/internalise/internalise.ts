@@ -62,18 +62,20 @@ export async function internalise({ config, title, examples, engine, limits, ada
       state: { ...before, seconds: before.seconds + (performance.now() - began) / 1000 },
       ...(adapter === undefined ? {} : { adapter }),
     });
+    const answers = (items: readonly ChatExample[]) => items.map(({ example }) => example);
+    // The report first: what was measured is there even when the weights cannot be written.
+    const report = await writeReport(
+      storage, state,
+      { title: `TriMPI: ${title} into ${base.name}`, adapter: adapterName, majority: majorityAccuracy(answers(chats.train), answers(chats.test)) },
+      answers(chats.test),
+    );
     if (adapter === undefined) await exportModel(storage, base, model);
     else await save('adapter');
     for (const arm of adapter !== undefined && config.arms.length > 1 ? config.arms : []) {
       await loadWeights(storage, `${arm}.safetensors`, model, adapter);
       await save(`adapters/${arm}`);
     }
-    const answers = (items: readonly ChatExample[]) => items.map(({ example }) => example);
-    return await writeReport(
-      storage, state,
-      { title: `TriMPI: ${title} into ${base.name}`, adapter: adapterName, majority: majorityAccuracy(answers(chats.train), answers(chats.test)) },
-      answers(chats.test),
-    );
+    return report;
   } finally {
     model.dispose();
   }
