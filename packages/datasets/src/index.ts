@@ -80,7 +80,9 @@ export { textSimilarity } from './gta/score/similarity.ts';
 export { gtaStepMetrics, type GtaStepMetrics, type StepPrediction } from './gta/score/steps.ts';
 export type { Entity, Picture, PictureKind, TextLine } from './gta/pictures/sketch.ts';
 
-export { readOwnPolicy, ownExamples, answerText, type Finding, type OwnPolicy, type OwnRow, type PolicyFolder } from './own/policy.ts';
+export { readOwnPolicy, ownExamples } from './own/policy.ts';
+export type { Finding, OwnPolicy, OwnRow, PolicyFolder } from './own/types.ts';
+export { answerText, boxedText, scoreTargets } from './own/target.ts';
 export { makeScorer, parseScorerSpec, type OwnAnswer, type Score, type Scorer, type ScorerFunction, type ScorerSpec } from './own/scorers.ts';
 export { differenceHash, findNearDuplicates } from './own/duplicates.ts';
 export { exchangeRow, fromJsonl, fromParquet, importRow, toJsonl, toParquet, type ExchangeFormat, type ExchangeOptions, type ExchangeRow, type ImageFile, type ImportedRow } from './own/exchange.ts';

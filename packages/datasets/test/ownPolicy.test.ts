@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   clevrPolicy, DatasetError, encodePng, decodePng, exchangeRow, findNearDuplicates, fromJsonl, fromParquet, generateScene, importRow, gtaPolicy, makeScorer,
-  ownExamples, parseScenes, parseScorerSpec, readOwnPolicy, renderScene, toJsonl, toParquet, type PolicyFolder,
+  ownExamples, parseScenes, parseScorerSpec, readOwnPolicy, renderScene, scoreTargets, toJsonl, toParquet, type PolicyFolder,
 } from '../src/index.ts';
 
 const picture = (seed: number): Uint8Array => encodePng(renderScene(generateScene({ width: 112, height: 84 }, seed), { width: 112, height: 84 }));
@@ -18,7 +18,9 @@ const POLICY = '# Return policy\nIf the parcel looks like ![damaged](img/a.png),
 const row = (value: unknown): string => JSON.stringify(value);
 const say = (text: string): string => `<think>a</think>\\boxed{${text}}`;
 
-const read = (scorer: string, answer: unknown): number => readOwnPolicy(folder({ 'policy.md': '# P', 'scorer.json': scorer, 'examples.jsonl': row({ query: 'q', answer }) })).findings.length;
+const own = (scorer: string, value: object) => readOwnPolicy(folder({ 'policy.md': '# P', 'scorer.json': scorer, 'examples.jsonl': row({ query: 'q', ...value }) }));
+const read = (scorer: string, answer: unknown, more: object = {}): number => own(scorer, { answer, ...more }).findings.length;
+const noPicture = (): never => { throw new Error('no picture'); };
 describe('readOwnPolicy', () => {
   it('reads policy, images, rows and scorer', () => {
     const f = folder({
@@ -64,7 +66,47 @@ describe('readOwnPolicy', () => {
 
   it('checks that answers suit the scorer', () => {
     expect([read('{"type":"number"}', 'many'), read('{"type":"regex"}', '(('), read('{"type":"toolCall"}', 'OCR')]).toEqual([2, 2, 2]);
-    expect([read('{"type":"number"}', '1,200.5'), read('{"type":"regex"}', 'a+'), read('{"type":"toolCall"}', { name: 'OCR', arguments: {} }), read('{"type":"set"}', ['a', 'b'])]).toEqual([0, 0, 0, 0]);
+    expect([read('{"type":"number"}', '1,200.5'), read('{"type":"regex"}', 'a+', { sample: 'aa' }), read('{"type":"toolCall"}', { name: 'OCR', arguments: {} }), read('{"type":"set"}', ['a', 'b'])]).toEqual([0, 0, 0, 0]);
+  });
+
+  it.each<[string, object, string]>([
+    ['{"type":"set"}', { answer: ['Paris, France', 'Rome'] }, 'set "separator" in scorer.json'],
+    ['{"type":"regex"}', { answer: 'order \\d+' }, 'write a "sample"'],
+    ['{"type":"regex"}', { answer: 'order \\d+', sample: 'order x' }, 'not matched by the pattern'],
+    ['{"type":"regex"}', { answer: 'a+', sample: 'a'.repeat(501) }, 'at most 500'],
+    ['{"type":"exact"}', { answer: 'a } b' }, 'braces must balance'],
+    ['{"type":"exact"}', { answer: 'a', sample: 'b' }, 'gets 0 of 1 from the exact scorer'],
+    ['{"type":"exact"}', { answer: 'a'.repeat(10001) }, '10001 characters'],
+    ['{"type":"exact"}', { answer: 'a', reasoning: 'so </think> it is' }, 'take the tags out'],
+    ['{"type":"toolCall"}', { answer: { name: 'OCR', arguments: [] } }, 'gets 0 of 1 from the toolCall scorer'],
+  ])('%s %j: a response that its scorer rejects is an error, and is not trained', (scorer, value, message) => {
+    const { findings, rows } = own(scorer, value);
+    expect(findings.map(({ line, severity, message: said }) => [line, severity, said])).toContainEqual([1, 'error', expect.stringContaining(message)]);
+    expect(rows).toEqual([]);
+  });
+
+  it.each<[string, object, string]>([
+    ['{"type":"set","separator":";"}', { answer: ['Paris, France', 'Rome'] }, 'Paris, France; Rome'],
+    ['{"type":"set","separator":" | "}', { answer: ['a', 'b'] }, 'a | b'],
+    ['{"type":"set"}', { answer: ['red', 'blue'] }, 'red, blue'],
+    ['{"type":"regex"}', { answer: 'order \\d+', sample: 'order 12' }, 'order 12'],
+    ['{"type":"regex"}', { answer: 'Refund' }, 'Refund'],
+    ['{"type":"number"}', { answer: 1e21 }, '1e+21'],
+  ])('%s %j: the response has in its box what the scorer takes', (scorer, value, boxed) => {
+    const policy = own(scorer, value);
+    expect(policy.findings).toEqual([]);
+    const [example] = ownExamples(policy, noPicture);
+    expect(example?.response).toBe(`<think></think>\\boxed{${boxed}}`);
+    expect(makeScorer(policy.scorer)(example?.response ?? '', policy.rows[0]!.answer)).toEqual({ accuracy: 1, format: 1 });
+  });
+
+  it('a function is asked about every row too, and what it throws is said', () => {
+    const policy = own('{"type":"module","module":"a.mjs","function":"f"}', { answer: 'a' });
+    const said = (f: () => number) => scoreTargets(policy, makeScorer(policy.scorer, f)).map(({ line, severity, message }) => [line, severity, message]);
+    expect(policy.findings).toEqual([]);
+    expect(said(() => 1)).toEqual([]);
+    expect(said(() => 0.75)).toEqual([[1, 'warning', expect.stringContaining('0.75 of 1')]]);
+    expect(said(() => { throw new Error('no list'); })).toEqual([[1, 'warning', expect.stringContaining('no list')]]);
   });
 
   it('never throws or hangs on any file', () => {
@@ -137,7 +179,10 @@ describe('makeScorer', () => {
     expect(makeScorer(spec, (p) => (p === 'x' ? 0.5 : 7))(say('x'), 'y')).toEqual({ accuracy: 0.5, format: 1 });
     expect(makeScorer(spec, () => Number.NaN)(say('x'), 'y').accuracy).toBe(0);
   });
-  it.each([null, [], {}, { type: 'regex', flags: 'gx' }, { type: 'module' }, { type: 'number', tolerance: '1' }])('refuses %j', (spec) => {
+  it('names an unknown field and those that there are', () => {
+    expect(() => parseScorerSpec({ type: 'set', separtor: ';' })).toThrow('field "separtor" is unknown for type set; use type, separator.');
+  });
+  it.each([null, [], {}, { type: 'regex', flags: 'gx' }, { type: 'module' }, { type: 'number', tolerance: '1' }, { type: 'set', separtor: ';' }, { type: 'exact', separator: ';' }, { type: 'set', separator: '' }])('refuses %j', (spec) => {
     expect(() => parseScorerSpec(spec)).toThrow(DatasetError);
   });
 });

@@ -10,7 +10,7 @@ import type { Scene } from '../clevr/scene/types.ts';
 import { DatasetError } from '../core/error.ts';
 import { scoreGtaPolicy } from '../gta/score/score.ts';
 import type { ToolCall } from '../gta/tools.ts';
-import type { Finding } from '../own/policy.ts';
+import type { Finding } from '../own/types.ts';
 
 /** A line of `examples.jsonl`. */
 export interface StoredExample {

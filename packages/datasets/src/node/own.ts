@@ -6,8 +6,9 @@ import type { Example } from '../core/example.ts';
 import { encodePng } from '../files/png.ts';
 import { findNearDuplicates } from '../own/duplicates.ts';
 import { exchangeRow, fromJsonl, fromParquet, toJsonl, toParquet, type ExchangeFormat, type ExchangeRow } from '../own/exchange.ts';
-import { readOwnPolicy, type OwnPolicy, type PolicyFolder } from '../own/policy.ts';
+import { readOwnPolicy } from '../own/policy.ts';
 import { makeScorer, type Scorer, type ScorerFunction } from '../own/scorers.ts';
+import type { OwnPolicy, PolicyFolder } from '../own/types.ts';
 
 /** A folder on disk; names that leave it do not exist. Throws `invalidFile` when there is no such folder. */
 export function openFolder(dir: string): PolicyFolder {

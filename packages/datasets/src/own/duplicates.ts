@@ -2,7 +2,7 @@
 import { sha256Hex } from '../files/hash.ts';
 import { decodePng } from '../files/png.ts';
 import type { RgbImage } from '../core/image.ts';
-import type { Finding, OwnPolicy, OwnRow, PolicyFolder } from './policy.ts';
+import type { Finding, OwnPolicy, OwnRow, PolicyFolder } from './types.ts';
 
 const SIMILAR = 0.8;
 const NEAR_BITS = 3;

@@ -6,50 +6,12 @@ import { formatResponse } from '../core/answer.ts';
 import { DatasetError } from '../core/error.ts';
 import { interleave, type Example, type Split } from '../core/example.ts';
 import type { RgbImage } from '../core/image.ts';
-import { formatToolCall } from '../gta/score/score.ts';
 import type { ToolCall } from '../gta/tools.ts';
-import { answerMisfit, parseScorerSpec, type OwnAnswer, type ScorerSpec } from './scorers.ts';
+import { answerMisfit, makeScorer, parseScorerSpec, type OwnAnswer, type ScorerSpec } from './scorers.ts';
+import { boxedText, targetFault } from './target.ts';
+import type { Finding, OwnPolicy, OwnRow, PolicyFolder } from './types.ts';
 
-/** A folder: file names relative to it, with `/`. */
-export interface PolicyFolder {
-  /** The text of a file, or undefined when there is none. */
-  readText(name: string): string | undefined;
-  /** The bytes of a file, or undefined when there is none. */
-  readBytes(name: string): Uint8Array | undefined;
-}
-
-/** Something wrong, or worth knowing, at a place in a file. */
-export interface Finding {
-  readonly file: string;
-  /** From 1; 0 for the file as a whole. */
-  readonly line: number;
-  readonly severity: 'error' | 'warning';
-  readonly message: string;
-}
-
-export interface OwnRow {
-  readonly line: number;
-  readonly id: string;
-  readonly split: Split;
-  readonly images: readonly string[];
-  readonly query: string;
-  readonly answer: OwnAnswer;
-  readonly reasoning: string | undefined;
-  readonly profile: Readonly<Record<string, unknown>> | undefined;
-  readonly history: readonly unknown[] | undefined;
-}
-
-export interface OwnPolicy {
-  readonly name: string;
-  readonly markdown: string;
-  /** Image files that the policy shows, in order. */
-  readonly policyImages: readonly string[];
-  readonly rows: readonly OwnRow[];
-  readonly scorer: ScorerSpec;
-  readonly findings: readonly Finding[];
-}
-
-const FIELDS = ['id', 'split', 'images', 'image', 'query', 'answer', 'reasoning', 'profile', 'history'];
+const FIELDS = ['id', 'split', 'images', 'image', 'query', 'answer', 'sample', 'reasoning', 'profile', 'history'];
 /** Bounded, so that a text of openings without ends takes no quadratic time. */
 const IMAGE_LINK = /!\[[^\]\n]{0,500}\]\(([^)\s]{1,500})\)/g;
 const MAX_LINE = 1_000_000;
@@ -108,13 +70,15 @@ function readRows(folder: PolicyFolder, scorer: ScorerSpec, error: (file: string
     return [];
   }
   const rows: OwnRow[] = [];
+  // A function's scores are looked at where it can be imported: scoreTargets.
+  const score = scorer.type === 'module' ? undefined : makeScorer(scorer);
   const ids = new Map<string, number>();
   text.split('\n').forEach((source, i) => {
     const line = i + 1;
     if (source.trim() === '') return;
     const row = readRow(source, line, folder, (message) => error('examples.jsonl', line, message));
     if (row === undefined) return;
-    const misfit = answerMisfit(scorer, row.answer);
+    const misfit = answerMisfit(scorer, row.answer) ?? (score === undefined ? undefined : targetFault(row, scorer, score));
     if (misfit !== undefined) {
       error('examples.jsonl', line, misfit);
       return;
@@ -168,6 +132,7 @@ function readRow(source: string, line: number, folder: PolicyFolder, error: (mes
   };
   const query = text('query', true);
   const answer = readAnswer(v['answer'], fail);
+  const sample = text('sample', false);
   const reasoning = text('reasoning', false);
   const split = v['split'] ?? 'train';
   if (split !== 'train' && split !== 'test') fail(`split is ${JSON.stringify(split)}; write "train" or "test".`);
@@ -178,7 +143,7 @@ function readRow(source: string, line: number, folder: PolicyFolder, error: (mes
   if (typeof id !== 'string' && typeof id !== 'number') fail('id must be a text or a number.');
   if (bad || query === undefined || answer === undefined) return undefined;
   return {
-    line, id: String(id), split: split as Split, images: names ?? [], query, answer, reasoning,
+    line, id: String(id), split: split as Split, images: names ?? [], query, answer, sample, reasoning,
     profile: profile as OwnRow['profile'], history: history as OwnRow['history'],
   };
 }
@@ -194,19 +159,12 @@ function readAnswer(value: unknown, fail: (message: string) => void): OwnAnswer 
   return undefined;
 }
 
-/** The text that belongs in the box for an answer. */
-export function answerText(answer: OwnAnswer): string {
-  if (typeof answer === 'string') return answer;
-  if (typeof answer === 'number') return String(answer);
-  return Array.isArray(answer) ? (answer as readonly string[]).join(', ') : formatToolCall(answer as ToolCall);
-}
-
 /** The rows as examples. `load` gives the pixels of an image file (a library decodes JPEG; decodePng reads PNG). */
 export function ownExamples(policy: OwnPolicy, load: (name: string) => RgbImage): Example[] {
   let parts: Example['policyParts'] | undefined;
   const policyText = policy.markdown.replace(IMAGE_LINK, '<image>');
   return policy.rows.map((row) => {
-    const answer = answerText(row.answer);
+    const answer = boxedText(row, policy.scorer);
     const context = [
       ...(row.profile === undefined ? [] : [`### User Profile ###\n${Object.entries(row.profile).map(([k, v]) => `- ${k}: ${String(v)}`).join('\n')}`]),
       ...(row.history === undefined ? [] : [`### Interaction History ###\n${row.history.map((turn) => JSON.stringify(turn)).join('\n')}`]),
