@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import { decodePng, parseScenes } from '@trimpi/datasets';
 import { readDatasetFile } from '@trimpi/datasets/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openStored } from '../src/data/stored.ts';
 import { scratch, trimpi } from './helpers.ts';
 
 const dir = scratch();
@@ -161,6 +163,44 @@ describe('your own policy folder', () => {
     expect(stdout).toMatch(/bad\/examples\.jsonl:3: error: image "none.png" does not exist/);
     expect(await trimpi('data', 'export', bad, '--out', dir.path('bad-out'))).toMatchObject({ code: 2, stderr: expect.stringContaining('examples.jsonl:2') });
     expect(existsSync(dir.path('bad-out'))).toBe(false);
+  });
+});
+
+describe('pictures of your own policy', () => {
+  const images = fileURLToPath(new URL('../../../packages/model/test/fixtures/images/', import.meta.url));
+  const make = (name: string, files: Record<string, string | Uint8Array>): string => {
+    const own = dir.path(name);
+    mkdirSync(own);
+    for (const [file, data] of Object.entries(files)) writeFileSync(`${own}/${file}`, data);
+    writeFileSync(`${own}/policy.md`, '# Mine\n');
+    return own;
+  };
+  const jpeg = readFileSync(`${images}q85.jpg`);
+
+  it('a JPEG is decoded, and is one by its content whatever its name', async () => {
+    const own = make('jpeg', { 'a.png': jpeg, 'b.jpg': jpeg, 'examples.jsonl': '{"images": ["a.png", "b.jpg"], "query": "q", "answer": "a"}\n' });
+    const { code, stdout } = await trimpi('data', 'check-policy', own);
+    expect([code, stdout]).toEqual([0, expect.stringContaining('examples.jsonl:1: warning: image "a.png" is a JPEG')]);
+    const [example] = (await openStored(own)).examples;
+    const [a, b] = example!.images;
+    expect(a).toMatchObject({ width: b!.width, height: b!.height });
+    expect(Buffer.from(a!.rgb).equals(Buffer.from(b!.rgb))).toBe(true);
+  });
+
+  it.each([['jpg', 'q85.jpg'], ['webp', 'lossy.webp'], ['png', 'rgb.png']])('half a %s is found with its line, and refused', async (ending, file) => {
+    const whole = readFileSync(`${images}${file}`);
+    const own = make(`half-${ending}`, { [`a.${ending}`]: whole.subarray(0, whole.length / 2), 'examples.jsonl': `{"images": ["a.${ending}"], "query": "q", "answer": "a"}\n` });
+    const { code, stdout } = await trimpi('data', 'check-policy', own);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/examples\.jsonl:1: error: image "a\.\w+" cannot be decoded \(/)]);
+    expect(await trimpi('data', 'show', own)).toMatchObject({ code: 2, stderr: expect.stringContaining('examples.jsonl:1') });
+  });
+
+  it('a function that scores is asked about the rows, and named where it cannot be', async () => {
+    const rows = { 'examples.jsonl': '{"query": "q", "answer": "a"}\n', 'scorer.json': '{"type": "module", "module": "score.mjs", "function": "score"}' };
+    const less = make('function', { ...rows, 'score.mjs': 'export const score = () => 0.5;\n' });
+    expect(await trimpi('data', 'check-policy', less)).toMatchObject({ code: 0, stdout: expect.stringMatching(/examples\.jsonl:1: warning: .*0\.5 of 1/) });
+    const none = make('function-none', rows);
+    expect(await trimpi('data', 'check-policy', none)).toMatchObject({ code: 1, stdout: expect.stringMatching(/scorer\.json:1: error: score\.mjs cannot be used/) });
   });
 });
 

@@ -109,13 +109,58 @@ describe('readOwnPolicy', () => {
     expect(said(() => { throw new Error('no list'); })).toEqual([[1, 'warning', expect.stringContaining('no list')]]);
   });
 
+  it.each<[string, string]>([
+    ['![x](img/a.png)', 'img/a.png'],
+    ['![x](img/a.png "broken (badly)")', 'img/a.png'],
+    ["![x]( img/a.png 'broken' )", 'img/a.png'],
+    ['![x](<my tray.png>)', 'my tray.png'],
+    ['![x](<my tray.png> "title")', 'my tray.png'],
+    ['![x](my%20tray.png)', 'my tray.png'],
+    ['![x](tray(1).png)', 'tray(1).png'],
+  ])('Markdown image %s', (markdown, name) => {
+    const f = folder({ 'policy.md': `# P\nLike ${markdown}, so.`, 'img/a.png': picture(1), 'my tray.png': picture(2), 'tray(1).png': picture(3), 'examples.jsonl': row({ query: 'q', answer: 'a' }) });
+    const policy = readOwnPolicy(f);
+    expect([policy.findings, policy.policyImages]).toEqual([[], [name]]);
+    expect(ownExamples(policy, noPicture)[0]?.policyText).toBe('# P\nLike <image>, so.');
+  });
+
+  it('no demonstration is left out silently', () => {
+    const f = folder({
+      'policy.md': ['# P', '![x](my tray.png)', '![y](a.png "open)', '![two ![z][ref] ![w](', 'kept as text: !\\[x](a.png) \\![x](a.png) wow!', '![q](a.png)'].join('\n'),
+      'my tray.png': picture(1), 'a.png': picture(2), 'examples.jsonl': row({ query: 'q', answer: 'a' }),
+    });
+    const policy = readOwnPolicy(f);
+    const said = (severity: string) => policy.findings.filter((x) => x.severity === severity).map(({ file, line, message }) => [file, line, message]);
+    expect(policy.policyImages).toEqual(['my tray.png', 'a.png "open', 'a.png']);
+    expect(said('warning')).toEqual([['policy.md', 2, expect.stringContaining('write ![name](<my tray.png>)')], ['policy.md', 3, expect.stringContaining('spaces')]]);
+    expect(said('error')).toEqual([
+      ['policy.md', 3, expect.stringContaining('does not exist')],
+      ...['![two', '![z]', '![w]('].map((text) => ['policy.md', 4, expect.stringContaining(`"${text}`)]),
+    ]);
+    expect(ownExamples(policy, noPicture)[0]?.policyText).toContain('kept as text: !\\[x](a.png) \\![x](a.png) wow!\n<image>');
+  });
+
+  it('a file is known by its content', () => {
+    const jpeg = Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 0);
+    const f = folder({
+      'policy.md': '# P\n![x](a.png)', 'a.png': jpeg, 'b.png': 'GIF89a',
+      'examples.jsonl': [row({ query: 'q', answer: 'a', images: ['a.png'] }), row({ query: 'q', answer: 'a', images: ['b.png'] })].join('\n'),
+    });
+    const policy = readOwnPolicy(f);
+    expect(policy.findings.map(({ file, line, severity, message }) => [file, line, severity, message])).toEqual([
+      ['policy.md', 2, 'warning', expect.stringContaining('"a.png" is a JPEG by its content')],
+      ['examples.jsonl', 2, 'error', expect.stringContaining('"b.png" is neither PNG, JPEG nor WebP')],
+    ]);
+    expect(policy.rows.map((r) => r.line)).toEqual([1]);
+  });
+
   it('never throws or hangs on any file', () => {
     const start = performance.now();
     fc.assert(fc.property(fc.string(), fc.oneof(fc.string(), fc.json()), fc.oneof(fc.string(), fc.json()), (a, b, c) => {
       const policy = readOwnPolicy(folder({ 'policy.md': a, 'examples.jsonl': b, 'scorer.json': c }));
       expect(policy.rows.length === 0).toBe(policy.findings.some((f) => f.file === 'examples.jsonl' && f.line === 0));
     }), { numRuns: 400, seed: 6 });
-    readOwnPolicy(folder({ 'policy.md': '![]('.repeat(50000), 'examples.jsonl': '['.repeat(900000) }));
+    for (const opening of ['![](', '![]((', '![](a "', '![](a (', '![](<a', '![', '![](a "b" ']) readOwnPolicy(folder({ 'policy.md': opening.repeat(50000), 'examples.jsonl': '['.repeat(900000) }));
     expect(performance.now() - start).toBeLessThan(20000);
   });
 

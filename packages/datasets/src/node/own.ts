@@ -6,6 +6,7 @@ import type { Example } from '../core/example.ts';
 import { encodePng } from '../files/png.ts';
 import { findNearDuplicates } from '../own/duplicates.ts';
 import { exchangeRow, fromJsonl, fromParquet, toJsonl, toParquet, type ExchangeFormat, type ExchangeRow } from '../own/exchange.ts';
+import { findBrokenPictures, picturePrints } from '../own/pictures.ts';
 import { readOwnPolicy } from '../own/policy.ts';
 import { makeScorer, type Scorer, type ScorerFunction } from '../own/scorers.ts';
 import type { OwnPolicy, PolicyFolder } from '../own/types.ts';
@@ -31,11 +32,14 @@ export function openFolder(dir: string): PolicyFolder {
   };
 }
 
-/** Your own policy from a folder, with findings about near-duplicates between train and test. */
+/** Your own policy from a folder, with findings about PNG files that cannot be decoded and near-duplicates between train and test. */
 export function readPolicyFolder(dir: string): OwnPolicy {
   const folder = openFolder(dir);
   const policy = readOwnPolicy(folder);
-  return { ...policy, findings: [...policy.findings, ...findNearDuplicates(policy, folder)] };
+  const print = picturePrints(folder);
+  const broken = findBrokenPictures(policy, (name) => print(name).fault);
+  const rows = policy.rows.filter((row) => row.images.every((name) => print(name).fault === undefined));
+  return { ...policy, rows, findings: [...policy.findings, ...broken, ...findNearDuplicates({ rows }, folder, print)] };
 }
 
 /** The scorer of a policy folder; a module scorer's function is imported from the folder. */
