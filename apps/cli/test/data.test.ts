@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { decodePng, parseScenes } from '@trimpi/datasets';
@@ -134,6 +134,43 @@ describe('trimpi data export', () => {
   });
 });
 
+describe('a stored dataset', () => {
+  const copy = (name: string): string => {
+    cpSync(clevr, dir.path(name), { recursive: true });
+    return dir.path(name);
+  };
+
+  it('decodes no picture until its pixels are read; a file is one object, known by its header', async () => {
+    const data = copy('lazy');
+    const whole = readFileSync(`${data}/images/${readdirSync(`${data}/images`)[0]!}`);
+    for (const folder of ['images', 'policies']) for (const file of readdirSync(`${data}/${folder}`)) if (file.endsWith('.png')) writeFileSync(`${data}/${folder}/${file}`, readFileSync(`${data}/${folder}/${file}`).subarray(0, 40));
+    const { examples } = await openStored(data);
+    const [first] = examples;
+    expect([first!.images[0]!.width, first!.images[0]!.height]).toEqual([112, 84]);
+    expect(first!.images[0]).toBe(first!.images[0]);
+    const shown = examples.filter((e) => e.policyId === first!.policyId).map((e) => e.policyParts.find((part) => part.type === 'image'));
+    expect(new Set(shown).size).toBe(1);
+    expect(() => first!.images[0]!.rgb).toThrow(/images\/CLEVR_\w+\.png cannot be decoded/);
+    writeFileSync(`${data}/${(lines(`${data}/examples.jsonl`)[0]!['images'] as string[])[0]!}`, whole);
+    expect(first!.images[0]!.rgb).toEqual(decodePng(whole).rgb);
+  });
+
+  it.each([
+    ['manifest.json', '{"kind": "clevr', 'cannot be read'],
+    ['manifest.json', 'null', 'holds no JSON object'],
+    ['policies.json', '{"policies": 3}', 'is no list'],
+    ['policies.json', undefined, 'cannot be read'],
+    ['policies', undefined, 'is missing'],
+  ])('with a broken %s (%s) is refused by its name', async (file, content, message) => {
+    const data = copy(`broken-${file}-${content?.length}`);
+    rmSync(`${data}/${file}`, { recursive: true });
+    if (content !== undefined) writeFileSync(`${data}/${file}`, content);
+    const { code, stderr } = await trimpi('data', 'show', data);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(new RegExp(`UsageError: \\S+/${file}:? .*${message}`))]);
+    expect(stderr).not.toContain('    at ');
+  });
+});
+
 describe('your own policy folder', () => {
   const own = dir.path('own');
   beforeAll(() => {
@@ -166,15 +203,16 @@ describe('your own policy folder', () => {
   });
 });
 
+const make = (name: string, files: Record<string, string | Uint8Array>): string => {
+  const own = dir.path(name);
+  mkdirSync(own);
+  for (const [file, data] of Object.entries(files)) writeFileSync(`${own}/${file}`, data);
+  writeFileSync(`${own}/policy.md`, '# Mine\n');
+  return own;
+};
+
 describe('pictures of your own policy', () => {
   const images = fileURLToPath(new URL('../../../packages/model/test/fixtures/images/', import.meta.url));
-  const make = (name: string, files: Record<string, string | Uint8Array>): string => {
-    const own = dir.path(name);
-    mkdirSync(own);
-    for (const [file, data] of Object.entries(files)) writeFileSync(`${own}/${file}`, data);
-    writeFileSync(`${own}/policy.md`, '# Mine\n');
-    return own;
-  };
   const jpeg = readFileSync(`${images}q85.jpg`);
 
   it('a JPEG is decoded, and is one by its content whatever its name', async () => {

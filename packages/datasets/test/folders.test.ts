@@ -113,6 +113,17 @@ describe('your own folder', () => {
     ]);
     expect(policy.rows.map((r) => r.line)).toEqual([1]);
   });
+  it('exports every picture under a name of its own, whatever the ids are', async () => {
+    const data = clevrPolicy({ ...small, train: 6, test: 0 });
+    const ids = ['\u4f8b\u4e00', '\u4f8b\u4e8c', 'a/b', 'a_b', 'A_b', 'x'.repeat(300)];
+    const all = [...data.stream('train')].map((example, i) => ({ ...example, id: ids[i]!, split: i % 2 === 0 ? ('train' as const) : ('test' as const) }));
+    const dir = join(root, 'export-ids');
+    await exportDataset(dir, all, { format: 'plain', file: 'jsonl' });
+    const rows = (await Promise.all(['train', 'test'].map((split) => readDatasetFile(join(dir, `${split}.jsonl`))))).flat();
+    const names = rows.flatMap((r) => r.images.map(({ path }) => path));
+    expect(new Set(names.map((name) => name.toLowerCase())).size).toBe(6);
+    for (const row of rows) expect(decodePng(readFileSync(join(dir, row.images[0]!.path))).rgb).toEqual(all.find((e) => e.id === row['id'])?.images[0]?.rgb);
+  });
   it('exports to JSONL and Parquet files that read back', async () => {
     const data = clevrPolicy({ ...small, train: 3, test: 1 });
     const all = [...data.stream('train'), ...data.stream('test')];

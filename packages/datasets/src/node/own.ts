@@ -69,7 +69,8 @@ export async function exportDataset(dir: string, examples: Iterable<Example>, op
   for (const example of examples) {
     const shown = options.policy === true ? example.policyParts.flatMap((part) => (part.type === 'image' ? [part.image] : [])) : [];
     const images = [...shown, ...example.images].map((image, i) => {
-      const path = `images/${example.id.replace(/[^\w.-]/g, '_')}-${i}.png`;
+      // The number tells apart what letters other than ASCII, and the case of letters, do not.
+      const path = `images/${String(total).padStart(6, '0')}-${example.id.replace(/[^\w.-]/g, '_').slice(0, 80)}-${i}.png`;
       const bytes = encodePng(image);
       if (options.file === 'jsonl') replaceFile(join(dir, path), bytes);
       return { path, bytes };
