@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { decodePng, parseScenes } from '@trimpi/datasets';
@@ -50,6 +50,34 @@ describe('trimpi data clevr-policy', () => {
     const { code, stderr } = await trimpi('data', 'clevr-policy', '--count', '5000', '--out', out);
     expect([code, stderr]).toEqual([130, expect.stringContaining('nothing half-written')]);
     expect(readdirSync(dir.path('stopped'))).toEqual([]);
+  });
+});
+
+describe('--out', () => {
+  it.each([['a new folder', [], false], ['an empty folder', [], true], ['--overwrite', ['--overwrite'], true]])('%s: the folder is filled, and one that is there stays the same', async (name, more, there) => {
+    for (const [what, ...args] of [['written', 'data', 'gta-policy', '--count', '2', '--no-images'], ['exported', 'data', 'export', gta]] as const) {
+      const out = dir.path(`out-${name}-${what}`, 'x');
+      mkdirSync(there ? out : dir.path(`out-${name}-${what}`), { recursive: true });
+      if (more.length > 0) writeFileSync(`${out}/old.txt`, 'old');
+      const before = there ? statSync(out).ino : undefined;
+      expect(await trimpi(...args, '--out', out, ...more)).toMatchObject({ code: 0 });
+      const names = readdirSync(out);
+      expect(names).toContain(what === 'written' ? 'manifest.json' : 'train.jsonl');
+      expect(names.filter((file) => file.startsWith('.') || file === 'old.txt')).toEqual([]);
+      expect(readdirSync(dir.path(`out-${name}-${what}`))).toEqual(['x']);
+      if (before !== undefined) expect(statSync(out).ino).toBe(before);
+    }
+  });
+
+  it.each([['data', 'gta-policy', '--count', '2'], ['data', 'export', gta], ['data', 'show', gta], ['export', '--to', 'trl', '--data', gta], ['demo'], ['pretrain'], ['reproduce']])('that is a file is refused before any work: %s %s', async (...args) => {
+    const file = dir.path('a-file');
+    writeFileSync(file, 'mine');
+    for (const [out, why] of [[file, 'is a file'], [`${file}/in`, 'which is a file']] as const) {
+      const { code, stderr } = await trimpi(...args, '--out', out);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`UsageError: --out ${out} `)]);
+      expect(stderr).toContain(why);
+    }
+    expect(readFileSync(file, 'utf8')).toBe('mine');
   });
 });
 
