@@ -63,6 +63,10 @@ describe('writeClevrPolicy', () => {
     const dir = join(root, 'e');
     mkdirSync(dir);
     await expect(checkDataset(dir)).rejects.toThrow('manifest.json');
+    for (const manifest of ['{"kind": ', 'null']) {
+      writeFileSync(join(dir, 'manifest.json'), manifest);
+      await expect(checkDataset(dir)).rejects.toThrow('manifest.json is no JSON object');
+    }
     writeFileSync(join(dir, 'examples.jsonl'), '{"query":"q","answer":"a"}\nnot json\n');
     const read = async (): Promise<number> => {
       let n = 0;
