@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { pretrain, type PretrainEvent, type PretrainRecipe, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
 import { folderStorage, pretrainProcesses } from '@trimpi/pipeline/node';
+import { checkPlace } from './folder.ts';
 import { interruptible, InterruptedError } from './interrupt.ts';
 import { examples, number, oneOf } from './options.ts';
 import { MATMUL, type Matmul, openTrainingEngine } from './training-engine.ts';
@@ -34,6 +35,7 @@ export function pretrainCommand(program: Command): void {
 }
 
 async function run({ out, recipe, share, matmul, json = false }: PretrainCommandOptions): Promise<void> {
+  checkPlace(out);
   const storage = folderStorage(resolve(out));
   const { engine } = await openTrainingEngine(matmul);
   const workers = pretrainProcesses();

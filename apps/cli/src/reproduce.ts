@@ -6,6 +6,7 @@ import { type Benchmark, BENCHMARKS, type CheckpointSettings, type ReproduceEven
 import { reproduce } from '@trimpi/pipeline/node';
 import type { WebGpuEngine } from '@trimpi/runtime';
 import { UsageError } from './errors.ts';
+import { checkPlace } from './folder.ts';
 import { interruptible } from './interrupt.ts';
 import { deviceLimits, requireFolder } from './model/load.ts';
 import { examples, integer, integers, oneOf } from './options.ts';
@@ -62,6 +63,7 @@ async function run({ n, benchmarks, seeds, rows, scale, out, config, base, tune,
   if (scale !== 'full' && named !== undefined) throw new UsageError(`${named[0]} is for --scale full, and the scale is ${scale}.`);
   if (base !== undefined) requireFolder('base', base);
   const checkpoint = { ...(tune === undefined ? {} : { tune }), ...(bits === undefined ? {} : { bits }), ...(maxTokens === undefined ? {} : { maxTokens }), ...(maxRollouts === undefined ? {} : { maxRollouts }) };
+  checkPlace(out);
   const settings = config === undefined ? undefined : readOverrides(config, { n, benchmarks, rows: rows ?? ROWS, scale, checkpoint: scale === 'full' ? checkpoint : undefined });
   const results = await withDevice(matmul, (engine, adapterName) => interruptible((interrupted) =>
     reproduce({

@@ -4,6 +4,7 @@ import type { RunReport } from '@trimpi/eval';
 import type { RunEvent, RunStorage } from '@trimpi/pipeline';
 import { folderStorage } from '@trimpi/pipeline/node';
 import type { Engine } from '@trimpi/runtime';
+import { checkPlace } from './folder.ts';
 import { deviceLimits } from './model/load.ts';
 import { Progress } from './progress.ts';
 import { reportTable } from './table.ts';
@@ -34,6 +35,7 @@ export interface PipelineRun {
 
 /** Ctrl-C stops after the step under way with everything saved; pressed twice, at once. */
 export async function runPipeline({ title, seed, out, json, matmul, leaves, start }: PipelineRun): Promise<void> {
+  checkPlace(out);
   const storage = folderStorage(resolve(out));
   const { engine, name, note } = await openTrainingEngine(matmul);
   const adapterName = name + note;

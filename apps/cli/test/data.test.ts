@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import { decodePng, parseScenes } from '@trimpi/datasets';
 import { readDatasetFile } from '@trimpi/datasets/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openStored } from '../src/data/stored.ts';
 import { scratch, trimpi } from './helpers.ts';
 
 const dir = scratch();
@@ -48,6 +50,34 @@ describe('trimpi data clevr-policy', () => {
     const { code, stderr } = await trimpi('data', 'clevr-policy', '--count', '5000', '--out', out);
     expect([code, stderr]).toEqual([130, expect.stringContaining('nothing half-written')]);
     expect(readdirSync(dir.path('stopped'))).toEqual([]);
+  });
+});
+
+describe('--out', () => {
+  it.each([['a new folder', [], false], ['an empty folder', [], true], ['--overwrite', ['--overwrite'], true]])('%s: the folder is filled, and one that is there stays the same', async (name, more, there) => {
+    for (const [what, ...args] of [['written', 'data', 'gta-policy', '--count', '2', '--no-images'], ['exported', 'data', 'export', gta]] as const) {
+      const out = dir.path(`out-${name}-${what}`, 'x');
+      mkdirSync(there ? out : dir.path(`out-${name}-${what}`), { recursive: true });
+      if (more.length > 0) writeFileSync(`${out}/old.txt`, 'old');
+      const before = there ? statSync(out).ino : undefined;
+      expect(await trimpi(...args, '--out', out, ...more)).toMatchObject({ code: 0 });
+      const names = readdirSync(out);
+      expect(names).toContain(what === 'written' ? 'manifest.json' : 'train.jsonl');
+      expect(names.filter((file) => file.startsWith('.') || file === 'old.txt')).toEqual([]);
+      expect(readdirSync(dir.path(`out-${name}-${what}`))).toEqual(['x']);
+      if (before !== undefined) expect(statSync(out).ino).toBe(before);
+    }
+  });
+
+  it.each([['data', 'gta-policy', '--count', '2'], ['data', 'export', gta], ['data', 'show', gta], ['export', '--to', 'trl', '--data', gta], ['demo'], ['pretrain'], ['reproduce']])('that is a file is refused before any work: %s %s', async (...args) => {
+    const file = dir.path('a-file');
+    writeFileSync(file, 'mine');
+    for (const [out, why] of [[file, 'is a file'], [`${file}/in`, 'which is a file']] as const) {
+      const { code, stderr } = await trimpi(...args, '--out', out);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`UsageError: --out ${out} `)]);
+      expect(stderr).toContain(why);
+    }
+    expect(readFileSync(file, 'utf8')).toBe('mine');
   });
 });
 
@@ -132,6 +162,43 @@ describe('trimpi data export', () => {
   });
 });
 
+describe('a stored dataset', () => {
+  const copy = (name: string): string => {
+    cpSync(clevr, dir.path(name), { recursive: true });
+    return dir.path(name);
+  };
+
+  it('decodes no picture until its pixels are read; a file is one object, known by its header', async () => {
+    const data = copy('lazy');
+    const whole = readFileSync(`${data}/images/${readdirSync(`${data}/images`)[0]!}`);
+    for (const folder of ['images', 'policies']) for (const file of readdirSync(`${data}/${folder}`)) if (file.endsWith('.png')) writeFileSync(`${data}/${folder}/${file}`, readFileSync(`${data}/${folder}/${file}`).subarray(0, 40));
+    const { examples } = await openStored(data);
+    const [first] = examples;
+    expect([first!.images[0]!.width, first!.images[0]!.height]).toEqual([112, 84]);
+    expect(first!.images[0]).toBe(first!.images[0]);
+    const shown = examples.filter((e) => e.policyId === first!.policyId).map((e) => e.policyParts.find((part) => part.type === 'image'));
+    expect(new Set(shown).size).toBe(1);
+    expect(() => first!.images[0]!.rgb).toThrow(/images\/CLEVR_\w+\.png cannot be decoded/);
+    writeFileSync(`${data}/${(lines(`${data}/examples.jsonl`)[0]!['images'] as string[])[0]!}`, whole);
+    expect(first!.images[0]!.rgb).toEqual(decodePng(whole).rgb);
+  });
+
+  it.each([
+    ['manifest.json', '{"kind": "clevr', 'cannot be read'],
+    ['manifest.json', 'null', 'holds no JSON object'],
+    ['policies.json', '{"policies": 3}', 'is no list'],
+    ['policies.json', undefined, 'cannot be read'],
+    ['policies', undefined, 'is missing'],
+  ])('with a broken %s (%s) is refused by its name', async (file, content, message) => {
+    const data = copy(`broken-${file}-${content?.length}`);
+    rmSync(`${data}/${file}`, { recursive: true });
+    if (content !== undefined) writeFileSync(`${data}/${file}`, content);
+    const { code, stderr } = await trimpi('data', 'show', data);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(new RegExp(`UsageError: \\S+/${file}:? .*${message}`))]);
+    expect(stderr).not.toContain('    at ');
+  });
+});
+
 describe('your own policy folder', () => {
   const own = dir.path('own');
   beforeAll(() => {
@@ -161,6 +228,45 @@ describe('your own policy folder', () => {
     expect(stdout).toMatch(/bad\/examples\.jsonl:3: error: image "none.png" does not exist/);
     expect(await trimpi('data', 'export', bad, '--out', dir.path('bad-out'))).toMatchObject({ code: 2, stderr: expect.stringContaining('examples.jsonl:2') });
     expect(existsSync(dir.path('bad-out'))).toBe(false);
+  });
+});
+
+const make = (name: string, files: Record<string, string | Uint8Array>): string => {
+  const own = dir.path(name);
+  mkdirSync(own);
+  for (const [file, data] of Object.entries(files)) writeFileSync(`${own}/${file}`, data);
+  writeFileSync(`${own}/policy.md`, '# Mine\n');
+  return own;
+};
+
+describe('pictures of your own policy', () => {
+  const images = fileURLToPath(new URL('../../../packages/model/test/fixtures/images/', import.meta.url));
+  const jpeg = readFileSync(`${images}q85.jpg`);
+
+  it('a JPEG is decoded, and is one by its content whatever its name', async () => {
+    const own = make('jpeg', { 'a.png': jpeg, 'b.jpg': jpeg, 'examples.jsonl': '{"images": ["a.png", "b.jpg"], "query": "q", "answer": "a"}\n' });
+    const { code, stdout } = await trimpi('data', 'check-policy', own);
+    expect([code, stdout]).toEqual([0, expect.stringContaining('examples.jsonl:1: warning: image "a.png" is a JPEG')]);
+    const [example] = (await openStored(own)).examples;
+    const [a, b] = example!.images;
+    expect(a).toMatchObject({ width: b!.width, height: b!.height });
+    expect(Buffer.from(a!.rgb).equals(Buffer.from(b!.rgb))).toBe(true);
+  });
+
+  it.each([['jpg', 'q85.jpg'], ['webp', 'lossy.webp'], ['png', 'rgb.png']])('half a %s is found with its line, and refused', async (ending, file) => {
+    const whole = readFileSync(`${images}${file}`);
+    const own = make(`half-${ending}`, { [`a.${ending}`]: whole.subarray(0, whole.length / 2), 'examples.jsonl': `{"images": ["a.${ending}"], "query": "q", "answer": "a"}\n` });
+    const { code, stdout } = await trimpi('data', 'check-policy', own);
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/examples\.jsonl:1: error: image "a\.\w+" cannot be decoded \(/)]);
+    expect(await trimpi('data', 'show', own)).toMatchObject({ code: 2, stderr: expect.stringContaining('examples.jsonl:1') });
+  });
+
+  it('a function that scores is asked about the rows, and named where it cannot be', async () => {
+    const rows = { 'examples.jsonl': '{"query": "q", "answer": "a"}\n', 'scorer.json': '{"type": "module", "module": "score.mjs", "function": "score"}' };
+    const less = make('function', { ...rows, 'score.mjs': 'export const score = () => 0.5;\n' });
+    expect(await trimpi('data', 'check-policy', less)).toMatchObject({ code: 0, stdout: expect.stringMatching(/examples\.jsonl:1: warning: .*0\.5 of 1/) });
+    const none = make('function-none', rows);
+    expect(await trimpi('data', 'check-policy', none)).toMatchObject({ code: 1, stdout: expect.stringMatching(/scorer\.json:1: error: score\.mjs cannot be used/) });
   });
 });
 

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { clevrPolicy, contactSheet, DatasetError, datasetManifest, decodePng, gtaPolicy, hashExample, parseScenes, treeSvg } from '../src/index.ts';
+import { clevrPolicy, contactSheet, DatasetError, datasetManifest, decodePng, encodePng, gtaPolicy, hashExample, parseScenes, treeSvg } from '../src/index.ts';
 import { checkDataset, exportDataset, loadScorer, readDatasetFile, readExamples, readPolicyFolder, showExamples, writeClevrPolicy, writeGtaPolicy } from '../src/node/index.ts';
 import { manifestItems } from './manifests.ts';
 import manifests from './fixtures/manifestGolden.json';
@@ -63,6 +63,10 @@ describe('writeClevrPolicy', () => {
     const dir = join(root, 'e');
     mkdirSync(dir);
     await expect(checkDataset(dir)).rejects.toThrow('manifest.json');
+    for (const manifest of ['{"kind": ', 'null']) {
+      writeFileSync(join(dir, 'manifest.json'), manifest);
+      await expect(checkDataset(dir)).rejects.toThrow('manifest.json is no JSON object');
+    }
     writeFileSync(join(dir, 'examples.jsonl'), '{"query":"q","answer":"a"}\nnot json\n');
     const read = async (): Promise<number> => {
       let n = 0;
@@ -97,6 +101,32 @@ describe('your own folder', () => {
     expect(scorer('<think>a</think>\\boxed{yes}', 'yes')).toEqual({ accuracy: 0.75, format: 1 });
     await expect(loadScorer(dir, { scorer: { type: 'module', module: '../x.mjs', function: 'f' } })).rejects.toThrow(DatasetError);
     expect(() => readPolicyFolder(join(root, 'missing'))).toThrow('not a folder');
+  });
+  it('names file and line of a picture that cannot be decoded, and leaves its rows out', () => {
+    const dir = join(root, 'broken');
+    mkdirSync(dir);
+    const png = encodePng({ width: 8, height: 8, rgb: new Uint8Array(192) });
+    writeFileSync(join(dir, 'good.png'), png);
+    writeFileSync(join(dir, 'cut.png'), png.subarray(0, 50));
+    writeFileSync(join(dir, 'policy.md'), '# Mine\n\nLike ![this](cut.png).\n');
+    writeFileSync(join(dir, 'examples.jsonl'), ['good', 'cut'].map((name) => `${JSON.stringify({ images: [`${name}.png`], query: name, answer: 'yes' })}\n`).join(''));
+    const policy = readPolicyFolder(dir);
+    expect(policy.findings.map((f) => [f.file, f.line, f.severity, f.message])).toEqual([
+      ['policy.md', 3, 'error', expect.stringContaining('"cut.png" cannot be decoded')],
+      ['examples.jsonl', 2, 'error', expect.stringContaining('"cut.png" cannot be decoded')],
+    ]);
+    expect(policy.rows.map((r) => r.line)).toEqual([1]);
+  });
+  it('exports every picture under a name of its own, whatever the ids are', async () => {
+    const data = clevrPolicy({ ...small, train: 6, test: 0 });
+    const ids = ['\u4f8b\u4e00', '\u4f8b\u4e8c', 'a/b', 'a_b', 'A_b', 'x'.repeat(300)];
+    const all = [...data.stream('train')].map((example, i) => ({ ...example, id: ids[i]!, split: i % 2 === 0 ? ('train' as const) : ('test' as const) }));
+    const dir = join(root, 'export-ids');
+    await exportDataset(dir, all, { format: 'plain', file: 'jsonl' });
+    const rows = (await Promise.all(['train', 'test'].map((split) => readDatasetFile(join(dir, `${split}.jsonl`))))).flat();
+    const names = rows.flatMap((r) => r.images.map(({ path }) => path));
+    expect(new Set(names.map((name) => name.toLowerCase())).size).toBe(6);
+    for (const row of rows) expect(decodePng(readFileSync(join(dir, row.images[0]!.path))).rgb).toEqual(all.find((e) => e.id === row['id'])?.images[0]?.rgb);
   });
   it('exports to JSONL and Parquet files that read back', async () => {
     const data = clevrPolicy({ ...small, train: 3, test: 1 });

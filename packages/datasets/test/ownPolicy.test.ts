@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   clevrPolicy, DatasetError, encodePng, decodePng, exchangeRow, findNearDuplicates, fromJsonl, fromParquet, generateScene, importRow, gtaPolicy, makeScorer,
-  ownExamples, parseScenes, parseScorerSpec, readOwnPolicy, renderScene, toJsonl, toParquet, type PolicyFolder,
+  ownExamples, parseScenes, parseScorerSpec, readOwnPolicy, renderScene, scoreTargets, toJsonl, toParquet, type PolicyFolder,
 } from '../src/index.ts';
 
 const picture = (seed: number): Uint8Array => encodePng(renderScene(generateScene({ width: 112, height: 84 }, seed), { width: 112, height: 84 }));
@@ -18,7 +18,9 @@ const POLICY = '# Return policy\nIf the parcel looks like ![damaged](img/a.png),
 const row = (value: unknown): string => JSON.stringify(value);
 const say = (text: string): string => `<think>a</think>\\boxed{${text}}`;
 
-const read = (scorer: string, answer: unknown): number => readOwnPolicy(folder({ 'policy.md': '# P', 'scorer.json': scorer, 'examples.jsonl': row({ query: 'q', answer }) })).findings.length;
+const own = (scorer: string, value: object) => readOwnPolicy(folder({ 'policy.md': '# P', 'scorer.json': scorer, 'examples.jsonl': row({ query: 'q', ...value }) }));
+const read = (scorer: string, answer: unknown, more: object = {}): number => own(scorer, { answer, ...more }).findings.length;
+const noPicture = (): never => { throw new Error('no picture'); };
 describe('readOwnPolicy', () => {
   it('reads policy, images, rows and scorer', () => {
     const f = folder({
@@ -64,7 +66,92 @@ describe('readOwnPolicy', () => {
 
   it('checks that answers suit the scorer', () => {
     expect([read('{"type":"number"}', 'many'), read('{"type":"regex"}', '(('), read('{"type":"toolCall"}', 'OCR')]).toEqual([2, 2, 2]);
-    expect([read('{"type":"number"}', '1,200.5'), read('{"type":"regex"}', 'a+'), read('{"type":"toolCall"}', { name: 'OCR', arguments: {} }), read('{"type":"set"}', ['a', 'b'])]).toEqual([0, 0, 0, 0]);
+    expect([read('{"type":"number"}', '1,200.5'), read('{"type":"regex"}', 'a+', { sample: 'aa' }), read('{"type":"toolCall"}', { name: 'OCR', arguments: {} }), read('{"type":"set"}', ['a', 'b'])]).toEqual([0, 0, 0, 0]);
+  });
+
+  it.each<[string, object, string]>([
+    ['{"type":"set"}', { answer: ['Paris, France', 'Rome'] }, 'set "separator" in scorer.json'],
+    ['{"type":"regex"}', { answer: 'order \\d+' }, 'write a "sample"'],
+    ['{"type":"regex"}', { answer: 'order \\d+', sample: 'order x' }, 'not matched by the pattern'],
+    ['{"type":"regex"}', { answer: 'a+', sample: 'a'.repeat(501) }, 'at most 500'],
+    ['{"type":"exact"}', { answer: 'a } b' }, 'braces must balance'],
+    ['{"type":"exact"}', { answer: 'a', sample: 'b' }, 'gets 0 of 1 from the exact scorer'],
+    ['{"type":"exact"}', { answer: 'a'.repeat(10001) }, '10001 characters'],
+    ['{"type":"exact"}', { answer: 'a', reasoning: 'so </think> it is' }, 'take the tags out'],
+    ['{"type":"toolCall"}', { answer: { name: 'OCR', arguments: [] } }, 'gets 0 of 1 from the toolCall scorer'],
+  ])('%s %j: a response that its scorer rejects is an error, and is not trained', (scorer, value, message) => {
+    const { findings, rows } = own(scorer, value);
+    expect(findings.map(({ line, severity, message: said }) => [line, severity, said])).toContainEqual([1, 'error', expect.stringContaining(message)]);
+    expect(rows).toEqual([]);
+  });
+
+  it.each<[string, object, string]>([
+    ['{"type":"set","separator":";"}', { answer: ['Paris, France', 'Rome'] }, 'Paris, France; Rome'],
+    ['{"type":"set","separator":" | "}', { answer: ['a', 'b'] }, 'a | b'],
+    ['{"type":"set"}', { answer: ['red', 'blue'] }, 'red, blue'],
+    ['{"type":"regex"}', { answer: 'order \\d+', sample: 'order 12' }, 'order 12'],
+    ['{"type":"regex"}', { answer: 'Refund' }, 'Refund'],
+    ['{"type":"number"}', { answer: 1e21 }, '1e+21'],
+  ])('%s %j: the response has in its box what the scorer takes', (scorer, value, boxed) => {
+    const policy = own(scorer, value);
+    expect(policy.findings).toEqual([]);
+    const [example] = ownExamples(policy, noPicture);
+    expect(example?.response).toBe(`<think></think>\\boxed{${boxed}}`);
+    expect(makeScorer(policy.scorer)(example?.response ?? '', policy.rows[0]!.answer)).toEqual({ accuracy: 1, format: 1 });
+  });
+
+  it('a function is asked about every row too, and what it throws is said', () => {
+    const policy = own('{"type":"module","module":"a.mjs","function":"f"}', { answer: 'a' });
+    const said = (f: () => number) => scoreTargets(policy, makeScorer(policy.scorer, f)).map(({ line, severity, message }) => [line, severity, message]);
+    expect(policy.findings).toEqual([]);
+    expect(said(() => 1)).toEqual([]);
+    expect(said(() => 0.75)).toEqual([[1, 'warning', expect.stringContaining('0.75 of 1')]]);
+    expect(said(() => { throw new Error('no list'); })).toEqual([[1, 'warning', expect.stringContaining('no list')]]);
+  });
+
+  it.each<[string, string]>([
+    ['![x](img/a.png)', 'img/a.png'],
+    ['![x](img/a.png "broken (badly)")', 'img/a.png'],
+    ["![x]( img/a.png 'broken' )", 'img/a.png'],
+    ['![x](<my tray.png>)', 'my tray.png'],
+    ['![x](<my tray.png> "title")', 'my tray.png'],
+    ['![x](my%20tray.png)', 'my tray.png'],
+    ['![x](tray(1).png)', 'tray(1).png'],
+  ])('Markdown image %s', (markdown, name) => {
+    const f = folder({ 'policy.md': `# P\nLike ${markdown}, so.`, 'img/a.png': picture(1), 'my tray.png': picture(2), 'tray(1).png': picture(3), 'examples.jsonl': row({ query: 'q', answer: 'a' }) });
+    const policy = readOwnPolicy(f);
+    expect([policy.findings, policy.policyImages]).toEqual([[], [name]]);
+    expect(ownExamples(policy, noPicture)[0]?.policyText).toBe('# P\nLike <image>, so.');
+  });
+
+  it('no demonstration is left out silently', () => {
+    const f = folder({
+      'policy.md': ['# P', '![x](my tray.png)', '![y](a.png "open)', '![two ![z][ref] ![w](', 'kept as text: !\\[x](a.png) \\![x](a.png) wow!', '![q](a.png)'].join('\n'),
+      'my tray.png': picture(1), 'a.png': picture(2), 'examples.jsonl': row({ query: 'q', answer: 'a' }),
+    });
+    const policy = readOwnPolicy(f);
+    const said = (severity: string) => policy.findings.filter((x) => x.severity === severity).map(({ file, line, message }) => [file, line, message]);
+    expect(policy.policyImages).toEqual(['my tray.png', 'a.png "open', 'a.png']);
+    expect(said('warning')).toEqual([['policy.md', 2, expect.stringContaining('write ![name](<my tray.png>)')], ['policy.md', 3, expect.stringContaining('spaces')]]);
+    expect(said('error')).toEqual([
+      ['policy.md', 3, expect.stringContaining('does not exist')],
+      ...['![two', '![z]', '![w]('].map((text) => ['policy.md', 4, expect.stringContaining(`"${text}`)]),
+    ]);
+    expect(ownExamples(policy, noPicture)[0]?.policyText).toContain('kept as text: !\\[x](a.png) \\![x](a.png) wow!\n<image>');
+  });
+
+  it('a file is known by its content', () => {
+    const jpeg = Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 0);
+    const f = folder({
+      'policy.md': '# P\n![x](a.png)', 'a.png': jpeg, 'b.png': 'GIF89a',
+      'examples.jsonl': [row({ query: 'q', answer: 'a', images: ['a.png'] }), row({ query: 'q', answer: 'a', images: ['b.png'] })].join('\n'),
+    });
+    const policy = readOwnPolicy(f);
+    expect(policy.findings.map(({ file, line, severity, message }) => [file, line, severity, message])).toEqual([
+      ['policy.md', 2, 'warning', expect.stringContaining('"a.png" is a JPEG by its content')],
+      ['examples.jsonl', 2, 'error', expect.stringContaining('"b.png" is neither PNG, JPEG nor WebP')],
+    ]);
+    expect(policy.rows.map((r) => r.line)).toEqual([1]);
   });
 
   it('never throws or hangs on any file', () => {
@@ -73,7 +160,7 @@ describe('readOwnPolicy', () => {
       const policy = readOwnPolicy(folder({ 'policy.md': a, 'examples.jsonl': b, 'scorer.json': c }));
       expect(policy.rows.length === 0).toBe(policy.findings.some((f) => f.file === 'examples.jsonl' && f.line === 0));
     }), { numRuns: 400, seed: 6 });
-    readOwnPolicy(folder({ 'policy.md': '![]('.repeat(50000), 'examples.jsonl': '['.repeat(900000) }));
+    for (const opening of ['![](', '![]((', '![](a "', '![](a (', '![](<a', '![', '![](a "b" ']) readOwnPolicy(folder({ 'policy.md': opening.repeat(50000), 'examples.jsonl': '['.repeat(900000) }));
     expect(performance.now() - start).toBeLessThan(20000);
   });
 
@@ -137,7 +224,10 @@ describe('makeScorer', () => {
     expect(makeScorer(spec, (p) => (p === 'x' ? 0.5 : 7))(say('x'), 'y')).toEqual({ accuracy: 0.5, format: 1 });
     expect(makeScorer(spec, () => Number.NaN)(say('x'), 'y').accuracy).toBe(0);
   });
-  it.each([null, [], {}, { type: 'regex', flags: 'gx' }, { type: 'module' }, { type: 'number', tolerance: '1' }])('refuses %j', (spec) => {
+  it('names an unknown field and those that there are', () => {
+    expect(() => parseScorerSpec({ type: 'set', separtor: ';' })).toThrow('field "separtor" is unknown for type set; use type, separator.');
+  });
+  it.each([null, [], {}, { type: 'regex', flags: 'gx' }, { type: 'module' }, { type: 'number', tolerance: '1' }, { type: 'set', separtor: ';' }, { type: 'exact', separator: ';' }, { type: 'set', separator: '' }])('refuses %j', (spec) => {
     expect(() => parseScorerSpec(spec)).toThrow(DatasetError);
   });
 });

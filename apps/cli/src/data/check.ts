@@ -1,7 +1,8 @@
-import { checkDataset, readPolicyFolder } from '@trimpi/datasets/node';
-import type { Finding } from '@trimpi/datasets';
+import { type Finding, type OwnPolicy, scoreTargets } from '@trimpi/datasets';
+import { checkDataset, loadScorer } from '@trimpi/datasets/node';
 import { Progress } from '../progress.ts';
 import { interruptible } from '../interrupt.ts';
+import { readOwnFolder } from './own.ts';
 
 export async function check(dir: string, { json }: { readonly json?: boolean }): Promise<void> {
   const progress = json === true ? undefined : new Progress();
@@ -26,19 +27,30 @@ export async function check(dir: string, { json }: { readonly json?: boolean }):
   process.exitCode = report.ok ? 0 : 1;
 }
 
-export function checkPolicy(folder: string, { json, strict }: { readonly json?: boolean; readonly strict?: boolean }): void {
-  const policy = readPolicyFolder(folder);
-  const errors = policy.findings.filter((f) => f.severity === 'error').length;
-  const warnings = policy.findings.length - errors;
+export async function checkPolicy(folder: string, { json, strict }: { readonly json?: boolean; readonly strict?: boolean }): Promise<void> {
+  const policy = await readOwnFolder(folder);
+  const findings = [...policy.findings, ...(await functionFindings(folder, policy))];
+  const errors = findings.filter((f) => f.severity === 'error').length;
+  const warnings = findings.length - errors;
   const ok = errors === 0 && (strict !== true || warnings === 0);
   const count = (split: string) => policy.rows.filter((row) => row.split === split).length;
   const summary = { name: policy.name, scorer: policy.scorer.type, train: count('train'), test: count('test'), policyImages: policy.policyImages.length };
-  if (json === true) console.log(JSON.stringify({ ok, ...summary, findings: policy.findings }));
+  if (json === true) console.log(JSON.stringify({ ok, ...summary, findings }));
   else {
-    printFindings(folder, policy.findings);
-    console.log(`${policy.findings.length > 0 ? '\n' : ''}${summary.name}: ${plural(summary.train, 'training example')}, ${plural(summary.test, 'test example')}, scorer ${summary.scorer}; ${plural(errors, 'error')}, ${plural(warnings, 'warning')}.`);
+    printFindings(folder, findings);
+    console.log(`${findings.length > 0 ? '\n' : ''}${summary.name}: ${plural(summary.train, 'training example')}, ${plural(summary.test, 'test example')}, scorer ${summary.scorer}; ${plural(errors, 'error')}, ${plural(warnings, 'warning')}.`);
   }
   process.exitCode = ok ? 0 : 1;
+}
+
+/** What the function of a module scorer says of the rows' own responses; those of scorers that are data are findings of the folder. */
+async function functionFindings(folder: string, policy: OwnPolicy): Promise<Finding[]> {
+  if (policy.scorer.type !== 'module') return [];
+  try {
+    return scoreTargets(policy, await loadScorer(folder, policy));
+  } catch (cause) {
+    return [{ file: 'scorer.json', line: 1, severity: 'error', message: `${policy.scorer.module} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}` }];
+  }
 }
 
 /** As compilers do (`file:line: severity: message`), so that editors jump to the place. */

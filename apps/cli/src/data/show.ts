@@ -2,6 +2,7 @@ import { copyFileSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { contactSheet, encodePng, type Example } from '@trimpi/datasets';
 import { UsageError } from '../errors.ts';
+import { checkPlace } from '../folder.ts';
 import { nearest } from '../options.ts';
 import { openStored } from './stored.ts';
 
@@ -14,6 +15,7 @@ interface ShowOptions {
 }
 
 export async function show(dir: string, { count, split, policy, out = join(dir, 'show'), json }: ShowOptions): Promise<void> {
+  checkPlace(out);
   const data = await openStored(dir);
   if (policy !== undefined && !data.examples.some((e) => isOf(e, policy))) {
     const known = [...new Set(data.examples.flatMap((e) => [e.policyId, e.policyName]))];

@@ -1,11 +1,11 @@
 /** @file A dataset folder or an own policy folder, as examples whose images are read from disk when looked at. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { decodePng, type Example, formatResponse, type ObjectType, ownExamples, parseScenes, type Part, type RgbImage, scoreClevrPolicy, type ScorerSpec, scoreGtaPolicy, type ToolCall, TOOLS } from '@trimpi/datasets';
-import { loadScorer, readExamples, readPolicyFolder } from '@trimpi/datasets/node';
-import { decodeImage } from '@trimpi/model/node';
-import { toRgb } from '@trimpi/model';
+import { type Example, formatResponse, type ObjectType, ownExamples, parseScenes, type Part, scoreClevrPolicy, type ScorerSpec, scoreGtaPolicy, type ToolCall, TOOLS } from '@trimpi/datasets';
+import { loadScorer, readExamples } from '@trimpi/datasets/node';
 import { UsageError } from '../errors.ts';
+import { readOwnFolder } from './own.ts';
+import { PictureFiles } from './pictures.ts';
 
 export interface StoredItem extends Example {
   /** What a contact sheet says under its images. */
@@ -55,10 +55,12 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
   const names = new Map(listed.map(({ id, name }) => [id, name ?? id]));
   const policies = new Map<string, { text: string; parts: Part[] }>();
   const trees = new Map<string, string>();
-  for (const file of readdirSync(join(dir, 'policies'))) {
+  const pictures = new PictureFiles(dir);
+  const shown = new PictureFiles(join(dir, 'policies'));
+  for (const file of filesOf(join(dir, 'policies'))) {
     const id = file.replace(/\.\w+$/, '');
     if (file.endsWith('.svg')) trees.set(id, join(dir, 'policies', file));
-    if (file.endsWith('.md')) policies.set(id, readPolicy(join(dir, 'policies'), file));
+    if (file.endsWith('.md')) policies.set(id, readPolicy(join(dir, 'policies'), file, shown));
   }
   const examples: StoredItem[] = [];
   const scenes = scenesOf(dir);
@@ -86,7 +88,7 @@ async function writtenDataset(dir: string): Promise<StoredDataset> {
         return scenes().get(String(row['scene']));
       },
       get images() {
-        return images.map((name) => readPng(join(dir, name)));
+        return images.map((name) => pictures.get(name));
       },
     });
   }
@@ -99,7 +101,7 @@ function gtaScore(completion: string, golds: readonly ToolCall[]): StoredScore {
 }
 
 function kindOf(dir: string): 'clevr-policy' | 'gta-policy' {
-  const { kind } = JSON.parse(readFileSync(join(dir, 'manifest.json'), 'utf8')) as { kind?: unknown };
+  const { kind } = readObject(join(dir, 'manifest.json'));
   if (kind !== 'clevr-policy' && kind !== 'gta-policy') throw new UsageError(`${join(dir, 'manifest.json')} is of no kind that is known here (${String(kind)}). Write the dataset again with trimpi data.`);
   return kind;
 }
@@ -128,7 +130,27 @@ interface ListedPolicy {
 }
 
 function policiesOf(dir: string): readonly ListedPolicy[] {
-  return (JSON.parse(readFileSync(join(dir, 'policies.json'), 'utf8')) as { policies?: ListedPolicy[] }).policies ?? [];
+  const file = join(dir, 'policies.json');
+  const { policies = [] } = readObject(file);
+  if (!Array.isArray(policies)) throw new UsageError(`${file}: policies is no list. Write the dataset again.`);
+  return policies as ListedPolicy[];
+}
+
+/** @throws UsageError for a file that is missing or holds no JSON object. */
+function readObject(file: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new UsageError(`${file} cannot be read (${cause instanceof Error ? cause.message : String(cause)}). Write the dataset again.`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new UsageError(`${file} holds no JSON object. Write the dataset again.`);
+  return value as Record<string, unknown>;
+}
+
+function filesOf(folder: string): string[] {
+  if (!existsSync(folder)) throw new UsageError(`${folder} is missing. Write the dataset again.`);
+  return readdirSync(folder);
 }
 
 /** Objects by the name of their scene, read once when they are first looked at. */
@@ -148,13 +170,13 @@ function scenesOf(dir: string): () => ReadonlyMap<string, readonly ObjectType[]>
 const TOOL_NAMES = TOOLS.reduce((sum, tool) => sum + Math.max(1, tool.versions), 0);
 
 /** A written policy: its Markdown images become `<image>` slots again. */
-function readPolicy(folder: string, file: string): { text: string; parts: Part[] } {
+function readPolicy(folder: string, file: string, pictures: PictureFiles): { text: string; parts: Part[] } {
   const parts: Part[] = [];
   let at = 0;
   const markdown = readFileSync(join(folder, file), 'utf8').replace(/\n$/, '');
   for (const match of markdown.matchAll(/!\[[^\]\n]*\]\(([^)\s]+)\)/g)) {
     if (match.index > at) parts.push({ type: 'text', text: markdown.slice(at, match.index) });
-    parts.push({ type: 'image', image: readPng(join(folder, match[1]!)) });
+    parts.push({ type: 'image', image: pictures.get(match[1]!) });
     at = match.index + match[0].length;
   }
   if (at < markdown.length) parts.push({ type: 'text', text: markdown.slice(at) });
@@ -162,18 +184,13 @@ function readPolicy(folder: string, file: string): { text: string; parts: Part[]
 }
 
 async function ownDataset(dir: string): Promise<StoredDataset> {
-  const policy = readPolicyFolder(dir);
+  const pictures = new PictureFiles(dir);
+  const policy = await readOwnFolder(dir, (name, image) => pictures.add(name, image));
   const error = policy.findings.find((finding) => finding.severity === 'error');
   if (error !== undefined) throw new UsageError(`${dir}/${error.file}:${error.line}: ${error.message} Run trimpi data check-policy ${dir} for all findings.`);
-  const loaded = new Map<string, RgbImage>();
-  for (const name of new Set([...policy.policyImages, ...policy.rows.flatMap((row) => row.images)])) {
-    if (/\.png$/i.test(name)) continue;
-    const image = await decodeImage(readFileSync(join(dir, name)));
-    loaded.set(name, { width: image.width, height: image.height, rgb: toRgb(image) });
-  }
   const scorer = await loadScorer(dir, policy);
   const answers = new Map(policy.rows.map((row) => [row.id, row.answer]));
-  const examples = ownExamples(policy, (name) => loaded.get(name) ?? readPng(join(dir, name))).map((example): StoredItem => {
+  const examples = ownExamples(policy, (name) => pictures.get(name)).map((example): StoredItem => {
     const { id, split, policyId, policyName, query, answer, reasoning, response, policyText } = example;
     const caption = { title: `${id} (${split})`, lines: [shorten(query), `-> ${shorten(answer)}`] };
     return {
@@ -192,14 +209,4 @@ async function ownDataset(dir: string): Promise<StoredDataset> {
     };
   });
   return { kind: 'own', scorer: policy.scorer, examples, trees: new Map(), outcomes: new Map() };
-}
-
-function readPng(path: string): RgbImage {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch {
-    throw new UsageError(`${path} is missing. Write the dataset with images (without --no-images).`);
-  }
-  return decodePng(bytes);
 }

@@ -54,7 +54,7 @@ function obstaclesOf(own: OwnPolicy): string[] {
 /** Why the tiny base cannot read this policy; empty when it can. */
 function baseObstaclesOf(own: OwnPolicy): string[] {
   const known = new Set(compactVocabulary());
-  const texts = [own.markdown, ...own.rows.flatMap((r) => [r.query, typeof r.answer === 'string' ? r.answer : JSON.stringify(r.answer), r.reasoning ?? ''])];
+  const texts = [own.markdown, ...own.rows.flatMap((r) => [r.query, typeof r.answer === 'string' ? r.answer : JSON.stringify(r.answer), r.sample ?? '', r.reasoning ?? ''])];
   const unknown = [...new Set(texts.flatMap((t) => t.split(/\s+/)).filter((w) => w !== '' && !known.has(w)))];
   const out: string[] = [];
   if (unknown.length > 0) {

@@ -4,6 +4,7 @@ export type DatasetErrorCode =
   | 'invalidScene'
   | 'invalidProgram'
   | 'invalidFile'
+  | 'unwritable'
   | 'unsatisfiable'
   | 'unreachableLeaf';
 

@@ -10,7 +10,7 @@ import type { Scene } from '../clevr/scene/types.ts';
 import { DatasetError } from '../core/error.ts';
 import { scoreGtaPolicy } from '../gta/score/score.ts';
 import type { ToolCall } from '../gta/tools.ts';
-import type { Finding } from '../own/policy.ts';
+import type { Finding } from '../own/types.ts';
 
 /** A line of `examples.jsonl`. */
 export interface StoredExample {
@@ -130,10 +130,13 @@ export async function checkDataset(dir: string, onProgress?: (done: number) => v
   return { kind: manifest.kind ?? 'unknown', examples: counts, findings, ok: findings.length === 0 };
 }
 
-function parseJson(source: string, name: string): unknown {
+function parseJson(source: string, name: string): object {
+  let value: unknown;
   try {
-    return JSON.parse(source);
+    value = JSON.parse(source);
   } catch {
-    throw new DatasetError('invalidFile', `${name} is not JSON; write the dataset again.`);
+    value = undefined;
   }
+  if (typeof value !== 'object' || value === null) throw new DatasetError('invalidFile', `${name} is no JSON object; write the dataset again.`);
+  return value;
 }

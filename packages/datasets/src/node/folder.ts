@@ -1,10 +1,11 @@
-/** @file Writing a dataset folder: built beside its place and renamed, so that there is never a half-written one. */
+/** @file Writing a dataset folder, which is there whole or not at all. */
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { DatasetError } from '../core/error.ts';
 import type { DatasetManifest } from '../files/hash.ts';
+import { folderObstacle, PartialFolder } from './partial.ts';
 
 export interface WriteProgress {
   readonly done: number;
@@ -19,26 +20,21 @@ export interface WriteReport {
   readonly manifest: DatasetManifest & { readonly files: Readonly<Record<string, string>> };
 }
 
-/** A folder under construction; `finish` puts it in place. */
+/** Writes the files of a folder under construction, and their hashes. */
 export class FolderWriter {
-  readonly #target: string;
-  readonly #work: string;
-  readonly #overwrite: boolean;
+  readonly #partial: PartialFolder;
   readonly hashes: Record<string, string> = {};
 
   constructor(dir: string, overwrite: boolean) {
-    this.#target = resolve(dir);
-    this.#overwrite = overwrite;
-    if (existsSync(this.#target) && readdirSync(this.#target).length > 0 && !overwrite) {
+    const obstacle = folderObstacle(dir);
+    if (obstacle === undefined && !overwrite && existsSync(dir) && readdirSync(dir).length > 0) {
       throw new DatasetError('invalidArgument', `dir ${dir} is not empty; choose another folder or pass overwrite.`);
     }
-    this.#work = join(dirname(this.#target), `.${basename(this.#target)}.partial-${process.pid}`);
-    rmSync(this.#work, { recursive: true, force: true });
-    mkdirSync(this.#work, { recursive: true });
+    this.#partial = new PartialFolder(dir);
   }
 
   write(name: string, data: string | Uint8Array): void {
-    const path = join(this.#work, name);
+    const path = join(this.#partial.path, name);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, data);
     this.hashes[name] = createHash('sha256').update(data).digest('hex');
@@ -46,7 +42,7 @@ export class FolderWriter {
 
   /** Writes a file piece by piece; memory does not grow with it. */
   async writePieces(name: string, pieces: Iterable<string>): Promise<void> {
-    const path = join(this.#work, name);
+    const path = join(this.#partial.path, name);
     mkdirSync(dirname(path), { recursive: true });
     const hash = createHash('sha256');
     const file = openSync(path, 'w');
@@ -65,21 +61,15 @@ export class FolderWriter {
   }
 
   finish(): void {
-    const old = `${this.#work}-old`;
-    if (existsSync(this.#target)) {
-      if (this.#overwrite) renameSync(this.#target, old);
-      else rmSync(this.#target, { recursive: true, force: true });
-    }
-    renameSync(this.#work, this.#target);
-    rmSync(old, { recursive: true, force: true });
+    this.#partial.finish();
   }
 
   abandon(): void {
-    rmSync(this.#work, { recursive: true, force: true });
+    this.#partial.abandon();
   }
 }
 
-/** Runs `fill` on a folder under construction; on any error nothing is left behind. */
+/** Runs `fill` on a folder under construction; when it fails nothing is left behind. */
 export async function writeFolder<T>(dir: string, overwrite: boolean, fill: (writer: FolderWriter) => Promise<T>): Promise<T> {
   const writer = new FolderWriter(dir, overwrite);
   try {

@@ -3,4 +3,5 @@ export { openFolder, readPolicyFolder, loadScorer, readDatasetFile, exportDatase
 export { writeClevrPolicy, type WriteClevrPolicyOptions } from './writeclevr.ts';
 export { writeGtaPolicy, type WriteGtaPolicyOptions } from './writegta.ts';
 export { checkDataset, readExamples, showExamples, type CheckReport, type StoredExample } from './check.ts';
+export { folderObstacle, PartialFolder } from './partial.ts';
 export type { WriteProgress, WriteReport } from './folder.ts';

@@ -6,8 +6,10 @@ import type { Example } from '../core/example.ts';
 import { encodePng } from '../files/png.ts';
 import { findNearDuplicates } from '../own/duplicates.ts';
 import { exchangeRow, fromJsonl, fromParquet, toJsonl, toParquet, type ExchangeFormat, type ExchangeRow } from '../own/exchange.ts';
-import { readOwnPolicy, type OwnPolicy, type PolicyFolder } from '../own/policy.ts';
+import { findBrokenPictures, picturePrints } from '../own/pictures.ts';
+import { readOwnPolicy } from '../own/policy.ts';
 import { makeScorer, type Scorer, type ScorerFunction } from '../own/scorers.ts';
+import type { OwnPolicy, PolicyFolder } from '../own/types.ts';
 
 /** A folder on disk; names that leave it do not exist. Throws `invalidFile` when there is no such folder. */
 export function openFolder(dir: string): PolicyFolder {
@@ -30,11 +32,14 @@ export function openFolder(dir: string): PolicyFolder {
   };
 }
 
-/** Your own policy from a folder, with findings about near-duplicates between train and test. */
+/** Your own policy from a folder, with findings about PNG files that cannot be decoded and near-duplicates between train and test. */
 export function readPolicyFolder(dir: string): OwnPolicy {
   const folder = openFolder(dir);
   const policy = readOwnPolicy(folder);
-  return { ...policy, findings: [...policy.findings, ...findNearDuplicates(policy, folder)] };
+  const print = picturePrints(folder);
+  const broken = findBrokenPictures(policy, (name) => print(name).fault);
+  const rows = policy.rows.filter((row) => row.images.every((name) => print(name).fault === undefined));
+  return { ...policy, rows, findings: [...policy.findings, ...broken, ...findNearDuplicates({ rows }, folder, print)] };
 }
 
 /** The scorer of a policy folder; a module scorer's function is imported from the folder. */
@@ -64,7 +69,8 @@ export async function exportDataset(dir: string, examples: Iterable<Example>, op
   for (const example of examples) {
     const shown = options.policy === true ? example.policyParts.flatMap((part) => (part.type === 'image' ? [part.image] : [])) : [];
     const images = [...shown, ...example.images].map((image, i) => {
-      const path = `images/${example.id.replace(/[^\w.-]/g, '_')}-${i}.png`;
+      // The number tells apart what letters other than ASCII, and the case of letters, do not.
+      const path = `images/${String(total).padStart(6, '0')}-${example.id.replace(/[^\w.-]/g, '_').slice(0, 80)}-${i}.png`;
       const bytes = encodePng(image);
       if (options.file === 'jsonl') replaceFile(join(dir, path), bytes);
       return { path, bytes };

@@ -6,57 +6,15 @@ import { formatResponse } from '../core/answer.ts';
 import { DatasetError } from '../core/error.ts';
 import { interleave, type Example, type Split } from '../core/example.ts';
 import type { RgbImage } from '../core/image.ts';
-import { formatToolCall } from '../gta/score/score.ts';
 import type { ToolCall } from '../gta/tools.ts';
-import { answerMisfit, parseScorerSpec, type OwnAnswer, type ScorerSpec } from './scorers.ts';
+import { answerMisfit, makeScorer, parseScorerSpec, type OwnAnswer, type ScorerSpec } from './scorers.ts';
+import { markdownImages } from './markdown.ts';
+import { linkedFile, pictureFaults, type PictureFault } from './pictures.ts';
+import { boxedText, targetFault } from './target.ts';
+import type { Finding, OwnPolicy, OwnRow, PolicyFolder } from './types.ts';
 
-/** A folder: file names relative to it, with `/`. */
-export interface PolicyFolder {
-  /** The text of a file, or undefined when there is none. */
-  readText(name: string): string | undefined;
-  /** The bytes of a file, or undefined when there is none. */
-  readBytes(name: string): Uint8Array | undefined;
-}
-
-/** Something wrong, or worth knowing, at a place in a file. */
-export interface Finding {
-  readonly file: string;
-  /** From 1; 0 for the file as a whole. */
-  readonly line: number;
-  readonly severity: 'error' | 'warning';
-  readonly message: string;
-}
-
-export interface OwnRow {
-  readonly line: number;
-  readonly id: string;
-  readonly split: Split;
-  readonly images: readonly string[];
-  readonly query: string;
-  readonly answer: OwnAnswer;
-  readonly reasoning: string | undefined;
-  readonly profile: Readonly<Record<string, unknown>> | undefined;
-  readonly history: readonly unknown[] | undefined;
-}
-
-export interface OwnPolicy {
-  readonly name: string;
-  readonly markdown: string;
-  /** Image files that the policy shows, in order. */
-  readonly policyImages: readonly string[];
-  readonly rows: readonly OwnRow[];
-  readonly scorer: ScorerSpec;
-  readonly findings: readonly Finding[];
-}
-
-const FIELDS = ['id', 'split', 'images', 'image', 'query', 'answer', 'reasoning', 'profile', 'history'];
-/** Bounded, so that a text of openings without ends takes no quadratic time. */
-const IMAGE_LINK = /!\[[^\]\n]{0,500}\]\(([^)\s]{1,500})\)/g;
+const FIELDS = ['id', 'split', 'images', 'image', 'query', 'answer', 'sample', 'reasoning', 'profile', 'history'];
 const MAX_LINE = 1_000_000;
-
-function safeName(name: string): boolean {
-  return name !== '' && !name.startsWith('/') && !/^[a-zA-Z]:|\\|\0/.test(name) && !name.split('/').includes('..');
-}
 
 /** Reads and validates a folder. Problems are findings with file and line, not exceptions; rows with errors are left out. */
 export function readOwnPolicy(folder: PolicyFolder): OwnPolicy {
@@ -67,20 +25,30 @@ export function readOwnPolicy(folder: PolicyFolder): OwnPolicy {
   const markdown = folder.readText('policy.md');
   if (markdown === undefined) error('policy.md', 0, 'the file is missing; write the policy there as Markdown.');
   else if (markdown.trim() === '') error('policy.md', 1, 'the policy is empty; write at least one rule.');
-  const policyImages: string[] = [];
-  (markdown ?? '').split('\n').forEach((text, i) => {
-    for (const [, name] of text.matchAll(IMAGE_LINK)) {
-      policyImages.push(name as string);
-      checkImage(folder, name as string, 'policy.md', i + 1, error);
-    }
+  const { links, strays } = markdownImages(markdown ?? '');
+  const faultOf = pictureFaults(folder);
+  const warned = new Set<PictureFault>();
+  const checkImage = (file: string, line: number, name: string): boolean => {
+    const fault = faultOf(name);
+    // A warning is about the file, and said where it is named first.
+    if (fault !== undefined && !warned.has(fault)) findings.push({ file, line, ...fault });
+    if (fault?.severity === 'warning') warned.add(fault);
+    return fault?.severity !== 'error';
+  };
+  const policyImages = links.map(({ name: written, line, spaced }) => {
+    const name = linkedFile(folder, written);
+    checkImage('policy.md', line, name);
+    if (spaced) findings.push({ file: 'policy.md', line, severity: 'warning', message: `image ${JSON.stringify(name)} is read with its spaces; write ![name](<${name}>), as other programs need it.` });
+    return name;
   });
+  for (const { line, text } of strays) error('policy.md', line, `${JSON.stringify(text)} begins no image that is understood; write ![name](images/a.png) in one line, or !\\[ where none is meant.`);
   const scorer = readScorer(folder, error);
   return {
     name: /^#\s+(.{1,200})$/m.exec(markdown ?? '')?.[1]?.trim() ?? 'policy',
     markdown: markdown ?? '',
     policyImages,
     scorer,
-    rows: readRows(folder, scorer, error),
+    rows: readRows(folder, scorer, error, (line, name) => checkImage('examples.jsonl', line, name)),
     findings,
   };
 }
@@ -96,25 +64,22 @@ function readScorer(folder: PolicyFolder, error: (file: string, line: number, me
   }
 }
 
-function checkImage(folder: PolicyFolder, name: string, file: string, line: number, error: (file: string, line: number, message: string) => void): void {
-  if (!safeName(name)) error(file, line, `image ${JSON.stringify(name)} leaves the folder; name a file inside it.`);
-  else if (folder.readBytes(name) === undefined) error(file, line, `image ${JSON.stringify(name)} does not exist; add it or correct the name.`);
-}
-
-function readRows(folder: PolicyFolder, scorer: ScorerSpec, error: (file: string, line: number, message: string) => void): OwnRow[] {
+function readRows(folder: PolicyFolder, scorer: ScorerSpec, error: (file: string, line: number, message: string) => void, checkImage: (line: number, name: string) => boolean): OwnRow[] {
   const text = folder.readText('examples.jsonl');
   if (text === undefined) {
     error('examples.jsonl', 0, 'the file is missing; write one JSON object a line with images, query and answer.');
     return [];
   }
   const rows: OwnRow[] = [];
+  // A function's scores are looked at where it can be imported: scoreTargets.
+  const score = scorer.type === 'module' ? undefined : makeScorer(scorer);
   const ids = new Map<string, number>();
   text.split('\n').forEach((source, i) => {
     const line = i + 1;
     if (source.trim() === '') return;
-    const row = readRow(source, line, folder, (message) => error('examples.jsonl', line, message));
+    const row = readRow(source, line, (message) => error('examples.jsonl', line, message), (name) => checkImage(line, name));
     if (row === undefined) return;
-    const misfit = answerMisfit(scorer, row.answer);
+    const misfit = answerMisfit(scorer, row.answer) ?? (score === undefined ? undefined : targetFault(row, scorer, score));
     if (misfit !== undefined) {
       error('examples.jsonl', line, misfit);
       return;
@@ -131,7 +96,7 @@ function readRows(folder: PolicyFolder, scorer: ScorerSpec, error: (file: string
   return rows;
 }
 
-function readRow(source: string, line: number, folder: PolicyFolder, error: (message: string) => void): OwnRow | undefined {
+function readRow(source: string, line: number, error: (message: string) => void, checkImage: (name: string) => boolean): OwnRow | undefined {
   let bad = false;
   const fail = (message: string): void => {
     bad = true;
@@ -153,7 +118,7 @@ function readRow(source: string, line: number, folder: PolicyFolder, error: (mes
   const images = v['images'] ?? (v['image'] === undefined ? [] : [v['image']]);
   const names = Array.isArray(images) && images.every((name): name is string => typeof name === 'string') ? images : undefined;
   if (names === undefined) fail('images must be a list of file names.');
-  for (const name of names ?? []) checkImage(folder, name, 'examples.jsonl', line, (_file, _line, message) => fail(message));
+  for (const name of names ?? []) if (!checkImage(name)) bad = true;
   const text = (key: string, required: boolean): string | undefined => {
     const item = v[key];
     if (item === undefined || item === null) {
@@ -168,6 +133,7 @@ function readRow(source: string, line: number, folder: PolicyFolder, error: (mes
   };
   const query = text('query', true);
   const answer = readAnswer(v['answer'], fail);
+  const sample = text('sample', false);
   const reasoning = text('reasoning', false);
   const split = v['split'] ?? 'train';
   if (split !== 'train' && split !== 'test') fail(`split is ${JSON.stringify(split)}; write "train" or "test".`);
@@ -178,7 +144,7 @@ function readRow(source: string, line: number, folder: PolicyFolder, error: (mes
   if (typeof id !== 'string' && typeof id !== 'number') fail('id must be a text or a number.');
   if (bad || query === undefined || answer === undefined) return undefined;
   return {
-    line, id: String(id), split: split as Split, images: names ?? [], query, answer, reasoning,
+    line, id: String(id), split: split as Split, images: names ?? [], query, answer, sample, reasoning,
     profile: profile as OwnRow['profile'], history: history as OwnRow['history'],
   };
 }
@@ -194,19 +160,12 @@ function readAnswer(value: unknown, fail: (message: string) => void): OwnAnswer 
   return undefined;
 }
 
-/** The text that belongs in the box for an answer. */
-export function answerText(answer: OwnAnswer): string {
-  if (typeof answer === 'string') return answer;
-  if (typeof answer === 'number') return String(answer);
-  return Array.isArray(answer) ? (answer as readonly string[]).join(', ') : formatToolCall(answer as ToolCall);
-}
-
 /** The rows as examples. `load` gives the pixels of an image file (a library decodes JPEG; decodePng reads PNG). */
 export function ownExamples(policy: OwnPolicy, load: (name: string) => RgbImage): Example[] {
   let parts: Example['policyParts'] | undefined;
-  const policyText = policy.markdown.replace(IMAGE_LINK, '<image>');
+  const policyText = withSlots(policy.markdown);
   return policy.rows.map((row) => {
-    const answer = answerText(row.answer);
+    const answer = boxedText(row, policy.scorer);
     const context = [
       ...(row.profile === undefined ? [] : [`### User Profile ###\n${Object.entries(row.profile).map(([k, v]) => `- ${k}: ${String(v)}`).join('\n')}`]),
       ...(row.history === undefined ? [] : [`### Interaction History ###\n${row.history.map((turn) => JSON.stringify(turn)).join('\n')}`]),
@@ -227,4 +186,15 @@ export function ownExamples(policy: OwnPolicy, load: (name: string) => RgbImage)
       },
     };
   });
+}
+
+/** The text with `<image>` in place of each image. */
+function withSlots(markdown: string): string {
+  let at = 0;
+  const texts = markdownImages(markdown).links.map(({ start, end }) => {
+    const text = markdown.slice(at, start);
+    at = end;
+    return text;
+  });
+  return [...texts, markdown.slice(at)].join('<image>');
 }

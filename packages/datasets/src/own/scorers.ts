@@ -21,10 +21,16 @@ export type Scorer = (completion: string, answer: OwnAnswer) => Score;
 /** A module's function: accuracy from 0 to 1 for a boxed answer (undefined when there is none) and the right one. */
 export type ScorerFunction = (predicted: string | undefined, answer: OwnAnswer, completion: string) => number;
 
-const TYPES = ['exact', 'set', 'number', 'toolCall', 'regex', 'module'] as const;
-const MAX_ANSWER = 10000;
+/** The fields of each type. */
+const FIELDS = {
+  exact: ['ignoreCase'], set: ['separator'], number: ['tolerance', 'relative'], toolCall: [], regex: ['flags'], module: ['module', 'function'],
+} as const satisfies Record<ScorerSpec['type'], readonly string[]>;
+const TYPES = Object.keys(FIELDS) as ScorerSpec['type'][];
+/** Longest answer that is read. */
+export const MAX_ANSWER = 10000;
 /** Longest text that a pattern is tried on: a bound on backtracking. */
-const MAX_MATCHED = 500;
+export const MAX_MATCHED = 500;
+const SEPARATOR = ',';
 
 function fail(message: string): never {
   throw new DatasetError('invalidFile', `scorer: ${message}`);
@@ -36,6 +42,9 @@ export function parseScorerSpec(value: unknown): ScorerSpec {
   const v = value as Record<string, unknown>;
   const type = TYPES.find((t) => t === v['type']);
   if (type === undefined) return fail(`type is ${JSON.stringify(v['type']) ?? 'missing'}; write one of ${TYPES.join(', ')}.`);
+  const known: readonly string[] = ['type', ...FIELDS[type]];
+  const unknown = Object.keys(v).find((name) => !known.includes(name));
+  if (unknown !== undefined) fail(`field ${JSON.stringify(unknown)} is unknown for type ${type}; use ${known.join(', ')}.`);
   const optional = (name: string, kind: 'string' | 'number' | 'boolean'): void => {
     if (v[name] !== undefined && typeof v[name] !== kind) fail(`${name} is ${JSON.stringify(v[name])}; write a ${kind}.`);
   };
@@ -44,6 +53,7 @@ export function parseScorerSpec(value: unknown): ScorerSpec {
   optional('tolerance', 'number');
   optional('relative', 'number');
   optional('flags', 'string');
+  if (v['separator'] === '') fail('separator is empty; write at least one character.');
   if (type === 'regex' && typeof v['flags'] === 'string' && !/^[imsu]*$/.test(v['flags'])) fail(`flags is ${JSON.stringify(v['flags'])}; use letters of "imsu".`);
   if (type === 'module' && (typeof v['module'] !== 'string' || typeof v['function'] !== 'string')) fail('a module scorer needs "module" (a file) and "function" (an exported name).');
   return { ...v, type } as ScorerSpec;
@@ -57,6 +67,11 @@ export function readNumber(text: string): number | undefined {
   if (!NUMBER.test(body) || !/\d/.test(body)) return undefined;
   const value = Number(body.replaceAll(',', ''));
   return Number.isFinite(value) ? value : undefined;
+}
+
+/** What stands between the items of a set. */
+export function separatorOf(spec: ScorerSpec): string {
+  return spec.type === 'set' ? (spec.separator ?? SEPARATOR) : SEPARATOR;
 }
 
 const parts = (items: readonly string[]): string => JSON.stringify([...new Set(items.map((item) => item.trim()).filter((item) => item !== ''))].toSorted());
@@ -96,7 +111,7 @@ function accuracy(spec: ScorerSpec, predicted: string, answer: OwnAnswer): numbe
       return fold(predicted) === fold(String(answer)) ? 1 : 0;
     }
     case 'set': {
-      const separator = spec.separator ?? ',';
+      const separator = separatorOf(spec);
       const gold = Array.isArray(answer) ? (answer as readonly string[]) : String(answer).split(separator);
       return parts(predicted.split(separator)) === parts(gold) ? 1 : 0;
     }

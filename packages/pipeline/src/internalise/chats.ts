@@ -43,8 +43,7 @@ export class ChatTask {
   readonly #prompts = new Map<string, EncodedChat>();
 
   constructor(options: ChatTaskOptions) {
-    // Getters are read once here: pictures are known by their identity, and decoded when they are first asked for.
-    const of = (split: Example['split'], most = Infinity): ChatExample[] => options.examples.filter(({ example }) => example.split === split).slice(0, most).map((e) => ({ example: { ...e.example }, score: (completion) => e.score(completion) }));
+    const of = (split: Example['split'], most = Infinity): ChatExample[] => options.examples.filter(({ example }) => example.split === split).slice(0, most).map((e) => ({ example: readOnce(e.example), score: (completion) => e.score(completion) }));
     this.#o = options;
     this.#train = of('train');
     this.#test = of('test', options.testSize === 0 ? Infinity : options.testSize);
@@ -146,6 +145,17 @@ export class ChatTask {
     ];
     return { ...processor.encode({ messages, imageGridThw: images.map((image) => processor.gridOf(image)), addGenerationPrompt: response === undefined, loss }), images };
   }
+}
+
+/** The example, each property read when it is first asked for and then kept: pictures are known by their identity, and a getter may decode them. */
+function readOnce(example: Example): Example {
+  const kept = new Map<string | symbol, unknown>();
+  return new Proxy(example, {
+    get(target, name) {
+      if (!kept.has(name)) kept.set(name, Reflect.get(target, name));
+      return kept.get(name);
+    },
+  });
 }
 
 /** Lets events through, such as a request to stop. */
