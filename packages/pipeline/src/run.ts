@@ -42,8 +42,9 @@ export async function run({ config, engine, adapterName, base, ...options }: Run
         for (const [name, bytes] of Object.entries(adapterFiles(adapter, `${lastPart(base.name)} + vm-cpt`))) await storage.write(`adapter/${name}`, bytes);
       },
     });
+    const report = await writeReport(storage, state, { ...(await benchmark.facts()), adapter: adapterName }, benchmark.test);
     await exportModel(storage, base, model);
-    return await writeReport(storage, state, { ...(await benchmark.facts()), adapter: adapterName }, benchmark.test);
+    return report;
   } finally {
     model.dispose();
   }

@@ -173,7 +173,7 @@ describe('the other benchmarks', () => {
     expect(Object.keys(table.settings)).toEqual(['N=2, M', 'N=5, M', 'GTAPolicy']);
     const markdown = new TextDecoder().decode(storage.files.get('results.md'));
     for (const heading of ['## N=2, M', '## N=5, M', '## GTAPolicy']) expect(markdown).toContain(heading);
-    expect(markdown).toContain('| tool and version | arguments | overall |');
+    expect(markdown).toContain('| tool and version | paper, 7B | arguments | paper, 7B | overall |');
   });
 
   it('a policy in the prompt takes its words, and four cells and two marks for each picture', () => {
