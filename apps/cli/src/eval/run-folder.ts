@@ -96,8 +96,8 @@ function splitsOf<E>({ size, example }: { size(split: 'train' | 'test'): number;
 function settingsOf(dir: string): RunConfig {
   const file = join(dir, 'run.json');
   try {
-    const { config } = JSON.parse(readFileSync(file, 'utf8')) as { config: Partial<RunConfig> };
-    if ('lora' in config) throw new UsageError(`${dir} is a run on data of its own. Evaluate the checkpoint that it began with: trimpi eval MODEL --adapter ${dir}/adapter --data FOLDER.`);
+    const { config } = JSON.parse(readFileSync(file, 'utf8')) as { config: Partial<RunConfig> & { readonly tune?: string } };
+    if ('lora' in config) throw new UsageError(`${dir} is a run on data of its own. Evaluate ${config.tune === 'full' ? `what it left: trimpi eval ${dir}/model` : `the checkpoint that it began with: trimpi eval MODEL --adapter ${dir}/adapter`} --data FOLDER.`);
     return resolveConfig(config);
   } catch (cause) {
     if (cause instanceof UsageError) throw cause;
