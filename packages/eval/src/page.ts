@@ -121,7 +121,7 @@ figure { margin: 1rem 0; overflow-x: auto; background: #fff; border-radius: 8px;
 figcaption { color: #444; padding: 0 1rem 0.75rem; font-size: 0.9rem; }
 table { border-collapse: collapse; width: 100%; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.4rem 0.6rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: min(14rem, 40vw); }
 article { display: grid; grid-template-columns: auto 1fr; gap: 1rem; border-top: 1px solid var(--line); padding: 1rem 0; }
 article img { width: 256px; max-width: 40vw; image-rendering: pixelated; border-radius: 4px; }
 article p { margin: 0.2rem 0; overflow-wrap: anywhere; }
