@@ -47,6 +47,8 @@ export interface ProcessorOutput extends EncodedChat {
   readonly imageGridThw: readonly GridThw[];
 }
 
+const KEPT_SHAPES = 64;
+
 /** Tokenizer, chat template and image preprocessing of a checkpoint. */
 export class Processor {
   readonly config: ModelConfig;
@@ -54,6 +56,8 @@ export class Processor {
   readonly preprocessor: PreprocessorConfig;
   readonly #template: ChatTemplate;
   readonly #visual: ReadonlySet<number>;
+  /** Special tokens of a chat with harmless words, by its shape. */
+  readonly #specialOf = new Map<string, readonly number[]>();
 
   constructor(config: ModelConfig, tokenizer: Tokenizer, preprocessor: PreprocessorConfig = defaultPreprocessorConfig(config)) {
     if (tokenizer.chatTemplate === null) {
@@ -136,7 +140,15 @@ export class Processor {
   #checkRendered(ids: readonly number[], messages: readonly ChatMessage[], addGenerationPrompt: boolean): void {
     const special = (tokens: readonly number[]) => tokens.filter((id) => this.tokenizer.isSpecial(id));
     const got = special(ids);
-    const own = special(this.tokenizer.encode(this.#template(messages.map(withoutWords), { addGenerationPrompt })));
+    const harmless = messages.map(withoutWords);
+    // Thousands of chats are of one shape.
+    const shape = JSON.stringify([addGenerationPrompt, harmless.map(({ role, content }) => [role, typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? [part.text] : part.type))])]);
+    let own = this.#specialOf.get(shape);
+    if (own === undefined) {
+      own = special(this.tokenizer.encode(this.#template(harmless, { addGenerationPrompt })));
+      if (this.#specialOf.size >= KEPT_SHAPES) this.#specialOf.clear();
+      this.#specialOf.set(shape, own);
+    }
     if (got.length === own.length && got.every((id, i) => id === own[i])) return;
     const odd = got.find((id, i) => id !== own[i]) ?? own[got.length]!;
     throw forged('messages', this.tokenizer.idToToken(odd) ?? String(odd));
