@@ -14,6 +14,7 @@ import { adapterOption } from '../src/serve/command.ts';
 import { MAX_REQUEST_PIXELS, privateAddresses, requestPicture } from '../src/serve/image-source.ts';
 import { type PictureOptions, Pictures } from '../src/serve/pictures.ts';
 import { parseChatRequest } from '../src/serve/request.ts';
+import { Room } from '../src/serve/room.ts';
 import { type Runner, Scheduler } from '../src/serve/scheduler.ts';
 import { golden } from './helpers.ts';
 
@@ -123,7 +124,7 @@ describe('Scheduler', () => {
     return { log, runner: { ...base, ...more }, base };
   };
   const scheduled = (r: Runner<TestJob>, onError: (error: unknown) => void = () => undefined) => {
-    const scheduler = new Scheduler<TestJob>({ runner: r, maxQueue: 99, maxRows: 2, onError });
+    const scheduler = new Scheduler<TestJob>({ runner: r, maxQueue: 99, maxRows: 2, maxHeld: 10, onError });
     const until = async (running: number) => {
       while (scheduler.running !== running) await new Promise((done) => setTimeout(done, 1));
     };
@@ -195,6 +196,79 @@ describe('Scheduler', () => {
     await Promise.all(others);
     expect(log).toEqual(['+ag', '-g', '+b', '-b', '-a']);
   });
+
+  it('pictures of those that wait are held up to the limit: the next one is told when one of them runs, has gone, or was refused', async () => {
+    const { runner: r } = runner(1);
+    const { scheduler, until } = scheduled(r);
+    const [gone, held] = [new AbortController(), [] as string[]];
+    const ask = async (name: string, tokens: number, signal = never) => {
+      const place = scheduler.enter();
+      try {
+        await place.hold(tokens, signal);
+        held.push(name);
+        await scheduler.submit(job(name, 20, signal), place);
+      } finally {
+        place.leave();
+      }
+    };
+    const runs = ask('a', 10);
+    await until(1);
+    // `a` runs and holds nothing; `b` is more than all there is, and has it alone; the rest wait, in their order.
+    const big = ask('b', 99);
+    const leaves = ask('c', 6, gone.signal).catch((e: unknown) => e);
+    const last = [ask('d', 5), ask('e', 5)];
+    const late = scheduler.enter();
+    expect(held).toEqual(['a']);
+    await new Promise((done) => setTimeout(done, 1));
+    expect(held).toEqual(['a', 'b']);
+    gone.abort();
+    expect(await leaves).toMatchObject({ status: 499 });
+    await Promise.all([runs, big, ...last]);
+    expect(held).toEqual(['a', 'b', 'd', 'e']);
+
+    const first = scheduler.enter();
+    await first.hold(10, never);
+    const refused = late.hold(1, never).catch((e: unknown) => e);
+    await scheduler.close();
+    expect(await refused).toMatchObject({ status: 503 });
+    await expect(first.hold(1, never)).rejects.toMatchObject({ status: 503 });
+  });
+});
+
+it('a room never holds more than its size, takes in order, and is empty when all is given back', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 20 }), fc.array(fc.tuple(fc.integer({ min: 0, max: 30 }), fc.constantFrom('keep', 'abort', 'twice')), { maxLength: 20 }), async (size, wishes) => {
+      const room = new Room(size);
+      const [order, backs]: [number[], (() => void)[]] = [[], []];
+      let taken = 0;
+      const all = wishes.map(async ([amount, how], i) => {
+        const client = new AbortController();
+        const taking = room.take(amount, client.signal);
+        if (how === 'abort') client.abort(new Error('gone'));
+        const back = await taking;
+        taken += Math.min(amount, size);
+        expect(taken).toBeLessThanOrEqual(size);
+        order.push(i);
+        backs.push(() => {
+          taken -= Math.min(amount, size);
+          back();
+          if (how === 'twice') back();
+        });
+      });
+      const done = Promise.allSettled(all);
+      while (order.length < wishes.length) {
+        await new Promise((next) => setImmediate(next));
+        const back = backs.shift();
+        if (back === undefined) break;
+        back();
+      }
+      for (const [i, { status }] of (await done).entries()) expect(status === 'fulfilled' || wishes[i]![1] === 'abort').toBe(true);
+      expect(order).toEqual(order.toSorted((a, b) => a - b));
+      for (const back of backs) back();
+      await room.take(size, AbortSignal.timeout(1000));
+    }),
+    { numRuns: 50 },
+  );
 });
 
 describe('pictures in data URLs', () => {
@@ -364,12 +438,12 @@ describe('a model that fails', () => {
         end: async (job) => void running.splice(running.indexOf(job), 1),
         reset: () => void running.splice(0),
       },
-      maxQueue: 9, maxRows: 9, onError: (e) => log.push(String(e)),
+      maxQueue: 9, maxRows: 9, maxHeld: 9, onError: (e) => log.push(String(e)),
     });
     const server = chatServer({
       backend: {
         models: ['m'],
-        prepare: async (request, onPiece, signal) => ({
+        prepare: async (request, _place, onPiece, signal) => ({
           request, signal, prompt: { inputIds: [], positionIds: [], images: [] }, promptTokens: 1, maxTokens: 2, adapter: undefined,
           choices: [new Choice({ decode: (t) => 'ab'.slice(0, t.length), maxTokens: 2, stop: [], onPiece: (piece) => onPiece(0, piece) })],
         }),

@@ -7,7 +7,7 @@ import { Choice, type Piece } from './choice.ts';
 import type { ImageRules } from './image-source.ts';
 import { type PicturePart, Pictures } from './pictures.ts';
 import type { ChatRequest } from './request.ts';
-import type { Job } from './scheduler.ts';
+import type { Job, Place } from './scheduler.ts';
 
 export interface ChatJob extends Job {
   readonly request: ChatRequest;
@@ -53,8 +53,8 @@ export class Backend {
     return [name, ...opened.adapters.map((adapter) => `${name}:${adapter}`)];
   }
 
-  /** Tokenises and, when the request has room, decodes its pictures. @throws ApiError, ModelError. */
-  async prepare(request: ChatRequest, onPiece: (choice: number, piece: Piece) => void, signal: AbortSignal): Promise<ChatJob> {
+  /** Tokenises and, when the request has room in a batch and its pictures have it among those that wait, decodes them. @throws ApiError, ModelError. */
+  async prepare(request: ChatRequest, place: Pick<Place, 'hold'>, onPiece: (choice: number, piece: Piece) => void, signal: AbortSignal): Promise<ChatJob> {
     const { opened, maxNewTokens, maxRows, batchTokens } = this.#o;
     const { processor, positions } = opened;
     const adapter = this.#adapterOf(request.model);
@@ -85,6 +85,7 @@ export class Backend {
     if (tokens > batchTokens) {
       throw new ApiError(400, `The prompt of ${promptTokens} tokens and ${request.n} ${request.n === 1 ? 'answer' : 'answers'} of ${maxTokens} are ${tokens} tokens, and this server has room for ${batchTokens} (--batch-tokens). Ask for fewer tokens.`, { param: 'max_tokens', code: 'context_length_exceeded' });
     }
+    if (counted.length > 0) await place.hold(counted.reduce((sum, picture) => sum + picture.tokens, 0), signal);
     const images = await this.#pictures.decode(counted, signal);
     const decode = (ids: Int32Array) => processor.tokenizer.decode(ids, { skipSpecialTokens: true });
     const choices = Array.from({ length: request.n }, (_, i) => new Choice({ decode, maxTokens, stop: request.stop, onPiece: (piece) => onPiece(i, piece) }));

@@ -115,7 +115,8 @@ export async function startServer(options: ServeOptions, log: (line: string) => 
   });
   const batch = new Batch({ opened, maxRows: maxBatch, batchTokens });
   const scheduler = new Scheduler<ChatJob>({
-    runner: batch, maxQueue: options.maxQueue, maxRows: maxBatch,
+    // Of the pictures of those that wait two full batches are ready: what is decoded while one runs, and as much again.
+    runner: batch, maxQueue: options.maxQueue, maxRows: maxBatch, maxHeld: 2 * batchTokens,
     onError: (error) => log(`error: ${explain(error)}`),
   });
   const hosts = isLoopback(host) ? ['localhost', '127.0.0.1', '[::1]', host.toLowerCase()] : undefined;

@@ -128,7 +128,7 @@ class Routes {
     try {
       const head: Head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model: chat.model };
       const stream = chat.stream ? new ChunkStream(response, head, chat, tokenizer) : undefined;
-      const job = await backend.prepare(chat, (choice, piece) => stream?.piece(choice, piece), gone);
+      const job = await backend.prepare(chat, place, (choice, piece) => stream?.piece(choice, piece), gone);
       if (stream === undefined) {
         await scheduler.submit(job, place);
         json(response, 200, completionObject(head, job, tokenizer));

@@ -16,6 +16,8 @@ export interface CountedPicture {
   readonly bytes: Uint8Array;
   readonly param: string;
   readonly gridThw: GridThw;
+  /** That it takes in a prompt. */
+  readonly tokens: number;
 }
 
 export interface PictureOptions {
@@ -47,11 +49,12 @@ export class Pictures {
       const picture = await requestPicture(url, param, rules, signal, fetched);
       const gridThw = processor.gridOf(picture);
       pixels += picture.width * picture.height;
-      tokens += gridThw.reduce((a, b) => a * b) / processor.preprocessor.mergeSize ** 2;
+      const own = gridThw.reduce((a, b) => a * b) / processor.preprocessor.mergeSize ** 2;
+      tokens += own;
       if (picture.fetched) fetched += picture.bytes.byteLength;
       if (pixels > MAX_REQUEST_PIXELS) throw new ApiError(400, `${param}: with this picture those of the request have ${pixels} pixels, more than the ${MAX_REQUEST_PIXELS} that all together may have. Shrink them, or send fewer.`, { param, code: 'image_too_large' });
       if (tokens > limit.tokens) throw new ApiError(400, `${param}: with this picture those of the request take ${tokens} tokens, more than the ${limit.tokens} that a prompt and its answer may have (${limit.option}). Shrink the pictures, or send fewer.`, { param, code: 'context_length_exceeded' });
-      counted.push({ bytes: picture.bytes, param, gridThw });
+      counted.push({ bytes: picture.bytes, param, gridThw, tokens: own });
     }
     return counted;
   }

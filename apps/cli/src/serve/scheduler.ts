@@ -4,6 +4,7 @@
  */
 import { ApiError } from './api-error.ts';
 import type { Choice } from './choice.ts';
+import { Room } from './room.ts';
 
 export interface Job {
   readonly choices: readonly Choice[];
@@ -28,10 +29,15 @@ export interface SchedulerOptions<J extends Job> {
   readonly maxQueue: number;
   /** Completions at once; what is waited for a place depends on it. */
   readonly maxRows: number;
+  /** Tokens of pictures that are decoded for those that wait; one request can have more when no other has any. */
+  readonly maxHeld: number;
   readonly onError: (error: unknown) => void;
 }
 
-interface Place {
+export interface Place {
+  /** Waits until so many tokens of pictures may be held for a request that waits. @throws ApiError 499, 503 when closing. */
+  hold(tokens: number, signal: AbortSignal): Promise<void>;
+  /** Gives the place back, and what it holds. */
   leave(): void;
 }
 
@@ -50,6 +56,7 @@ export class Scheduler<J extends Job> {
   readonly #o: SchedulerOptions<J>;
   readonly #queue: Entry<J>[] = [];
   readonly #running = new Set<Entry<J>>();
+  readonly #pictures: Room;
   #entered = 0;
   #awake = false;
   #closed = false;
@@ -60,6 +67,7 @@ export class Scheduler<J extends Job> {
 
   constructor(options: SchedulerOptions<J>) {
     this.#o = options;
+    this.#pictures = new Room(options.maxHeld);
   }
 
   /** Requests that have entered and do not run yet. */
@@ -80,8 +88,16 @@ export class Scheduler<J extends Job> {
     }
     this.#entered++;
     let left = false;
+    let giveBack = (): void => undefined;
     return {
+      hold: async (tokens, signal) => {
+        if (this.#closed) throw closing();
+        giveBack = await this.#pictures.take(tokens, signal).catch((error: unknown) => {
+          throw signal.aborted ? gone() : error;
+        });
+      },
       leave: () => {
+        giveBack();
         if (!left) this.#entered--;
         left = true;
       },
@@ -111,6 +127,7 @@ export class Scheduler<J extends Job> {
   /** Refuses what waits and lets what runs come to its end. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#pictures.refuse(closing());
     for (const entry of this.#queue.splice(0)) entry.settle(closing());
     while (this.#awake) await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -119,7 +136,7 @@ export class Scheduler<J extends Job> {
   #abandon(entry: Entry<J>): void {
     const at = this.#queue.indexOf(entry);
     if (at >= 0) this.#queue.splice(at, 1);
-    entry.settle(new ApiError(499, 'The client went away.'));
+    entry.settle(gone());
   }
 
   async #wake(): Promise<void> {
@@ -206,6 +223,10 @@ export class Scheduler<J extends Job> {
     this.#running.delete(entry);
     this.#seconds = 0.7 * this.#seconds + (0.3 * (performance.now() - entry.begun)) / 1000;
   }
+}
+
+function gone(): ApiError {
+  return new ApiError(499, 'The client went away.');
 }
 
 function closing(): ApiError {
