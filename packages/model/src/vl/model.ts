@@ -1,21 +1,20 @@
 /** @file A vision-language model on an engine: weights, adapters, scoring, gradients and updates. */
-import { add, type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, ParameterStore, PhiloxStream, type Plan, type PlanInputs, ropeTable, sizeOf, type Storage, type StorageRange, type Tensor, type Weight } from '@trimpi/runtime';
+import { add, type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, type ParameterStore, type Plan, type PlanInputs, ropeTable, type Storage, type StorageRange, type Tensor, type Weight } from '@trimpi/runtime';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { LoraAdapter } from '../lora/adapter.ts';
 import type { LoraConfig } from '../lora/config.ts';
 import type { Adapter } from '../lora/peft-files.ts';
-import { type QuantisationOptions, resolveQuantisation } from '../quant/rows.ts';
-import { QuantisedStore } from '../quant/store.ts';
+import type { QuantisationOptions } from '../quant/rows.ts';
 import type { GridThw } from '../rope-index.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
-import { floatTensor, type TensorData } from '../safetensors/writer.ts';
+import type { TensorData } from '../safetensors/writer.ts';
 import { type BatchImage, featureLength, packFeatures, type PackedBatch, type PixelImage, storedImages, type StoredFeatures } from './batch.ts';
 import { cutFeatures, encoderInputs, featureNames, recordEncoder } from './encode.ts';
-import { type ParameterPart, type ParameterLayout, quantisedSpecs, textParameters, visionParameters } from './parameters.ts';
 import { PlanCache } from './plan-cache.ts';
 import { batchInputs, type BatchShape, type ReadyPlan, recordBatch, shapeOf } from './plans.ts';
 import { headName, type Observer, type Parameters, textFrequencies, visionFrequencies } from './towers.ts';
+import { type Merge, ModelWeights } from './weights.ts';
 
 export interface ModelOptions {
   /** Positions that can occur, of tokens; the rotary table is that long. Default: the smaller of the config's and 8192. */
@@ -49,13 +48,6 @@ export interface Scores {
 /** Which weights an update changes. */
 export type Trainable = 'text' | 'vision' | { readonly adapter: string };
 
-/** A part of the weights as it was before an adapter was merged. */
-interface Replaced {
-  readonly part: ParameterPart;
-  readonly store: ParameterStore;
-  readonly data: Float32Array;
-}
-
 export class VisionLanguageModel {
   readonly engine: Engine;
   readonly config: ModelConfig;
@@ -64,27 +56,21 @@ export class VisionLanguageModel {
   readonly adapters = new Map<string, LoraAdapter>();
   readonly checkpointing: boolean;
   readonly headElements: number;
-  readonly #quantised: QuantisedStore | undefined;
-  readonly #layouts: { readonly text: ParameterLayout; readonly vision: ParameterLayout };
+  readonly #weights: ModelWeights;
   readonly #textTable: { readonly storage: Storage; readonly rows: number };
   readonly #visionTable: { readonly storage: Storage; readonly rows: number };
   readonly #plans: PlanCache<ReadyPlan>;
   readonly #onForget = new Set<() => void>();
-  /** What adapters have taken the place of, the last one merged at the end. */
-  readonly #merged: { readonly adapter: string; readonly before: readonly Replaced[] }[] = [];
 
   constructor(engine: Engine, config: ModelConfig, options: ModelOptions = {}) {
     this.engine = engine;
     this.config = config;
-    this.#layouts = { text: textParameters(config), vision: visionParameters(config) };
     this.checkpointing = options.checkpointing ?? false;
     this.headElements = options.headElements ?? 2 ** 25;
     this.#plans = new PlanCache(options.planBytes ?? 2 ** 29);
-    const quantised = options.quantise === undefined ? [] : quantisedSpecs(this.#layouts, resolveQuantisation(options.quantise));
-    const names = new Set(quantised.map((q) => q.name));
-    this.#quantised = quantised.length === 0 ? undefined : new QuantisedStore(engine, quantised);
-    this.text = new ParameterStore(engine, 'text', this.#layouts.text.specs.filter((p) => !names.has(p.name)));
-    this.vision = new ParameterStore(engine, 'visual', this.#layouts.vision.specs.filter((p) => !names.has(`visual.${p.name}`)));
+    this.#weights = new ModelWeights(engine, config, options.quantise);
+    this.text = this.#weights.text;
+    this.vision = this.#weights.vision;
     const table = (name: string, rows: number, frequencies: number[]) => {
       const storage = engine.createStorage(name, rows * frequencies.length * 2);
       storage.write(ropeTable(rows, frequencies));
@@ -96,12 +82,12 @@ export class VisionLanguageModel {
 
   /** A parameter in a graph; those of the vision tower are `visual.*`. */
   parameter(graph: Graph, name: string): Tensor {
-    return name.startsWith('visual.') ? this.vision.tensor(graph, name.slice('visual.'.length)) : this.text.tensor(graph, name);
+    return this.#weights.parameter(graph, name);
   }
 
   /** A matrix of a projection, the embedding table or the head; quantised when the model is. */
   weight(graph: Graph, name: string): Weight {
-    return this.#quantised?.has(name) === true ? this.#quantised.weight(graph, name) : this.parameter(graph, name);
+    return this.#weights.weight(graph, name);
   }
 
   /** Everything that the text tower is computed with in a graph. */
@@ -121,82 +107,30 @@ export class VisionLanguageModel {
 
   /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, before anything is changed. */
   async load(checkpoint: Checkpoint): Promise<void> {
-    const parts = this.#parts();
-    const known = new Set(parts.map((p) => p.part.tensor));
-    for (const { part } of parts) {
-      if (!checkpoint.has(part.tensor)) throw new ModelError('not-found', { argument: part.tensor, value: null, message: 'is missing from the checkpoint', remedy: 'Use a complete checkpoint of this architecture.' });
-      const { shape } = checkpoint.info(part.tensor);
-      if (shape.join() !== part.shape.join()) throw new ModelError('invalid-safetensors', { argument: part.tensor, value: [...shape], message: `should have the shape [${part.shape.join(', ')}]`, remedy: 'Use the config.json that belongs to this checkpoint.' });
-    }
-    const extra = checkpoint.names.find((n) => !known.has(n) && !(this.config.tieWordEmbeddings && n === 'lm_head.weight'));
-    if (extra !== undefined) throw new ModelError('unsupported', { argument: extra, value: null, message: 'is not part of this architecture', remedy: 'Use the config.json that belongs to this checkpoint.' });
-    this.#merged.length = 0;
-    for (const { part, store } of parts) this.#write(store, part, await checkpoint.readFloat32(part.tensor));
+    await this.#weights.load(checkpoint);
   }
 
   /** Normal weights of `initializerRange` (or as `std` says by tensor name), norms one, biases zero: a function of the seed. */
   initialise(seed: number, std: (tensor: string, shape: readonly number[]) => number = () => this.config.initializerRange): void {
-    const random = new PhiloxStream(seed, 0x1417);
-    for (const { part, store } of this.#parts()) {
-      const data = new Float32Array(sizeOf(part.shape));
-      if (part.tensor.endsWith('.bias')) data.fill(0);
-      else if (part.shape.length === 1) data.fill(1);
-      else {
-        const s = std(part.tensor, part.shape);
-        for (let i = 0; i < data.length; i++) data[i] = random.normal() * s;
-      }
-      this.#write(store, part, data);
-    }
+    this.#weights.initialise(seed, std);
   }
 
   /** Every tensor under its in-memory name, in `dtype` (default F32); with an adapter, merged into the weights. */
-  async tensors(options: { readonly merge?: string; readonly from?: 'values' | 'gradients'; readonly dtype?: 'F32' | 'F16' | 'BF16' } = {}): Promise<Map<string, TensorData>> {
-    const merge = options.merge === undefined ? undefined : await this.#merger(options.merge);
-    const out = new Map<string, TensorData>();
-    this.#refuseQuantised('tensors');
-    for (const { part, store } of this.#parts()) {
-      if (options.from === 'gradients' && !store.trainable) continue;
-      const whole = await store.read(part.parameter, options.from ?? 'values');
-      const perRow = sizeOf(part.shape) / part.shape[0]!;
-      const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
-      out.set(part.tensor, floatTensor(merge?.(part.tensor, data) ?? data, part.shape, options.dtype));
-    }
-    return out;
+  async tensors({ merge, from = 'values', dtype = 'F32' }: { readonly merge?: string; readonly from?: 'values' | 'gradients'; readonly dtype?: 'F32' | 'F16' | 'BF16' } = {}): Promise<Map<string, TensorData>> {
+    return this.#weights.tensors({ merge: merge === undefined ? undefined : await this.#merger(merge), from, dtype });
   }
 
   /** Puts an adapter into the weights; do not wear it as well. What it replaces is kept (in the memory of the host) for `unmerge`, until the adapter is removed. */
   async merge(adapter: string): Promise<void> {
-    this.#refuseQuantised('merge');
-    if (this.#merged.some((m) => m.adapter === adapter)) throw new ModelError('invalid-input', { argument: 'merge', value: adapter, message: 'is merged already', remedy: 'Unmerge it first.' });
-    const merge = await this.#merger(adapter);
-    const before: Replaced[] = [];
-    for (const { part, store } of this.#parts()) {
-      const whole = await store.read(part.parameter);
-      const perRow = sizeOf(part.shape) / part.shape[0]!;
-      const data = Float32Array.from(whole.subarray(part.row * perRow, part.row * perRow + sizeOf(part.shape)));
-      const merged = merge(part.tensor, data);
-      if (merged === undefined) continue;
-      before.push({ part, store, data });
-      this.#write(store, part, merged);
-    }
-    this.#merged.push({ adapter, before });
+    await this.#weights.merge(adapter, await this.#merger(adapter));
   }
 
   /** Takes the adapter merged last out again: the weights have the bits they had before. */
   unmerge(adapter: string): void {
-    const last = this.#merged[this.#merged.length - 1];
-    if (last?.adapter !== adapter) {
-      throw new ModelError('invalid-input', { argument: 'unmerge', value: adapter, message: last === undefined ? 'is not merged' : `is not the one merged last, which is ${last.adapter}`, remedy: 'Unmerge adapters in the opposite order.' });
-    }
-    this.#merged.pop();
-    for (const { part, store, data } of last.before) this.#write(store, part, data);
+    this.#weights.unmerge(adapter);
   }
 
-  #refuseQuantised(what: string): void {
-    if (this.#quantised !== undefined) throw new ModelError('unsupported', { argument: what, value: 'quantised', message: 'needs the whole weights, and this model holds quantised ones', remedy: 'Load the checkpoint without quantise, or keep the adapter beside the weights.' });
-  }
-
-  async #merger(name: string): Promise<(tensor: string, weight: Float32Array) => Float32Array | undefined> {
+  async #merger(name: string): Promise<Merge> {
     const adapter = this.adapter(name);
     if (this.config.tieWordEmbeddings && adapter.targets.some((t) => t.name === 'lm_head')) {
       throw new ModelError('unsupported', { argument: 'adapter', value: name, message: 'changes the head, which is also the embedding table of this model', remedy: 'Keep the adapter beside the weights, or leave lm_head out of targetModules.' });
@@ -218,12 +152,7 @@ export class VisionLanguageModel {
       own.store.values.write(Float32Array.from(await theirs.store.values.read()));
       return;
     }
-    const from = await other.tensors();
-    const parts = this.#parts();
-    const odd = parts.find(({ part }) => from.get(part.tensor)?.shape.join() !== part.shape.join());
-    if (odd !== undefined || parts.length !== from.size) throw new ModelError('invalid-input', { argument: 'copyFrom', value: odd?.part.tensor ?? from.size, message: 'is of another shape, or missing, in the other model', remedy: 'Make both with the same config.' });
-    this.#merged.length = 0;
-    for (const { part, store } of parts) this.#write(store, part, new Float32Array(from.get(part.tensor)!.data.slice().buffer));
+    this.#weights.take(await other.tensors());
   }
 
   // ---- adapters
@@ -245,9 +174,7 @@ export class VisionLanguageModel {
   /** Rejects when the weights that an adapter was trained on are not those of this model. */
   async #checkBase(name: string, weights: ReadonlyMap<string, Float32Array>): Promise<void> {
     for (const [module, theirs] of weights) {
-      const weight = this.#weightName(module);
-      const same = this.#quantised?.has(weight) === true ? await this.#quantised.holds(weight, theirs) : equalValues(await this.text.read(weight), theirs);
-      if (!same) {
+      if (!(await this.#weights.holds(this.#weightName(module), theirs))) {
         throw new ModelError('invalid-adapter', { argument: `${name}: ${module}`, value: theirs.length, message: 'was trained on other weights than those of this model', remedy: 'Load the base model that the adapter was trained on.' });
       }
     }
@@ -282,8 +209,7 @@ export class VisionLanguageModel {
   removeAdapter(name: string): void {
     this.adapter(name).dispose();
     this.adapters.delete(name);
-    // Merged, it stays in the weights for good; what was merged before it cannot be taken out from under it either.
-    this.#merged.splice(0, this.#merged.findIndex((m) => m.adapter === name) + 1);
+    this.#weights.keepMerged(name);
     this.#forgetPlans();
   }
 
@@ -291,7 +217,7 @@ export class VisionLanguageModel {
   setTrainable(...what: Trainable[]): void {
     const adapters = new Set(what.flatMap((w) => (typeof w === 'object' ? [w.adapter] : [])));
     for (const name of adapters) this.adapter(name);
-    if (what.includes('text') || what.includes('vision')) this.#refuseQuantised('setTrainable');
+    if (what.includes('text') || what.includes('vision')) this.#weights.refuseQuantised('setTrainable');
     this.text.setTrainable(what.includes('text'));
     this.vision.setTrainable(what.includes('vision'));
     for (const [name, a] of this.adapters) a.store.setTrainable(adapters.has(name));
@@ -404,9 +330,7 @@ export class VisionLanguageModel {
 
   dispose(): void {
     this.#forgetPlans();
-    this.text.dispose();
-    this.vision.dispose();
-    this.#quantised?.dispose();
+    this.#weights.dispose();
     for (const a of this.adapters.values()) a.dispose();
     this.adapters.clear();
     this.#textTable.storage.dispose();
@@ -455,27 +379,12 @@ export class VisionLanguageModel {
     this.#onForget.clear();
     for (const callback of waiting) callback();
   }
-
-  #parts(): { part: ParameterPart; store: ParameterStore }[] {
-    return [...this.#layouts.text.parts.map((part) => ({ part, store: this.text })), ...this.#layouts.vision.parts.map((part) => ({ part, store: this.vision }))];
-  }
-
-  #write(store: ParameterStore, part: ParameterPart, data: Float32Array): void {
-    const perRow = sizeOf(part.shape) / part.shape[0]!;
-    const name = store === this.vision ? `visual.${part.parameter}` : part.parameter;
-    if (this.#quantised?.has(name) === true) this.#quantised.writeRows(name, part.row, data);
-    else store.writeRows(part.parameter, part.row * perRow, data);
-  }
 }
 
 /** A promise whose rejection is for those who await it: it does not end Node when nobody does yet. */
 function reported(work: Promise<void>): Promise<void> {
   work.catch(() => undefined);
   return work;
-}
-
-function equalValues(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  return a.length === b.length && Array.prototype.every.call(a, (v, i) => v === b[i]);
 }
 
 const NO_SHAPE: BatchShape = { tokens: 0, targets: 0, vision: 'none', patches: 0, cells: 0 };
