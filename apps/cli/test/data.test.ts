@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { decodePng, parseScenes } from '@trimpi/datasets';
 import { readDatasetFile } from '@trimpi/datasets/node';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PictureFiles } from '../src/data/pictures.ts';
 import { openStored } from '../src/data/stored.ts';
 import { scratch, trimpi } from './helpers.ts';
 
@@ -251,6 +252,14 @@ describe('pictures of your own policy', () => {
     const [a, b] = example!.images;
     expect(a).toMatchObject({ width: b!.width, height: b!.height });
     expect(Buffer.from(a!.rgb).equals(Buffer.from(b!.rgb))).toBe(true);
+  });
+
+  it('more of them than there is memory for are refused with what to do', () => {
+    const image = (megabytes: number) => ({ width: 1, height: 1, rgb: new Uint8Array(megabytes * 2 ** 20) });
+    const pictures = new PictureFiles('mine', 3 * 2 ** 20);
+    pictures.add('a.jpg', image(1));
+    pictures.add('b.jpg', image(2));
+    expect(() => pictures.add('c.webp', image(4))).toThrow('mine: its JPEG and WebP pictures up to c.webp are 7 MiB of pixels, more than the 3 that are kept here. Save them as PNG');
   });
 
   it.each([['jpg', 'q85.jpg'], ['webp', 'lossy.webp'], ['png', 'rgb.png']])('half a %s is found with its line, and refused', async (ending, file) => {

@@ -1,5 +1,6 @@
 /** @file Picture files as images: one object for each file, its size from the header, its pixels when they are looked at. */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { decodePng, PNG_HEADER_BYTES, pngSize, type RgbImage } from '@trimpi/datasets';
 import { UsageError } from '../errors.ts';
@@ -12,9 +13,13 @@ export class PictureFiles {
   readonly #images = new Map<string, RgbImage>();
   readonly #recent = new Map<string, Uint8Array>();
   #bytes = 0;
+  readonly #maxAdded: number;
+  #added = 0;
 
-  constructor(dir: string) {
+  /** @param maxAdded bytes of pixels that `add` takes; by default half of the machine's memory. */
+  constructor(dir: string, maxAdded = totalmem() / 2) {
     this.#dir = dir;
+    this.#maxAdded = maxAdded;
   }
 
   /** The same object whenever a file is asked for. @throws UsageError naming a file that is missing or no PNG; reading `rgb` does for one that is damaged. */
@@ -33,8 +38,12 @@ export class PictureFiles {
     return image;
   }
 
-  /** A picture that was decoded elsewhere, such as a JPEG; it is kept. */
+  /** A picture that was decoded elsewhere, such as a JPEG; it is kept. @throws UsageError when all of them are more than there is room for. */
   add(name: string, image: RgbImage): void {
+    this.#added += image.rgb.byteLength;
+    if (this.#added > this.#maxAdded) {
+      throw new UsageError(`${this.#dir}: its JPEG and WebP pictures up to ${name} are ${mib(this.#added)} MiB of pixels, more than the ${mib(this.#maxAdded)} that are kept here. Save them as PNG, which is decoded when it is looked at, or make them smaller.`);
+    }
     this.#images.set(name, image);
   }
 
@@ -70,6 +79,10 @@ function sizeOf(path: string): { readonly width: number; readonly height: number
   const size = pngSize(header);
   if (size === undefined) throw new UsageError(`${path} is no PNG. Write the dataset again.`);
   return size;
+}
+
+function mib(bytes: number): string {
+  return Math.round(bytes / 2 ** 20).toLocaleString('en');
 }
 
 function decode(path: string): Uint8Array {
