@@ -8,6 +8,7 @@ import { CheckpointPanel } from './checkpoint-view.ts';
 import { KeptView } from './kept-view.ts';
 import { OwnPanel } from './own-view.ts';
 import type { BroughtFile, FromBring, OutlineView, OwnModel, OwnPolicyView, ToBring } from './protocol.ts';
+import { sure } from './sure.ts';
 
 /** GiB that a GPU may have; WebGPU does not say. */
 const MEMORIES = [4, 6, 8, 12, 16, 24, 48, 80];
@@ -23,7 +24,7 @@ export class BringView {
   readonly #onnxFiles = byId('onnx-files');
   readonly #onnxLinks = new FileLinks();
   readonly #config: () => RunConfig;
-  readonly #kept = new KeptView((id) => this.#forget(id));
+  readonly #kept = new KeptView((id) => void this.#forget(id));
   #worker: Worker | undefined;
   #files: readonly BroughtFile[] = [];
   #pictures: string[] = [];
@@ -121,11 +122,12 @@ export class BringView {
     this.#tell({ type: 'own-list' });
   }
 
-  #forget(id: string): void {
+  async #forget(id: string): Promise<void> {
     if (this.#own?.training === true) {
       this.#say('A model is being trained on your policy. Press Stop first.');
       return;
     }
+    if (!(await sure('The run is deleted from this browser with what it has trained.', 'Delete the run'))) return;
     this.#tell({ type: 'own-forget', id });
     // What is shown may be that run.
     this.#own?.find();
@@ -254,7 +256,7 @@ export class BringView {
         this.#tell({ type: 'own', policy: this.#policy!.files, config: this.#config(), ...how, on: on() });
       },
       find: () => this.#tell({ type: 'own-find', policy: this.#policy!.files, on: on().type }),
-      forget: (id) => this.#forget(id),
+      forget: (id) => void this.#forget(id),
       ...(on().type === 'base' ? {} : { wear: (id: string) => this.#tell({ type: 'own-wear', id }) }),
       stop: () => this.#tell({ type: 'stop' }),
       say: (text) => this.#say(text),

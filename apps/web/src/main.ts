@@ -14,6 +14,7 @@ import { ReportView } from './report-view.ts';
 import { RunsView } from './runs-view.ts';
 import { SamplesView } from './samples-view.ts';
 import { SettingsView } from './settings-view.ts';
+import { sure } from './sure.ts';
 
 /** Pictures in the part Look. */
 const SCENES = 12;
@@ -32,7 +33,7 @@ const progress = new ProgressView();
 const report = new ReportView();
 const look = new LookView((choice) => lookWorker?.postMessage({ type: 'more', ...choice } satisfies ToLook, []));
 const samples = new SamplesView();
-const runs = new RunsView((id) => tell({ type: 'forget', id }));
+const runs = new RunsView((id) => void sure('The settings, accuracies and rewards of this run are deleted from this browser.', 'Delete the run').then((yes) => yes && tell({ type: 'forget', id })));
 let phase: Phase = 'loading';
 /** What stands at the top as long as the page is open: the address's settings, the GPU. */
 let standing: readonly Advice[] = [];

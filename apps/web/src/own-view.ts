@@ -5,6 +5,7 @@ import { chartsOf, rowsOf, type StageChart } from './curves.ts';
 import { el } from './dom.ts';
 import { FileLinks } from './file-links.ts';
 import type { FromBring, OwnMeasure, OwnRunView, SavedFile } from './protocol.ts';
+import { sure } from './sure.ts';
 
 /** What the worker says about such a run. */
 export type FromOwn = Extract<FromBring, { readonly type: 'own-progress' | 'own-measured' | 'own-step' | 'own-found' | 'own-done' }>;
@@ -28,7 +29,7 @@ export class OwnPanel {
   readonly #host: Host;
   readonly #model: string;
   readonly #ask: HTMLButtonElement;
-  readonly #train = el('button', { type: 'button', class: 'main', disabled: true, click: () => this.#begin(true) });
+  readonly #train = el('button', { type: 'button', class: 'main', disabled: true, click: () => void this.#trainOrAsk() });
   readonly #stop = el('button', { type: 'button', disabled: true, click: () => this.#host.stop() }, 'Stop');
   readonly #discard = el('button', { type: 'button', hidden: true, click: () => this.#host.forget(this.#id) }, 'Discard what is trained');
   readonly #line = el('p', { class: 'quiet' });
@@ -142,6 +143,11 @@ export class OwnPanel {
     this.#train.textContent = state === 'none' ? `Train ${this.#model} on it` : state === 'stopped' ? `Go on training ${this.#model}` : `Train ${this.#model} anew`;
     this.#discard.hidden = state !== 'stopped';
     if (focused && state !== 'stopped') this.#train.focus();
+  }
+
+  async #trainOrAsk(): Promise<void> {
+    if (this.#state === 'complete' && !(await sure('Training anew discards what was trained on this policy before.', 'Train anew'))) return;
+    this.#begin(true);
   }
 
   #begin(train: boolean): void {

@@ -323,6 +323,14 @@ describe('stages, objectives and frames', () => {
     // It is still there in the next visit, and goes when it is not wanted.
     await page.reload();
     await runs.getByRole('button', { name: 'Forget run 1' }).click();
+    await page.getByRole('dialog').waitFor();
+    expect(await axeViolations(page)).toEqual([]);
+    await screenshot(page, '22-sure', 'dialog');
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    expect(await runs.isVisible()).toBe(true);
+    await runs.getByRole('button', { name: 'Forget run 1' }).click();
+    await page.getByRole('button', { name: 'Delete the run' }).click();
     await runs.waitFor({ state: 'hidden' });
     expect(complaints).toEqual([]);
     await context.close();
@@ -671,7 +679,8 @@ describe('what a visitor brings', () => {
     expect(Buffer.from(await download(page, 'model/model.safetensors', 'latin1'), 'latin1').equals(weights)).toBe(true);
     await kept.locator('summary').click();
     await chosen(page, folder);
-    await page.getByRole('button', { name: 'Train the base anew' }).waitFor();
+    await page.getByRole('button', { name: 'Train the base anew' }).click();
+    await page.getByRole('button', { name: 'Keep it' }).click();
     expect((await page.locator('#bring-result .result').allTextContents()).map((t) => /^\d of 4/.exec(t)?.[0])).toEqual(measured.map((t) => /^\d of 4/.exec(t)?.[0]));
     expect(await page.locator('#bring-result .chart [role=img]').evaluateAll((all) => all.map((c) => c.getAttribute('aria-label')))).toEqual(curves);
     expect(await axeViolations(page)).toEqual([]);
@@ -684,11 +693,15 @@ describe('what a visitor brings', () => {
       for await (const [name] of (await navigator.storage.getDirectory()) as unknown as AsyncIterable<[string, unknown]>) if (name.startsWith('trimpi-own-')) names.push(name);
       await new Promise<void>((held) => void navigator.locks.request(names[0]!, () => new Promise<void>(() => held())));
     });
-    await kept.getByRole('button', { name: 'Forget the run on policy' }).click();
+    const forget = async () => {
+      await kept.getByRole('button', { name: 'Forget the run on policy' }).click();
+      await page.getByRole('button', { name: 'Delete the run' }).click();
+    };
+    await forget();
     await told(page, 'is being trained in another tab');
     expect(await kept.isVisible()).toBe(true);
     await other.close();
-    await kept.getByRole('button', { name: 'Forget the run on policy' }).click();
+    await forget();
     await kept.waitFor({ state: 'hidden' });
     await page.getByRole('button', { name: 'Train the base on it' }).waitFor();
     expect(await page.locator('#bring-result .result').count()).toBe(0);
