@@ -164,6 +164,8 @@ describe('advantage bonuses', () => {
     expect(own.every((a) => a <= 0)).toBe(true);
     const mean = own.reduce((s, a) => s + a, 0) / 5;
     expect(mean).toBeLessThan(0);
+    // Bundles that are all as good say nothing, wherever the tracked quantiles are.
+    expect(Array.from(riskPoAdvantages([0, 0, 0], { low: 0.5, high: 3 }).advantages)).toEqual([0, 0, 0]);
     expect(() => riskPoAdvantages([], undefined)).toThrow(/scores/);
     expect(() => riskPoAdvantages([NaN], undefined)).toThrow(/scores\[0\]/);
   });

@@ -101,6 +101,7 @@ describe('loss refuses', () => {
     ['an out of the wrong length', { out: new Float64Array(1) }, 'length-mismatch', /^out$/],
     ['a step smaller than the batch', { numItemsInBatch: 1 }, 'invalid-argument', /^numItemsInBatch$/],
     ['a negative number of rows', { globalBatchSize: -1 }, 'invalid-argument', /^globalBatchSize$/],
+    ['fewer rows than there are', { globalBatchSize: 0 }, 'invalid-argument', /^globalBatchSize$/],
   ])('%s', (_, input, code, argument) => expectRefusal(call(input), code, argument));
   it('NaN before it decides what to reject', () => {
     const rejecting = fromVerl({ rollout_rs: 'token_k2', rollout_rs_threshold: 1 });

@@ -33,7 +33,7 @@ export { remaxAdvantage } from './advantages/remax.ts';
 export { optimalLengthBaseline } from './advantages/optimalLengthBaseline.ts';
 export { groupPolicyGradient } from './advantages/gpg.ts';
 export { type PassAtKOptions, passAtK } from './advantages/passAtK.ts';
-export { type TokenAdvantageInput, optimalTokenBaseline, reinforcePlusPlusTokens } from './advantages/perToken.ts';
+export { type DiscountOptions, type TokenAdvantageInput, type TokenBaselineInput, optimalTokenBaseline, reinforcePlusPlusTokens } from './advantages/perToken.ts';
 export { type GdpoOptions, gdpo } from './advantages/gdpo.ts';
 
 // Surrogates

@@ -4,6 +4,8 @@ export interface SamplingPlan {
   readonly numGenerations: number;
   /** PolicyRollout: sample as many again with the policy in the prompt. */
   readonly twins?: boolean | undefined;
+  /** Take truncated answers out of the loss (TRL `mask_truncated_completions`). */
+  readonly maskTruncatedCompletions?: boolean | undefined;
   /** Dynamic sampling: replace groups that teach nothing. */
   readonly dynamicSampling?: DynamicSampling | undefined;
 }
@@ -12,7 +14,7 @@ export interface SamplingPlan {
 export interface DynamicSampling {
   /** Rounds of replacement after the first. */
   readonly maxRetries: number;
-  /** Keep groups whose mean reward lies strictly between both (EasyR1, OpenRLHF); default, groups whose rewards differ. */
+  /** Keep groups whose mean reward lies strictly between both (EasyR1, OpenRLHF); default, groups whose rewards differ, and those of one rollout (verl). */
   readonly keepMean?: readonly [low: number, high: number] | undefined;
   /** The named reward to look at; default, and where no reward has that name, the weighted sum. */
   readonly key?: string | undefined;

@@ -128,7 +128,9 @@ describe('other baselines', () => {
     close(apply(passAtK(), { rewards: [unit, 4 * unit], groupIds: [0, 0] }), [0, 3 / sd([1, 4])]);
     expect(apply(passAtK({ normalize: false }), { rewards: [unit, 4 * unit], groupIds: [0, 0] })[1]).toBe(3 * unit);
     close(apply(passAtK({ epsilon: 2 ** -600 }), { rewards: [2 ** -600, 4 * 2 ** -600], groupIds: [0, 0] }), [0, 3 / (sd([1, 4]) + 1)]);
-    expect(() => apply(passAtK(), { rewards: [1, null], groupIds: [0, 0] })).toThrow(/2 rollouts/);
+    expect(() => apply(passAtK(), { rewards: [1, 2], groupIds: [0, 1] })).toThrow(/2 rollouts/);
+    // A missing reward leaves the group nothing to compare, and takes nothing from the others.
+    close(apply(passAtK({ normalize: false }), { rewards: [1, null, 3, 2], groupIds: [0, 0, 1, 1] }), [0, 0, 1, 0]);
     close(apply(passAtK(), { rewards: [null, null], groupIds: [0, 0] }), [0, 0]);
   });
 });
@@ -226,6 +228,8 @@ describe('advantages of tokens', () => {
       const variance = (sum(values.map((x) => (x - m) ** 2)) / (3 + epsilon)) * (3 / 2);
       close(reinforcePlusPlusTokens(base, { gamma, countEpsilon: epsilon }), base.mask.map((_, k) => (returns.has(k) ? ((returns.get(k) as number) - m) / Math.sqrt(variance + 1e-8) : 0)));
     }
+    // OpenRLHF's deviation is the population's: two rewards apart by 1 are ±1.
+    close(reinforcePlusPlusTokens({ rewards: [1, 0], groupIds: [0, 1], mask: [1, 1], shape: [2, 1] }, { ddof: 0 }), [0.5 / Math.sqrt(0.25 + 1e-8), -0.5 / Math.sqrt(0.25 + 1e-8)]);
     // γ is 1 unless said; equal returns are 0, one token and none too.
     close(reinforcePlusPlusTokens({ ...base, rewards: [2, null, 2] }), base.mask.map(() => 0));
     close(reinforcePlusPlusTokens({ ...base, rewards: [2, null, null], mask: [1, 0, 0, 1, 1, 1, 0, 0, 0] }), base.mask.map(() => 0));
@@ -257,8 +261,20 @@ describe('advantages of tokens', () => {
     const expectedOut = Array<number>(15).fill(0);
     // The third token of row 0 has no one to compare with.
     [[0, 2 - (baseline[0] as number)], [1, 2 - (baseline[1] as number)], [2, 2], [4, 5 - (baseline[0] as number)], [5, 5 - (baseline[1] as number)], [12, 4], [14, 4]].forEach(([k, a]) => (expectedOut[k as number] = a as number));
-    close(optimalTokenBaseline(input), expectedOut);
-    const weighted = optimalTokenBaseline({ ...input, rewards: rewardsHere.map((r) => [r, r]), rewardWeights: [0.5, 1.5] });
+    close(optimalTokenBaseline(input, { align: 'tokens' }), expectedOut);
+    // By positions: the first has row 0 alone, the second its first two tokens beside the first of row 1.
+    const summed = [step(0), step(0) + step(1), step(0) + step(1) + step(2)];
+    const b = [(2 * summed[0]!) / (summed[0]! + 1e-8), (2 * summed[1]! + 5 * step(4)) / (summed[1]! + step(4) + 1e-8), (2 * summed[2]! + 5 * w1[1]!) / (summed[2]! + w1[1]! + 1e-8)];
+    const byPosition = [...expectedOut];
+    [[0, 2 - b[0]!], [1, 2 - b[1]!], [2, 2], [4, 5 - b[1]!], [5, 5 - b[2]!]].forEach(([k, a]) => (byPosition[k as number] = a as number));
+    close(optimalTokenBaseline(input), byPosition);
+    // Weights of 2 at the first two tokens of row 0, of 3 at row 1's: squared, they scale the path variance.
+    const importanceWeights = mask.map((_, k) => (k < 2 ? 2 : k >= 3 && k < 6 ? 3 : 1));
+    const scaled = (2 * 4 * (step(0) + step(1)) + 5 * 9 * step(4)) / (4 * (step(0) + step(1)) + 9 * step(4) + 1e-8);
+    expect(optimalTokenBaseline({ ...input, importanceWeights })[1]).toBeCloseTo(2 - scaled, 11);
+    expect(() => optimalTokenBaseline({ ...input, importanceWeights: [1] })).toThrow('importanceWeights');
+    expect(() => optimalTokenBaseline(input, { align: 'turns' as never })).toThrow(/align/);
+    const weighted = optimalTokenBaseline({ ...input, rewards: rewardsHere.map((r) => [r, r]), rewardWeights: [0.5, 1.5] }, { align: 'tokens' });
     close(weighted, expectedOut.map((a) => 2 * a));
     for (const name of ['oldLogps', 'sumPiSquared'] as const) expect(() => optimalTokenBaseline({ ...input, [name]: [1] })).toThrow(name);
     for (const name of ['oldLogps', 'sumPiSquared'] as const) expect(() => optimalTokenBaseline({ ...input, [name]: undefined })).toThrow(RolloutError);

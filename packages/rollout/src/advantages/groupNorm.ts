@@ -41,7 +41,8 @@ export function groupNorm({ scale = 'group', epsilon = 1e-4, singleton = 'zero' 
         const partial = base !== rows;
         for (const i of rows) {
           const r = rewards[i] as number;
-          if (r !== r) out[i] = 0;
+          // A baseline without a reward says nothing of its group.
+          if (r !== r || m.count === 0) out[i] = 0;
           else if (m.count === 1 && !partial) out[i] = singleton === 'zero' ? 0 : scale === 'group' ? r / (1 + epsilon) : r;
           else if (partial && m.equal) {
             // A baseline of equal rewards: the deviation counts as 1, as LUFFY's split baseline does.

@@ -13,7 +13,7 @@ export interface PassAtKOptions {
 /**
  * Pass@k advantages (arXiv 2503.19595, verl `grpo_passk`): only a group's best rollout is pushed, by its lead,
  *
- *   A_best = (r_max − r_second) / (σ_g + ε),   0 for the others
+ *   A_best = (r_max − r_second) / (σ_g + ε),   0 for the others, and where a group has one reward only
  */
 export function passAtK({ normalize = true, epsilon = 1e-6 }: PassAtKOptions = {}): AdvantagePart {
   return {
@@ -34,11 +34,11 @@ export function passAtK({ normalize = true, epsilon = 1e-6 }: PassAtKOptions = {
           } else if (r > second) second = r;
         }
         if (best < 0) continue;
-        if (m.count < 2) {
+        if (rows.length < 2) {
           throw new RolloutError('invalid-argument', 'groupIds', m.count, 'pass@k compares the best with the second best of a group', 'Sample at least 2 rollouts a group.');
         }
         const lead = ((rewards[best] as number) * m.scale - second * m.scale);
-        out[best] = m.equal ? 0 : toFinite(normalize ? lead / (m.sd + epsilon * m.scale) : lead / m.scale);
+        out[best] = m.equal || m.count < 2 ? 0 : toFinite(normalize ? lead / (m.sd + epsilon * m.scale) : lead / m.scale);
       }
     },
   };

@@ -1,4 +1,4 @@
-import { RolloutError } from '../error.ts';
+import { RolloutError, checkChoice } from '../error.ts';
 import { moments } from '../numeric/moments.ts';
 import { everyRow } from './rows.ts';
 import { type AdvantageInput, type RewardWeights, readAdvantageInput } from './input.ts';
@@ -10,15 +10,24 @@ export interface TokenAdvantageInput extends Omit<AdvantageInput, 'lengths' | 'o
   readonly rewardWeights?: RewardWeights | undefined;
 }
 
+/** Options of `reinforcePlusPlusTokens`. */
+export interface DiscountOptions {
+  /** The discount. Default 1. */
+  readonly gamma?: number | undefined;
+  /** Added to the token count; verl 1e-8. Default 0. */
+  readonly countEpsilon?: number | undefined;
+  /** 1, the sample variance (verl), or 0, the population's (OpenRLHF). Default 1. */
+  readonly ddof?: 0 | 1 | undefined;
+}
+
 /**
- * REINFORCE++ with a discount (verl `reinforce_plus_plus`): the reward stands on the last active token,
+ * REINFORCE++ with a discount (verl `reinforce_plus_plus`, OpenRLHF `reinforce`): the reward stands on the last active token,
  *
  *   R_t = r_t + γ R_{t+1}, masked tokens skipped;   A = (R − mean) / sqrt(var + 1e-8) over the batch's tokens
  *
- * @param gamma the discount. @param countEpsilon added to the token count; verl 1e-8, 0 by default.
  * @returns rows * columns advantages, 0 at masked positions.
  */
-export function reinforcePlusPlusTokens(input: TokenAdvantageInput, { gamma = 1, countEpsilon = 0 }: { gamma?: number; countEpsilon?: number } = {}): Float64Array {
+export function reinforcePlusPlusTokens(input: TokenAdvantageInput, { gamma = 1, countEpsilon = 0, ddof = 1 }: DiscountOptions = {}): Float64Array {
   const { rewards } = readAdvantageInput(input, input.rewardWeights);
   const [rows, columns] = checkShape(input, rewards.length);
   const returns = new Float64Array(rows * columns);
@@ -42,24 +51,35 @@ export function reinforcePlusPlusTokens(input: TokenAdvantageInput, { gamma = 1,
   const mean = sum / (n + countEpsilon);
   let squares = 0;
   for (const k of active) squares += ((returns[k] as number) * m.scale - mean) ** 2;
-  const variance = (squares / (n + countEpsilon)) * (n / (n - 1));
+  const variance = (squares / (n + countEpsilon)) * (n / (n - ddof));
   for (const k of active) returns[k] = ((returns[k] as number) * m.scale - mean) / Math.sqrt(variance + 1e-8 * m.scale * m.scale);
   return returns;
+}
+
+export interface TokenBaselineInput extends TokenAdvantageInput {
+  readonly oldLogps: ArrayLike<number>;
+  /** Σ over the vocabulary of π² at each position, row-major. */
+  readonly sumPiSquared: ArrayLike<number>;
+  /** ρ, the sampler's importance weights (verl `rollout_is_weights`); 1 when absent. */
+  readonly importanceWeights?: ArrayLike<number> | undefined;
 }
 
 /**
  * The optimal token baseline (verl `optimal_token_baseline`): with the reward-to-go R and the path variance W,
  *
- *   B_t = Σ_g R W_t / (Σ_g W_t + 1e-8),   W_t = Σ_{j ≤ t} (1 − 2 π_j + Σπ²_j)
+ *   B_t = Σ_g R W_t / (Σ_g W_t + 1e-8),   W_t = Σ_{j ≤ t} (1 − 2 π_j + Σπ²_j) ρ_j²
  *
  * The part of a group's longest answer beyond the second longest has no baseline. A group of one keeps its reward.
  *
- * @param sumPiSquared Σ over the vocabulary of π² at each position, row-major.
+ * @param align What t is where masks have holes: the position (`columns`, verl `optimal_token_baseline`), or the count of
+ *   the row's active tokens (`tokens`, verl `tir_optimal_token_baseline`). Default `columns`.
  */
-export function optimalTokenBaseline(input: TokenAdvantageInput & { readonly oldLogps: ArrayLike<number>; readonly sumPiSquared: ArrayLike<number> }): Float64Array {
+export function optimalTokenBaseline(input: TokenBaselineInput, { align = 'columns' }: { align?: 'columns' | 'tokens' | undefined } = {}): Float64Array {
+  checkChoice('align', align, ['columns', 'tokens'] as const);
   const { rewards, groups } = readAdvantageInput(input, input.rewardWeights);
   const [rows, columns] = checkShape(input, rewards.length);
-  for (const name of ['oldLogps', 'sumPiSquared'] as const) {
+  for (const name of ['oldLogps', 'sumPiSquared', 'importanceWeights'] as const) {
+    if (name === 'importanceWeights' && input[name] === undefined) continue;
     if (input[name]?.length !== rows * columns) throw new RolloutError('length-mismatch', name, input[name]?.length, `must have ${rows * columns} entries`, 'Pass one number for each position.');
   }
   // Active positions of each row, first to last.
@@ -72,24 +92,26 @@ export function optimalTokenBaseline(input: TokenAdvantageInput & { readonly old
   for (const group of groups) {
     const members = Array.from(group).filter((i) => !Number.isNaN(rewards[i]));
     const lengths = members.map((i) => (positions[i] as number[]).length).sort((a, b) => b - a);
-    const second = lengths[1] ?? 0;
-    const variances = members.map((i) => {
+    const [longest = 0, second = 0] = lengths;
+    const at = (i: number, k: number, t: number): number => (align === 'columns' ? k - i * columns : t);
+    const numerator = new Float64Array(columns);
+    const denominator = new Float64Array(columns).fill(1e-8);
+    for (const i of members) {
       let w = 0;
-      return (positions[i] as number[]).map((k) => (w += 1 - 2 * Math.exp(input.oldLogps[k] as number) + (input.sumPiSquared[k] as number)));
-    });
-    members.forEach((i) => {
       (positions[i] as number[]).forEach((k, t) => {
-        let numerator = 0;
-        let denominator = 1e-8;
-        members.forEach((j, n) => {
-          const w = (variances[n] as number[])[t] ?? 0;
-          numerator += (rewards[j] as number) * w;
-          denominator += w;
-        });
-        const baseline = t < second ? numerator / denominator : 0;
-        out[k] = (rewards[i] as number) - baseline;
+        w += (1 - 2 * Math.exp(input.oldLogps[k] as number) + (input.sumPiSquared[k] as number)) * (input.importanceWeights?.[k] ?? 1) ** 2;
+        numerator[at(i, k, t)]! += (rewards[i] as number) * w;
+        denominator[at(i, k, t)]! += w;
       });
-    });
+    }
+    for (const i of members) {
+      const own = positions[i] as number[];
+      const alone = own.length === longest && longest > second;
+      own.forEach((k, t) => {
+        const place = at(i, k, t);
+        out[k] = (rewards[i] as number) - (alone && place >= second ? 0 : (numerator[place] as number) / (denominator[place] as number));
+      });
+    }
   }
   return out;
 }

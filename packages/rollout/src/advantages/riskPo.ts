@@ -17,7 +17,7 @@ export interface RiskPoOptions {
   readonly omega?: number | undefined;
   /** Step of the tracker q ← q + rate (level − 1[S ≤ q]); 0 takes the bundle's own quantiles. Default 0.1. */
   readonly quantileRate?: number | undefined;
-  /** Divide by the deviation of the advantages + 1e-6. Default true. */
+  /** Divide by the deviation of the advantages + 1e-6; equal ones become 0. Default true. */
   readonly normalize?: boolean | undefined;
 }
 
@@ -27,7 +27,8 @@ export interface RiskPoOptions {
  *
  *   A_range = [(S − q_l)⁺ − (S − q_u)⁺ + q_l − q_u] / (β − α)     A_tail = −(q_l − S)⁺ / α     A = (ω A_tail + A_range) / (1 + ω)
  *
- * Every A is ≤ 0, and 0 from the upper quantile on: it only pushes away from what is bad.
+ * Every A is ≤ 0, and 0 from the upper quantile on: it only pushes away from what is bad. All rollouts of a bundle share
+ * its A (credit `uniform`; the script's default divides by each question's deviation, which is the caller's).
  *
  * @returns one advantage a bundle score, and the quantiles to go on with.
  */
@@ -47,7 +48,7 @@ export function riskPoAdvantages(scores: ArrayLike<number>, state: RiskPoState |
   });
   if (normalize && scores.length > 1) {
     const m = moments(advantages, everyRow(advantages.length));
-    for (let i = 0; i < advantages.length; i++) advantages[i] = (advantages[i] as number) / (m.sd / m.scale + 1e-6);
+    for (let i = 0; i < advantages.length; i++) advantages[i] = m.equal ? 0 : (advantages[i] as number) / (m.sd / m.scale + 1e-6);
   }
   return { advantages, state: { low: track(q.low, alpha, scores, quantileRate), high: track(q.high, beta, scores, quantileRate) } };
 }

@@ -39,7 +39,7 @@ export interface LossInput {
   readonly turns?: readonly (readonly (readonly [start: number, end: number])[])[] | undefined;
   /** Active tokens of the whole optimiser step, when this is one micro-batch of it (TRL `num_items_in_batch`). */
   readonly numItemsInBatch?: number | undefined;
-  /** Rollouts of the whole optimiser step, when this is one micro-batch of it (verl `global_batch_size`). */
+  /** Rollouts of the whole optimiser step, when this is one micro-batch of it (verl `global_batch_size`); where fully masked ones do not count, those with an active token. */
   readonly globalBatchSize?: number | undefined;
   /** Where to write dLogp; allocated when absent. */
   readonly out?: Float64Array | undefined;

@@ -49,7 +49,7 @@ export function readBatch(input: LossInput): TokenView {
   const advantages = input.advantages as ArrayLike<number>;
   const perToken = checkAdvantages(advantages, rows, tokens, input.mask, counts);
   checkStep('numItemsInBatch', input.numItemsInBatch, totals.active);
-  checkStep('globalBatchSize', input.globalBatchSize, 0);
+  checkStep('globalBatchSize', input.globalBatchSize, Math.max(totals.nonEmpty, 1));
   return {
     rows,
     columns,

@@ -22,6 +22,10 @@ describe('dynamic sampling as each library has it', () => {
     expect(fromVerl({ filter_groups: { enable: true, max_num_gen_batches: 3 } }).parts.sampling?.dynamicSampling).toEqual({ maxRetries: 2 });
     expect(fromVerl({ filter_groups: { enable: true, max_num_gen_batches: 0 } }).parts.sampling?.dynamicSampling?.maxRetries).toBe(Infinity);
   });
+  it('verl keeps a group of one rollout, which has nothing to differ from', async () => {
+    const reinforced = fromVerl({ rollout: { n: 1 }, algorithm: { adv_estimator: 'reinforce_plus_plus', filter_groups: { enable: true } } });
+    expect(await kept(reinforced, [[1], [0], [null], [1, 1]])).toEqual(['g0', 'g1']);
+  });
   it('EasyR1 keeps means of "overall" strictly between 0.01 and 0.99', async () => {
     const groups = [[0, 0], [1, 1], [0.5, 0.5], [0.01, 0.01], [0.99, 0.99], [{ overall: 1, format: 0 }, { overall: 1, format: 0 }], [{ overall: 0.5, format: 9 }, { overall: 0.5, format: 9 }]];
     expect(await kept(fromEasyR1({ algorithm: { online_filtering: true } }), groups)).toEqual(['g2', 'g6']);

@@ -60,7 +60,18 @@ function checkCompletion(id: string, { tokens, behaviorLogps, mask }: Completion
 /** Undefined when the step was aborted before its turn came. */
 function scoreOne<P>(rollout: Rollout<P>, group: readonly Rollout<P>[], { options, limit, signal }: GroupContext<P>): Promise<Score | undefined> {
   const siblings = group.filter((other) => other !== rollout);
-  return limit(() => (signal.aborted ? undefined : options.score(rollout, siblings, signal)));
+  return limit(async () => (signal.aborted ? undefined : checkScore(rollout.id, await options.score(rollout, siblings, signal), options.overlong !== undefined)));
+}
+
+function checkScore(id: string, score: Score, shaped: boolean): Score {
+  const isReward = (x: unknown): boolean => x === null || typeof x === 'number';
+  if (!isReward(score) && (typeof score !== 'object' || Array.isArray(score) || !Object.values(score as object).every(isReward))) {
+    throw new RolloutError('invalid-argument', `score(${id})`, score, 'is neither a number, null nor an object of these', 'Return one reward, several by name, or null for none.');
+  }
+  if (shaped && typeof score === 'object' && score !== null && 'overlong' in score) {
+    throw new RolloutError('invalid-argument', `score(${id}).overlong`, score['overlong'], 'has the name of the penalty that `overlong` adds', 'Give it another name, or leave the option out.');
+  }
+  return score;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type DriverPrompt, type GenerateRequest, type StepOptions, RolloutError, dapo, grpo, poroDapo, poroGrpo, runStep } from '../index.ts';
+import { type DriverPrompt, type GenerateRequest, type StepOptions, RolloutError, dapo, fromTrl, grpo, poroDapo, poroGrpo, runStep } from '../index.ts';
 
 interface Value {
   readonly solve: (request: GenerateRequest<Value>) => boolean;
@@ -147,6 +147,18 @@ describe('runStep', () => {
     expect(Array.from(batch?.mask ?? [])).toEqual([0, 0, 0, 1]);
     expect(batch?.behaviorLogps).toBeUndefined();
   });
+  it('masks truncated answers where the configuration of TRL says so, unless it is told otherwise', async () => {
+    const run = (more: Partial<StepOptions<Value>> = {}) =>
+      runStep(options({
+        objective: fromTrl({ num_generations: 2, mask_truncated_completions: true }),
+        batchSize: 1,
+        prompts: prompts(1, half),
+        generate: async ({ index }) => ({ tokens: [1, 2], truncated: index === 0, text: index === 0 ? 'yes' : 'no' }),
+        ...more,
+      }));
+    expect(Array.from((await run()).batch?.mask ?? [])).toEqual([0, 0, 1, 1]);
+    expect(Array.from((await run({ maskTruncatedCompletions: false })).batch?.mask ?? [])).toEqual([1, 1, 1, 1]);
+  });
   it('takes named rewards, missing ones too, with weights by position beside the penalty', async () => {
     const { batch, rewards } = await runStep(
       options({
@@ -173,5 +185,7 @@ describe('runStep', () => {
     await refused({ generate: async () => ({}) as never }).toThrow(/tokens/);
     await refused({ generate: async () => Promise.reject(new Error('engine down')) }).toThrow('engine down');
     await refused({ score: () => NaN }).toThrow(/rewards/);
+    for (const score of [undefined, true, 'yes', [1], { right: true }]) await refused({ score: () => score as never }).toThrow(/score\(p0\/free\/0\)/);
+    await refused({ score: () => ({ overlong: 1 }), overlong: { maxLength: 4, cache: 2 } }).toThrow(/overlong/);
   });
 });

@@ -81,12 +81,12 @@ async function take<P>(source: Iterator<DriverPrompt<P>> | AsyncIterator<DriverP
   return prompts;
 }
 
-/** Whether a group's raw rewards differ (decided by equality), or their mean lies inside the bounds that were set. */
+/** Whether a group's raw rewards differ (decided by equality; a group of one rollout has nothing to differ from), or their mean lies inside the bounds that were set. */
 function hasSignal<P>(scores: readonly Score[], { keepMean, key }: DynamicSampling, options: StepOptions<P>): boolean {
   const context = readAdvantageInput({ rewards: columnsOf(scores), groupIds: scores.map(() => 0) }, options.objective.parts.rewardWeights);
   const named = key === undefined ? undefined : context.columns[context.names.indexOf(key)];
   const rewards = (named ?? context.rewards).filter((r) => r === r);
-  if (keepMean === undefined) return new Set(rewards).size > 1;
+  if (keepMean === undefined) return new Set(rewards).size > 1 || (scores.length === 1 && rewards.length === 1);
   const mean = rewards.reduce((sum, r) => sum + r, 0) / rewards.length;
   return keepMean[0] < mean && mean < keepMean[1];
 }
@@ -109,8 +109,9 @@ async function finish<P>(options: StepOptions<P>, groups: readonly ScoredGroup<P
   const groupIds = rollouts.map((rollout) => rollout.prompt.id);
   const origin = rollouts.map((rollout) => rollout.origin);
   const lengths = Int32Array.from(rollouts, (rollout) => activeTokens(rollout));
-  const advantages = withNamedWeights(options.objective, Object.keys(rewards)).advantages({ rewards, groupIds, origin, lengths });
-  const metrics = { ...counts, ...rolloutMetrics({ rewards, groupIds, origin, advantages }), ...lengthMetrics(rollouts) };
+  const weighted = withNamedWeights(options.objective, Object.keys(rewards));
+  const advantages = weighted.advantages({ rewards, groupIds, origin, lengths });
+  const metrics = { ...counts, ...rolloutMetrics({ rewards, groupIds, origin, advantages, rewardWeights: weighted.parts.rewardWeights }), ...lengthMetrics(rollouts) };
   const kept = Object.fromEntries(Object.entries(rewards).map(([name, column]) => [name, Float64Array.from(column, (x) => x ?? NaN)]));
   if (logps === undefined) return { reason, batch: undefined, rollouts, rewards: kept, metrics };
   return { reason, batch: pack(options, rollouts, logps, advantages, origin, groupIds), rollouts, rewards: kept, metrics };
@@ -168,6 +169,7 @@ function pack<P>(options: StepOptions<P>, rollouts: readonly Rollout<P>[], logps
   const oldLogps = new Float64Array(total);
   const refLogps = logps.every((l) => l.refLogps !== undefined) ? new Float64Array(total) : undefined;
   const behaviorLogps = rollouts.every((r) => r.behaviorLogps !== undefined) ? new Float64Array(total) : undefined;
+  const masked = options.maskTruncatedCompletions ?? options.objective.parts.sampling?.maskTruncatedCompletions ?? false;
   rollouts.forEach((rollout, i) => {
     const at = offsets[i] as number;
     const { oldLogps: old, refLogps: ref } = logps[i] as ScoredLogps;
@@ -181,7 +183,7 @@ function pack<P>(options: StepOptions<P>, rollouts: readonly Rollout<P>[], logps
     oldLogps.set(old, at);
     if (ref !== undefined) refLogps?.set(ref, at);
     if (rollout.behaviorLogps !== undefined) behaviorLogps?.set(rollout.behaviorLogps, at);
-    const dropped = options.maskTruncatedCompletions === true && rollout.truncated === true;
+    const dropped = masked && rollout.truncated === true;
     for (let t = 0; t < rollout.tokens.length; t++) mask[at + t] = dropped || (rollout.mask !== undefined && !rollout.mask[t]) ? 0 : 1;
   });
   const lengths = Int32Array.from(rollouts, (rollout) => activeTokens(rollout));

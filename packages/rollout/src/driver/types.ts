@@ -71,7 +71,7 @@ export interface StepOptions<P> {
   readonly signal?: AbortSignal | undefined;
   /** Added to the reward after groups were chosen, so that dynamic sampling sees the raw one. */
   readonly overlong?: OverlongOptions | undefined;
-  /** Take truncated answers out of the loss; their rewards still count for their siblings (TRL). Default false. */
+  /** Take truncated answers out of the loss; their rewards still count for their siblings (TRL). Default: as the objective's sampling says, else false. */
   readonly maskTruncatedCompletions?: boolean | undefined;
   /** What counts as solved for hints: default, a (summed) reward above 0. */
   readonly isSolved?: ((score: Score) => boolean) | undefined;

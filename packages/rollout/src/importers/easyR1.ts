@@ -78,6 +78,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
   if (read.raw('adv_estimator') === 'gae') {
     throw new RolloutError('not-supported', 'fromEasyR1.adv_estimator', 'gae', 'needs a critic', 'Choose an estimator without one, such as "grpo".');
   }
+  const gamma = read.number('gamma', 1);
   const name = read.choice('adv_estimator', 'grpo', ['grpo', 'grpo_passk', 'reinforce_plus_plus', 'remax', 'rloo', 'sapo'] as const);
   switch (name) {
     case 'grpo':
@@ -86,7 +87,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
     case 'grpo_passk':
       return passAtK();
     case 'reinforce_plus_plus':
-      return read.number('gamma', 1) === 1 ? reinforcePlusPlusAdvantage({ countEpsilon: 1e-8 }) : perTokenOnly('reinforce_plus_plus with gamma < 1', 'reinforcePlusPlusTokens');
+      return gamma === 1 ? reinforcePlusPlusAdvantage({ countEpsilon: 1e-8 }) : perTokenOnly('reinforce_plus_plus with gamma < 1', 'reinforcePlusPlusTokens', `{ gamma: ${gamma}, countEpsilon: 1e-8 }`);
     case 'remax':
       return remaxAdvantage();
     case 'rloo':

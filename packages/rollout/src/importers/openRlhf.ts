@@ -84,6 +84,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
   }
   const clipRange = read.optionalRange('reward_clip_range');
   const whitened = { ddof: 0 as const, clipRange, scale: read.boolean('no_advantage_std_norm', false) ? ('none' as const) : ('batch' as const) };
+  const gamma = read.number('gamma', 1);
   const name = read.choice('advantage_estimator', 'group_norm', ['group_norm', 'dr_grpo', 'rloo', 'reinforce', 'reinforce_baseline'] as const);
   switch (name) {
     case 'group_norm':
@@ -93,7 +94,7 @@ function readEstimator(read: ConfigReader): AdvantagePart {
     case 'rloo':
       return clipAdvantages(leaveOneOut(), clipRange);
     case 'reinforce':
-      return read.number('gamma', 1) === 1 ? reinforcePlusPlusAdvantage(whitened) : perTokenOnly('reinforce with gamma < 1', 'reinforcePlusPlusTokens');
+      return gamma === 1 ? reinforcePlusPlusAdvantage(whitened) : perTokenOnly('reinforce with gamma < 1', 'reinforcePlusPlusTokens', `{ gamma: ${gamma}, ddof: 0 }`);
     case 'reinforce_baseline':
       return reinforcePlusPlusAdvantage({ ...whitened, baseline: true });
     default:

@@ -20,6 +20,13 @@ describe("TRL's RLOO", () => {
     expect(fromTrl({ normalize_advantages: false, num_generations: 4 }).parts.sampling?.numGenerations).toBe(4);
     expect(fromTrl({}).parts.sampling?.numGenerations).toBe(8);
   });
+  it('refuses what GRPO has alone, and a penalty that would be in the reward', () => {
+    for (const option of [{ delta: 1.5 }, { loss_type: 'dapo' }, { entropy_coef: 0.1 }, { top_entropy_quantile: 0.2 }, { importance_sampling_level: 'sequence' }]) {
+      expect(() => fromTrl({ normalize_advantages: true, ...option })).toThrow(new RegExp(`${Object.keys(option)[0]}.*RLOOConfig`));
+    }
+    expect(() => fromTrl({ normalize_advantages: true, delta: null, entropy_coef: 0, top_entropy_quantile: 1, beta: 0 })).not.toThrow();
+    expect(() => fromTrl({ normalize_advantages: true, beta: 0.05 })).toThrow(/klInReward\(\{ rewards, … \}, 0\.05\)/);
+  });
   const both: [string, () => Objective][] = [['rloo()', rloo], ['fromTrl', () => fromTrl({ normalize_advantages: false })]];
   it.each(both)('%s: a row without an active token has ratio 1 and counts −A in the mean over rows', (_, build) => {
     const input = { logps: [-1, -2], oldLogps: [-1, NaN], advantages: [1, -1], mask: [1, 0], shape: [2, 1] as [number, number] };

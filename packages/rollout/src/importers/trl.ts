@@ -20,7 +20,7 @@ import type { Surrogate } from '../surrogates/surrogate.ts';
 import { vespo } from '../surrogates/vespo.ts';
 import { type ImportanceOptions, importanceWeights, rowWeight, tokenWeight } from '../weights/importance.ts';
 import type { Modifier } from '../weights/modifier.ts';
-import { TRL_IGNORED, TRL_OPTIONS } from './trlNames.ts';
+import { GRPO_ONLY, TRL_IGNORED, TRL_OPTIONS } from './trlNames.ts';
 import { ConfigReader } from './reader.ts';
 
 const LOSS_TYPES = ['grpo', 'bnpo', 'dr_grpo', 'dapo', 'cispo', 'sapo', 'luspo', 'vespo'] as const;
@@ -30,13 +30,14 @@ const LOSS_TYPES = ['grpo', 'bnpo', 'dr_grpo', 'dapo', 'cispo', 'sapo', 'luspo',
  * `normalize_advantages` or `reward_clip_range`), from a GRPOConfig's own option names. `epsilon_low` is understood as
  * `epsilon`. Follows TRL at commit f2cd5771 (July 2026).
  *
- * RLOO's `beta` is a penalty in the reward, which is the caller's (`klInReward`). TRL clips rewards before it subtracts
- * the penalty: with both, clip first by hand and leave `reward_clip_range` out.
+ * RLOO's `beta` is a penalty in the reward, which is the caller's (`klInReward`): it is refused. TRL clips rewards before
+ * it subtracts the penalty: with both, clip first by hand and leave `reward_clip_range` out.
  *
  * The sampler's correction is on where TRL has it on (`use_vllm`), or where a `vllm_importance_sampling_*` option is
  * given; then `behaviorLogps` is needed.
  *
- * @throws RolloutError `unknown-option` with the nearest right name.
+ * @throws RolloutError `unknown-option` with the nearest right name; `not-supported` for options of GRPOConfig beside
+ *   RLOO's, and for RLOO's `beta`.
  */
 export function fromTrl(config: object): Objective {
   const read = new ConfigReader('fromTrl', config, TRL_OPTIONS, TRL_IGNORED, []);
@@ -47,7 +48,13 @@ export function fromTrl(config: object): Objective {
   const epsilonHigh = read.number('epsilon_high', epsilon, 0);
   const beta = read.optionalNumber('beta', 0);
   const rewardWeights = readWeights(read);
+  const masking = read.boolean('mask_truncated_completions', false) ? { maskTruncatedCompletions: true } : {};
   if (read.raw('normalize_advantages') !== undefined || read.raw('reward_clip_range') !== undefined) {
+    for (const name of GRPO_ONLY) {
+      if ((name === 'entropy_coef' && read.raw(name) === 0) || (name === 'top_entropy_quantile' && read.raw(name) === 1)) continue;
+      read.refuse(name, 'is an option of GRPOConfig, and normalize_advantages and reward_clip_range are of RLOOConfig', 'Give the options of one of the two.');
+    }
+    if (beta !== undefined && beta > 0) read.refuse('beta', 'is a penalty in the reward, and rewards come in ready', `Leave it out and pass klInReward({ rewards, … }, ${beta}) to advantages().`);
     return objective({
       name: 'trl/rloo',
       advantage: clipRewards(leaveOneOut({ normalizeAdvantages: read.boolean('normalize_advantages', false) }), read.optionalRange('reward_clip_range')),
@@ -56,7 +63,7 @@ export function fromTrl(config: object): Objective {
       aggregation: sequenceMean(),
       emptyRows: rlooEmptyRows,
       metrics: trlMetrics({ float32: true }),
-      sampling: { numGenerations: read.number('num_generations', 2, 1) },
+      sampling: { numGenerations: read.number('num_generations', 2, 1), ...masking },
     });
   }
   const numGenerations = read.number('num_generations', 8, 1);
@@ -79,7 +86,7 @@ export function fromTrl(config: object): Objective {
     entropyBonus: entropyCoef === 0 && !read.boolean('use_adaptive_entropy', false) ? undefined : entropyBonus(entropyCoef, bonus),
     aggregation,
     metrics: trlMetrics({ float32: true }),
-    sampling: { numGenerations },
+    sampling: { numGenerations, ...masking },
   });
 }
 

@@ -1,3 +1,10 @@
+/** Options of GRPOConfig alone; RLOOTrainer has nothing of the kind. */
+export const GRPO_ONLY: readonly string[] = [
+  'delta', 'loss_type', 'importance_sampling_level', 'scale_rewards', 'multi_objective_aggregation',
+  'use_bias_correction_kl', 'off_policy_mask_threshold', 'top_entropy_quantile', 'entropy_coef', 'use_adaptive_entropy',
+  'vllm_importance_sampling_correction',
+];
+
 /** Options of TRL's GRPOConfig and RLOOConfig that decide the arithmetic. */
 export const TRL_OPTIONS: readonly string[] = [
   'epsilon', 'epsilon_low', 'epsilon_high', 'delta', 'beta', 'loss_type', 'importance_sampling_level', 'scale_rewards',
@@ -6,7 +13,7 @@ export const TRL_OPTIONS: readonly string[] = [
   'use_bias_correction_kl', 'off_policy_mask_threshold', 'top_entropy_quantile', 'entropy_coef',
   'use_adaptive_entropy', 'use_vllm', 'vllm_importance_sampling_correction', 'vllm_importance_sampling_mode',
   'vllm_importance_sampling_clip_max', 'vllm_importance_sampling_clip_min', 'vllm_importance_sampling_cap',
-  'normalize_advantages', 'reward_clip_range',
+  'normalize_advantages', 'reward_clip_range', 'mask_truncated_completions',
 ];
 
 /** Options of the same configurations (and of TrainingArguments) that say how to run, not what to compute. */
@@ -27,7 +34,7 @@ export const TRL_IGNORED: readonly string[] = [
   'learning_rate', 'length_column_name', 'liger_kernel_config', 'load_best_model_at_end', 'local_rank',
   'log_completions', 'log_completions_hub_repo', 'log_level', 'log_level_replica', 'log_multimodal', 'log_on_each_node',
   'log_unique_prompts', 'logging_dir', 'logging_first_step', 'logging_nan_inf_filter', 'logging_steps',
-  'logging_strategy', 'lr_scheduler_kwargs', 'lr_scheduler_type', 'mask_truncated_completions', 'max_grad_norm',
+  'logging_strategy', 'lr_scheduler_kwargs', 'lr_scheduler_type', 'max_grad_norm',
   'max_prompt_length', 'max_steps', 'max_tool_calling_iterations', 'metric_for_best_model', 'min_p',
   'model_init_kwargs', 'neftune_noise_alpha', 'num_completions_to_print', 'num_generations_eval', 'num_iterations',
   'num_train_epochs', 'optim', 'optim_args', 'optim_target_modules', 'output_dir', 'overwrite_output_dir',

@@ -236,14 +236,15 @@ function readEstimator(read: ConfigReader): AdvantagePart {
     case 'gpg':
       return groupPolicyGradient();
     case 'reinforce_plus_plus':
-      return gamma === 1 ? reinforcePlusPlusAdvantage({ countEpsilon: 1e-8 }) : perTokenOnly('reinforce_plus_plus with gamma < 1', 'reinforcePlusPlusTokens');
+      return gamma === 1 ? reinforcePlusPlusAdvantage({ countEpsilon: 1e-8 }) : perTokenOnly('reinforce_plus_plus with gamma < 1', 'reinforcePlusPlusTokens', `{ gamma: ${gamma}, countEpsilon: 1e-8 }`);
     case 'reinforce_plus_plus_baseline':
       return reinforcePlusPlusAdvantage({ baseline: true, countEpsilon: 1e-8, singleton: 'raw' });
     case 'remax':
       return remaxAdvantage();
     case 'optimal_token_baseline':
-    case 'tir_optimal_token_baseline':
       return perTokenOnly(name, 'optimalTokenBaseline');
+    case 'tir_optimal_token_baseline':
+      return perTokenOnly(name, 'optimalTokenBaseline', "{ align: 'tokens' }");
     default:
       return name satisfies never;
   }

@@ -124,5 +124,7 @@ describe('the sampler', () => {
   it('not without tokens, or without its log-probabilities', () => {
     expect(samplerWeightMetrics(readBatch({ ...input, behaviorLogps: input.oldLogps, mask: mask.map(() => 0) }), {})).toEqual({});
     expect(offPolicyMetrics(readBatch(input))).toEqual({});
+    // Of weights that are all masked nothing is effective.
+    expect(report({ mode: 'mask', min: 50, max: 60 })['rollout_corr/rollout_is_eff_sample_size']).toBe(0);
   });
 });

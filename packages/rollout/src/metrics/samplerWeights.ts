@@ -51,7 +51,8 @@ export function samplerWeightMetrics(view: TokenView, options: ImportanceOptions
     'rollout_corr/rollout_is_max': max,
     'rollout_corr/rollout_is_min': min,
     'rollout_corr/rollout_is_std': Math.sqrt(Math.max(mean(clampedSquares) - meanCut * meanCut, 0)),
-    'rollout_corr/rollout_is_eff_sample_size': 1 / mean(clampedSquares / (meanCut + 1e-8) ** 2),
+    // Where every weight is 0 nothing counts.
+    'rollout_corr/rollout_is_eff_sample_size': clampedSquares === 0 ? 0 : 1 / mean(clampedSquares / (meanCut + 1e-8) ** 2),
     'rollout_corr/rollout_is_ratio_fraction_high': high / units,
     'rollout_corr/rollout_is_ratio_fraction_low': low / units,
   };

@@ -1,18 +1,18 @@
-import { type AdvantageInput, readAdvantageInput } from '../advantages/input.ts';
+import { type AdvantageInput, type RewardWeights, readAdvantageInput } from '../advantages/input.ts';
 import { RolloutError } from '../error.ts';
 import { moments } from '../numeric/moments.ts';
 import { everyRow } from '../advantages/rows.ts';
 
 /**
- * What a batch's rewards say, under TRL's names: `reward`, `reward_std` (over the batch, ddof 1), `rewards/{name}/mean`,
+ * What a batch's rewards say, under TRL's names: `reward` (their weighted sum), `reward_std` (over the batch, ddof 1), `rewards/{name}/mean`,
  * `rewards/{name}/std`, `frac_reward_zero_std` (exact equality, not a tolerance). With `origin` also by half:
  *
  *   reward/free, reward/policy          rollout/policy_gain = reward/policy − reward/free
  *   frac_reward_zero_std/{free,policy}  frac_groups_rescued: free rewards all equal, those of the union not
  *   advantage/free, advantage/policy    when advantages are passed
  */
-export function rolloutMetrics(input: AdvantageInput & { readonly advantages?: ArrayLike<number> | undefined }): Record<string, number> {
-  const { rewards, columns, names, groups, origin, count } = readAdvantageInput(input);
+export function rolloutMetrics(input: AdvantageInput & { readonly advantages?: ArrayLike<number> | undefined; readonly rewardWeights?: RewardWeights | undefined }): Record<string, number> {
+  const { rewards, columns, names, groups, origin, count } = readAdvantageInput(input, input.rewardWeights);
   if (input.advantages !== undefined && input.advantages.length !== count) {
     throw new RolloutError('length-mismatch', 'advantages', input.advantages.length, `must have ${count} entries`, 'Pass one advantage a rollout.');
   }

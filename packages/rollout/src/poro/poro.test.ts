@@ -21,12 +21,21 @@ describe('the ratio of policy-aware rows', () => {
   it('shaped takes its γ, or none', () => {
     expect(poro(plain, { ratioReference: 'shaped', shapingGamma: null }).loss(pair).dLogp[1]).toBeCloseTo(-Math.exp(-1), 12);
     expect(poro(plain, { ratioReference: 'shaped', shapingGamma: 0.5 }).loss(pair).dLogp[1]).toBeCloseTo((-0.5 * Math.exp(-1)) / (Math.exp(-1) + 0.5) ** 2, 12);
-    expect(() => poro(plain, { shapingGamma: -1 })).toThrow(/shapingGamma/);
+    for (const shapingGamma of [-1, 0]) expect(() => poro(plain, { shapingGamma })).toThrow(/shapingGamma/);
   });
   it('names what it needs', () => {
     expect(() => poro(plain, { ratioReference: 'behavior' }).loss({ ...pair, behaviorLogps: undefined })).toThrow(/behaviorLogps/);
     for (const ratioReference of ['behavior', 'shaped'] as const) expect(() => poro(plain, { ratioReference }).loss({ ...pair, origin: undefined })).toThrow(/origin/);
     for (const ratioReference of ['self', 'detached'] as const) expect(() => poro(plain, { ratioReference }).loss({ ...pair, origin: undefined, behaviorLogps: undefined })).not.toThrow();
+  });
+  it('self is not of an objective that divides by the sampler; with the others its needs stay', () => {
+    const bypass = fromVerl({ rollout_correction: { bypass_mode: true } });
+    expect(() => poro(bypass)).toThrow(/bypass_mode/);
+    const behavior = poro(bypass, { ratioReference: 'behavior' });
+    expect(behavior.loss(pair).dLogp[0]).toBeCloseTo(bypass.loss({ ...pair, origin: undefined }).dLogp[0] as number, 12);
+    for (const ratioReference of ['behavior', 'shaped'] as const) {
+      expect(() => poro(bypass, { ratioReference }).loss({ ...pair, behaviorLogps: undefined })).toThrow(/behaviorLogps/);
+    }
   });
   it('weighs policy-aware rows only, after the base’s own weights', () => {
     const { dLogp } = poro(plain, { offPolicyWeight: { max: 0.5 } }).loss(pair);
@@ -69,6 +78,10 @@ describe('the baseline', () => {
     for (const baseline of ['separate', 'free-only'] as const) expect(() => poro(base, { baseline }).advantages({ ...input, origin: undefined })).toThrow(/origin/);
     expect(() => poro(base, { baseline: 'free-only' }).advantages({ ...input, origin: [1, 1, 1, 1, 0, 0, 1, 1] })).toThrow(/policy-free/);
   });
+  it('of a policy-free half without a reward is none', () => {
+    const a = poro(grpo(), { baseline: 'free-only' }).advantages({ rewards: [null, null, 1, 0], groupIds: [0, 0, 0, 0], origin: [0, 0, 1, 1] });
+    expect(Array.from(a)).toEqual([0, 0, 0, 0]);
+  });
   it('of the policy-free half, over the batch, in its own scale', () => {
     const unit = 2 ** 900;
     const a = poro(grpo({ scaleRewards: 'batch' }), { baseline: 'free-only' }).advantages({ rewards: [unit, unit, 3 * unit, unit], groupIds: [0, 0, 0, 0], origin: [0, 0, 1, 1] });
@@ -89,6 +102,10 @@ describe('rolloutMetrics', () => {
     expect(Object.keys(m).toSorted()).toEqual(['frac_reward_zero_std', 'reward', 'reward_std', 'rewards/reward/mean', 'rewards/reward/std']);
     expect(m).toMatchObject({ reward: 1, frac_reward_zero_std: 0.5, reward_std: Math.sqrt(2 / 3) });
     expect(rolloutMetrics({ rewards: [1, 3], groupIds: [0, 0], advantages: [2, 5] })['advantage/mean']).toBe(3.5);
+  });
+  it('counts rewards by their weights, as the advantages do', () => {
+    const m = rolloutMetrics({ rewards: { right: [1, 1], form: [1, 0] }, rewardWeights: { right: 1, form: 0 }, groupIds: [0, 0], origin: ['free', 'policy'] });
+    expect(m).toMatchObject({ reward: 1, reward_std: 0, frac_reward_zero_std: 1, 'rollout/policy_gain': 0, frac_groups_rescued: 0, 'rewards/form/mean': 0.5 });
   });
   it('is right at the ends of the range', () => {
     for (const unit of [2 ** 1000, 2 ** -600]) {

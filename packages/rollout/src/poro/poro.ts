@@ -37,12 +37,15 @@ export function poro(base: Objective, options: PolicyRolloutOptions = {}): Objec
   const baseline = checkChoice('baseline', options.baseline ?? 'union', ['union', 'separate', 'free-only'] as const);
   const ratioReference = checkChoice('ratioReference', options.ratioReference ?? 'self', ['self', 'behavior', 'detached', 'shaped'] as const);
   const gamma = options.shapingGamma === undefined ? 0.1 : options.shapingGamma;
-  if (gamma !== null) checkNumber('shapingGamma', gamma, 0);
+  if (gamma !== null) checkNumber('shapingGamma', gamma, 1e-12);
   const { parts } = base;
   if (baseline === 'free-only' && parts.advantage.name !== 'groupNorm') {
     throw new RolloutError('not-supported', 'baseline', baseline, `is not defined for ${parts.advantage.name}`, "Use an objective with groupNorm, or baseline 'union' or 'separate'.");
   }
-  const needs: Need[] = ratioReference === 'behavior' ? ['behaviorLogps', 'origin'] : ratioReference === 'shaped' ? ['origin'] : [];
+  if (ratioReference === 'self' && parts.denominator !== undefined) {
+    throw new RolloutError('not-supported', 'ratioReference', ratioReference, `does not go with ${parts.name}, which divides by the sampler's probabilities and not by the old ones`, "Leave out what makes it so (verl's bypass_mode, OpenRLHF's enable_vllm_is_correction with gspo), or ask for ratioReference 'behavior'.");
+  }
+  const needs: Need[] = ratioReference === 'behavior' ? ['behaviorLogps', 'origin'] : ratioReference === 'shaped' ? [...(parts.denominatorNeeds ?? []), 'origin'] : [];
   return objective({
     ...parts,
     name: `poro(${parts.name})`,
@@ -50,7 +53,7 @@ export function poro(base: Objective, options: PolicyRolloutOptions = {}): Objec
     policySurrogate: ratioReference === 'shaped' ? shapedRatio(gamma) : parts.policySurrogate,
     denominator:
       ratioReference === 'behavior'
-        ? (view, i) => (view.origin?.[i] === 1 ? (view.behaviorLogps as ArrayLike<number>) : view.oldLogps)
+        ? (view, i) => (view.origin?.[i] === 1 ? (view.behaviorLogps as ArrayLike<number>) : (parts.denominator?.(view, i) ?? view.oldLogps))
         : ratioReference === 'detached'
           ? (view) => view.logps
           : parts.denominator,

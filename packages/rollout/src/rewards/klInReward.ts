@@ -1,11 +1,12 @@
 import { RolloutError, checkNumber } from '../error.ts';
+import type { RewardColumn } from '../advantages/input.ts';
 import { toFinite } from '../numeric/saturate.ts';
 
 /**
  * The KL penalty inside the reward (TRL's RLOO, verl `use_kl_in_reward`): r − β Σ_t (old − ref), k1 summed over a
- * rollout's active tokens.
+ * rollout's active tokens. A missing reward (null or NaN) stays one, NaN.
  */
-export function klInReward(input: { rewards: ArrayLike<number>; oldLogps: ArrayLike<number>; refLogps: ArrayLike<number>; mask: ArrayLike<number | boolean>; shape: readonly [rows: number, columns: number] }, beta: number): Float64Array {
+export function klInReward(input: { rewards: RewardColumn; oldLogps: ArrayLike<number>; refLogps: ArrayLike<number>; mask: ArrayLike<number | boolean>; shape: readonly [rows: number, columns: number] }, beta: number): Float64Array {
   checkNumber('beta', beta, 0);
   const { rewards, oldLogps, refLogps, mask, shape } = input;
   const [rows, columns] = shape;
@@ -15,6 +16,6 @@ export function klInReward(input: { rewards: ArrayLike<number>; oldLogps: ArrayL
   return Float64Array.from({ length: rows }, (_, i) => {
     let kl = 0;
     for (let k = i * columns; k < (i + 1) * columns; k++) if (mask[k]) kl += (oldLogps[k] as number) - (refLogps[k] as number);
-    return toFinite((rewards[i] as number) - beta * toFinite(kl));
+    return toFinite((rewards[i] ?? NaN) - beta * toFinite(kl));
   });
 }

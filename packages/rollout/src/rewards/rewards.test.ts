@@ -89,6 +89,7 @@ describe('KL in the reward', () => {
     const input = { rewards: [1, 2], oldLogps: [-1, -2, -4, -1, -3, NaN], refLogps: [-3, -2, -8, -2, -1, NaN], mask: [1, 1, 0, 1, 1, 0], shape: [2, 3] as [number, number] };
     expect(Array.from(klInReward(input, 0.5))).toEqual([0, 2.5]);
     expect(Array.from(klInReward(input, 0))).toEqual([1, 2]);
+    expect(Array.from(klInReward({ ...input, rewards: [null, 2] }, 0.5))).toEqual([NaN, 2.5]);
     expect(() => klInReward(input, -1)).toThrow(/beta/);
     for (const wrong of [{ rewards: [1] }, { oldLogps: [1] }, { refLogps: [1] }, { mask: [1] }]) expect(() => klInReward({ ...input, ...wrong }, 1)).toThrow(/shape/);
     expect(klInReward({ rewards: [1e308], oldLogps: [1e308], refLogps: [-1e308], mask: [1], shape: [1, 1] }, 1)[0]).toBe(1e308 - Number.MAX_VALUE);

@@ -18,7 +18,7 @@ function formula(raw: number, a: number, { epsilon = 0.2, epsilonHigh = epsilon,
   return { loss, grad, low: a < 0 && r < 1 - epsilon, high: a > 0 && Math.min(r, delta as number) > 1 + epsilonHigh, capped: dualClip !== undefined && a < 0 && r > dualClip };
 }
 
-const OPTIONS: ClipOptions[] = [{}, { epsilon: 0.2, epsilonHigh: 0.28 }, { dualClip: 1.3, epsilonHigh: 0.5 }, { delta: 1.3 }, { delta: 1.1, epsilonHigh: 0.2 }, { logRatioClamp: { min: -20, max: 20 } }, { logRatioClamp: { min: -0.5, max: 0.5 }, dualClip: 3, epsilonHigh: 0.9 }, { logRatioClamp: { max: 0.5 }, epsilon: 1, epsilonHigh: 9 }, { logRatioClamp: { min: -0.5 }, epsilon: 1, epsilonHigh: 9 }, { epsilon: 0 }, { epsilon: 0, dualClip: 1 }, { epsilon: 0, delta: 1 }];
+const OPTIONS: ClipOptions[] = [{}, { epsilon: 0.2, epsilonHigh: 0.28 }, { dualClip: 1.3, epsilonHigh: 0.5 }, { delta: 1.3 }, { delta: 1.1, epsilonHigh: 0.2 }, { delta: 1.5, dualClip: 3 }, { delta: 3, dualClip: 1.5 }, { logRatioClamp: { min: -20, max: 20 } }, { logRatioClamp: { min: -0.5, max: 0.5 }, dualClip: 3, epsilonHigh: 0.9 }, { logRatioClamp: { max: 0.5 }, epsilon: 1, epsilonHigh: 9 }, { logRatioClamp: { min: -0.5 }, epsilon: 1, epsilonHigh: 9 }, { epsilon: 0 }, { epsilon: 0, dualClip: 1 }, { epsilon: 0, delta: 1 }];
 
 describe.each(OPTIONS)('clip(%o)', (options) => {
   it.each(['one pass', 'general'])('%s', (path) => {

@@ -53,7 +53,7 @@ export function clip(options: ClipOptions = {}): Surrogate {
   const low = 1 - epsilon;
   const high = 1 + epsilonHigh;
   const delta = options.delta === undefined ? Infinity : checkNumber('delta', options.delta, 0);
-  const cap = options.dualClip === undefined ? Math.max(delta, high) : checkNumber('dualClip', options.dualClip, 1);
+  const cap = Math.min(Math.max(delta, high), options.dualClip === undefined ? Infinity : checkNumber('dualClip', options.dualClip, 1));
   // TRL counts what is above the bound after its delta has acted: with delta at the bound or below, nothing is.
   const bounds: Bounds = { low, high: delta > high ? high : Infinity, ceiling: Math.min(high, delta), cap };
   const clamp = options.logRatioClamp ?? {};
