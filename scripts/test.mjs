@@ -3,6 +3,7 @@
  * Ends with the line `N passed, N failed`. Arguments go to vitest (a part of a path runs only those tests).
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { ROOT, run } from './lib/run.mjs';
 import { count, countVitest, exitCode, newTally, summary } from './lib/tally.mjs';
@@ -28,11 +29,11 @@ if (filters.length === 0) {
   await check('lint', BIN.oxlint, []);
   await check('imports', join(ROOT, 'scripts', 'check-imports.mjs'), []);
   await check('links of the documentation', join(ROOT, 'scripts', 'docs-links.mjs'), []);
-  for (const folder of packages) {
+  await beside(packages, async (folder) => {
     // The state of the last run is kept, so that an unchanged package costs a second.
     const state = join(ROOT, '.cache', 'tsc', `${folder.replace('/', '-')}.tsbuildinfo`);
     await check(`types: ${folder}`, BIN.tsc, ['--noEmit', '--incremental', '--tsBuildInfoFile', state, '-p', folder]);
-  }
+  });
   await build();
 }
 await vitest('node');
@@ -59,8 +60,17 @@ async function build() {
   console.log(`${code === 0 ? 'ok    ' : 'FAILED'} builds (${((Date.now() - at) / 1000).toFixed(1)} s)`);
   if (code !== 0) console.log(`${stdout}${stderr}`);
   count(tally, 'builds', code === 0);
-  for (const folder of packages.filter((name) => name.startsWith('packages/'))) await check(`built: ${folder}`, join(ROOT, 'scripts', 'check-built.mjs'), [folder]);
-  for (const folder of packages.filter((name) => !isPrivate(name))) await check(`ready to publish: ${folder}`, join(ROOT, 'scripts', 'check-publish.mjs'), [folder]);
+  await beside(packages.filter((name) => name.startsWith('packages/')), (folder) => check(`built: ${folder}`, join(ROOT, 'scripts', 'check-built.mjs'), [folder]));
+  await beside(packages.filter((name) => !isPrivate(name)), (folder) => check(`ready to publish: ${folder}`, join(ROOT, 'scripts', 'check-publish.mjs'), [folder]));
+}
+
+/** Does the work for each item, for as many at a time as there are processors: each is a process of one thread. */
+async function beside(items, work) {
+  const waiting = [...items];
+  const worker = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
 }
 
 function isPrivate(folder) {
