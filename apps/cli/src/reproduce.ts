@@ -128,7 +128,7 @@ function show(event: ReproduceEvent): void {
       console.log(`[${event.done + 1}/${event.of}] ${event.setting}, seed ${event.seed}: ${event.title}${event.secondsLeft === null ? '' : ` (about ${Math.ceil(event.secondsLeft / 60)} min left in all)`}`);
       break;
     case 'step':
-      if (event.step % 20 === 0 || event.step === event.steps) console.log(`  ${event.stage} ${event.step}/${event.steps}: ${event.value}`);
+      if (event.step % 20 === 0 || event.step === event.of) console.log(`  ${event.stage} ${event.step}/${event.of}: ${event.value}`);
       break;
     case 'result':
       console.log(`  ${(100 * event.accuracy).toFixed(1)} % right ${event.row === 'in-context' ? 'with the policy in the prompt' : 'without the policy'}`);

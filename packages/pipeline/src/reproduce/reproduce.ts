@@ -28,7 +28,7 @@ export type ReproduceEvent =
   | { readonly type: 'progress'; readonly done: number; readonly of: number }
   /** A row begins; `secondsLeft` is a guess from the rows that were done on this adapter. */
   | { readonly type: 'row'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
-  | { readonly type: 'step'; readonly stage: string; readonly step: number; readonly steps: number; readonly value: string }
+  | { readonly type: 'step'; readonly stage: string; readonly step: number; /** Steps there will be, going by those so far. */ readonly of: number; readonly value: string }
   | { readonly type: 'result'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly accuracy: number };
 
 export interface ReproduceOptions {
@@ -195,7 +195,7 @@ class Reproduction {
     return {
       model, adapter, maxTokens, maxRollouts, task, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
       onBegin: (step) => step > 0 && this.#emit({ type: 'note', text: `${stage} goes on after step ${step}` }),
-      onStep: ({ step, steps, value }) => this.#emit({ type: 'step', stage, step, steps, value }),
+      onStep: ({ step, of, value }) => this.#emit({ type: 'step', stage, step, of, value }),
       onNote: (text) => this.#emit({ type: 'note', text }),
     };
   }
