@@ -105,6 +105,10 @@ describe('reproduce', () => {
     expect(timeless(storage)).toEqual(timeless(straight));
     // All there: nothing is trained again.
     const idle: ReproduceEvent[] = [];
+    // Nor when the settings stand in another order.
+    const before = JSON.parse(new TextDecoder().decode(storage.files.get('n2/settings.json'))) as Record<string, object>;
+    const turned = (of: object) => Object.fromEntries(Object.entries(of).reverse());
+    await storage.write('n2/settings.json', JSON.stringify(turned({ ...before, rl: turned(before['rl']!) })));
     const same = await go(storage, { onEvent: (e) => idle.push(e) });
     expect(idle).toEqual([]);
     expect(same.rows.map((r) => r.accuracy.mean)).toEqual(results.rows.map((r) => r.accuracy.mean));

@@ -7,6 +7,7 @@ import { type RlReport, tablesMarkdown } from '@trimpi/eval';
 import type { DeviceLimits, ModelFiles } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
+import { sameSettings } from '../same-settings.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
 import { rlReport, trainRl } from '../train/reinforce.ts';
@@ -230,11 +231,11 @@ class Reproduction {
     const fresh: [file: string, settings: string][] = [];
     for (const setting of SETTINGS) {
       const file = `${settingFolder(setting)}/settings.json`;
-      const before = await this.#storage.read(file);
+      const before = await readJson<ReproduceSettings>(this.#storage, file, 'Give another folder.');
       if (before === null && !asked.has(settingTitle(setting))) continue;
-      const settings = JSON.stringify(this.#settingsOf(setting));
-      if (before === null) fresh.push([file, settings]);
-      else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
+      const settings = this.#settingsOf(setting);
+      if (before === null) fresh.push([file, JSON.stringify(settings)]);
+      else if (!sameSettings(before, settings)) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
       found.push(setting);
     }
     for (const [file, settings] of fresh) await this.#storage.write(file, settings);
