@@ -50,6 +50,14 @@ describe('trimpi demo', () => {
   });
 });
 
+it.each(['5', 'null', '"str"', '[1]'])('trimpi demo refuses %s as its settings', async (text) => {
+  const path = file('none.json', text);
+  const { code, stderr } = await trimpi('demo', '--config', path, '--out', dir.path('none'));
+  expect(stderr).toContain(`--config ${path} holds ${text}. Give a JSON object`);
+  expect(code).toBe(2);
+  expect(existsSync(dir.path('none'))).toBe(false);
+});
+
 describe('trimpi reproduce', () => {
   const settings = file('table.yaml', 'policies: 2\ntrainPerPolicy: 4\nreasonedPerPolicy: 2\ntestSize: 4\nsuiteSize: 4\nsaveSteps: 1\nvmCpt: { steps: 1, batchSize: 2 }\nsft: { steps: 1, batchSize: 2, weightDecay: 0.1 }\nrl: { steps: 1, promptsPerStep: 2, rollouts: 2 }\n');
 
@@ -96,6 +104,12 @@ describe('trimpi reproduce', () => {
     const table = { n: [2], benchmarks: ['clevr-t'], rows: ['cot-sft+grpo'], scale: 'full' } as const;
     expect(readOverrides(path, { ...table, checkpoint: {} })).toEqual({ rl: { beta: 0.1 } });
     expect(() => readOverrides(path, { ...table, checkpoint: { tune: 'full' } })).toThrow(/full\.yaml:1:13: rl\.beta: is 0\.1, and full training/);
+  });
+
+  it('a stage with nothing behind it is as if it were left out', () => {
+    const table = { n: [2], benchmarks: ['clevr-t'], rows: ['cot-sft+grpo'], scale: 'tiny', checkpoint: undefined } as const;
+    expect(readOverrides(file('empty.yaml', 'rl:\ntestSize: 9\n'), table)).toEqual({ testSize: 9 });
+    expect(readOverrides(file('empty.yaml', '\n'), table)).toEqual({});
   });
 
   it('an objective that is in no row refuses nothing', () => {
