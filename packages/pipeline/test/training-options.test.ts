@@ -135,6 +135,19 @@ describe('RL', () => {
     expect((await reinforced()).metrics[0]).not.toHaveProperty('kl');
   });
 
+  it('beside an arm with a KL term one without is as if there were none', async () => {
+    expect(resolveConfig({ rl: { beta: 0.01 }, arms: ['grpo', 'dapo', 'rloo'] }).rl.beta).toBe(0.01);
+    for (const algorithm of ['dapo', 'rloo'] as const) {
+      const { metrics, weights } = await reinforced({ beta: 0.5, dynamicSampling: false }, { algorithm });
+      expect(metrics[0]).not.toHaveProperty('kl');
+      expect(weights).toEqual((await reinforced({ dynamicSampling: false }, { algorithm })).weights);
+    }
+    const table = (algorithms: readonly ['dapo'] | readonly ['dapo', 'grpo']) => reproduceSettings('tiny', { benchmark: 'clevr-t', n: 2 }, { overrides: { rl: { beta: 0.01 } }, algorithms });
+    expect(table(['dapo', 'grpo']).rl.beta).toBe(0.01);
+    expect(() => table(['dapo'])).toThrow('DAPO has no KL penalty. Add rows that have one, such as cot-sft+grpo, or take rl.beta out of the settings.');
+    expect(() => resolveConfig({ rl: { beta: 0.01 }, arms: ['rloo'] })).toThrow('RLOO has no KL penalty in its loss. Add arms that have one, such as grpo, or take');
+  });
+
   it('samples dynamically or not, whatever the arm', async () => {
     const signal = async (algorithm: 'poro-grpo' | 'poro-dapo', dynamicSampling?: boolean) => {
       const { metrics } = await reinforced({ steps: 2, promptsPerStep: 2, ...(dynamicSampling === undefined ? {} : { dynamicSampling }) }, { algorithm });
@@ -209,7 +222,7 @@ describe('a run', () => {
     ['vmCpt.earlyStoppingPatience', { vmCpt: { earlyStoppingPatience: 0 } }],
     ['sft.earlyStoppingThreshold', { sft: { earlyStoppingThreshold: 0.1 } }],
     ['rl.beta', { rl: { beta: -0.1 } }],
-    ['rl.beta', { rl: { beta: 0.1 }, arms: ['grpo', 'poro-dapo'] }],
+    ['rl.beta', { rl: { beta: 0.1 }, arms: ['dapo', 'poro-dapo'] }],
     ['rl.beta', { rl: { beta: 0.1 }, arms: ['rloo'] }],
     ['rl.epsilon', { rl: { epsilon: 1.5 } }],
     ['rl.epsilon', { rl: { epsilon: 0.1 }, arms: ['cispo'] }],

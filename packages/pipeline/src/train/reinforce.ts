@@ -17,7 +17,7 @@ export interface RlStage {
 
 /**
  * With the paper's clips for GRPO and DAPO, each other one's own defaults, and no KL term (beta 0, which would cost one more pass
- * a step), where the settings do not say otherwise. Without policy-aware rollouts PolicyRollout on an objective is that objective.
+ * a step), where the settings do not say otherwise; DAPO and RLOO have no KL term whatever they say. Without policy-aware rollouts PolicyRollout on an objective is that objective.
  */
 export function objectiveOf(algorithm: Algorithm, { beta = 0, epsilon, epsilonHigh, dynamicSampling }: RlTrainingOptions = {}): Objective {
   const own = plainObjective(plainOf(algorithm), beta, { ...(epsilon === undefined ? {} : { epsilon }), ...(epsilonHigh === undefined ? {} : { epsilonHigh }) });
@@ -64,9 +64,10 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
   const maxPrompts = rl.steps * rl.promptsPerStep;
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
-  const { beta = 0, promptsPerUpdate, numIterations, maskTruncatedCompletions, softPunishCache } = rl;
+  const { promptsPerUpdate, numIterations, maskTruncatedCompletions, softPunishCache } = rl;
+  const objective = objectiveOf(algorithm, rl);
   // The weights that the stage begins with, before a checkpoint of it is read. An adapter is taken off instead.
-  const reference = beta === 0 || adapter !== undefined ? undefined : await copyOf(model);
+  const reference = adapter === undefined && objective.needs.includes('refLogps') ? await copyOf(model) : undefined;
   model.setTrainable(adapter === undefined ? 'text' : { adapter });
   try {
     const trainer = new RlTrainer(model, {
@@ -79,7 +80,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       ...(numIterations === undefined ? {} : { numIterations }),
       ...(maskTruncatedCompletions === undefined ? {} : { maskTruncatedCompletions }),
       ...(softPunishCache === undefined ? {} : { overlong: { maxLength: rl.maxNewTokens, cache: softPunishCache } }),
-      objective: objectiveOf(algorithm, rl),
+      objective,
       reward: (rollouts) => {
         const scores = rollouts.map((r) => items.get(r.example.id)!.score(task.text(r.completion.tokens)));
         return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
