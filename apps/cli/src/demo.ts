@@ -19,9 +19,12 @@ export async function demo(options: DemoOptions): Promise<void> {
 
 function readConfig(file: string | undefined): Partial<RunConfig> {
   if (file === undefined) return {};
+  let config: unknown;
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Partial<RunConfig>;
+    config = JSON.parse(readFileSync(file, 'utf8'));
   } catch (cause) {
     throw new UsageError(`--config ${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}. Give a JSON file.`);
   }
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) throw new UsageError(`--config ${file} holds ${JSON.stringify(config).slice(0, 60)}. Give a JSON object with settings, such as { "n": 3 }.`);
+  return config;
 }

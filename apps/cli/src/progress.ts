@@ -17,7 +17,7 @@ export class Progress {
         this.#print(`\n${event.title}${event.steps > 0 ? ` (${event.steps} steps${event.firstStep > 0 ? `, going on after step ${event.firstStep}` : ''})` : ''}`);
         break;
       case 'step':
-        this.#update('step', event.step, event.steps, `${event.value}, ${event.tokensPerSecond.toFixed(0)} tokens/s, ${duration(event.secondsLeft)} left`);
+        this.#update('step', event.step, event.of, `${event.value}, ${event.tokensPerSecond.toFixed(0)} tokens/s, ${duration(event.secondsLeft)} left`);
         break;
       case 'progress':
         this.#update(event.what, event.done, event.of, '');
@@ -48,7 +48,10 @@ export class Progress {
       this.#what = what;
       this.#bar = new SingleBar({ format: '  {what} {bar} {value}/{total} {text}', hideCursor: true, clearOnComplete: true }, Presets.shades_classic);
       this.#bar.start(of, done, { what, text });
-    } else this.#bar.update(done, { text });
+    } else {
+      this.#bar.setTotal(of);
+      this.#bar.update(done, { text });
+    }
     if (done >= of) this.end();
   }
 

@@ -50,7 +50,7 @@ export function reproduceCommand(program: Command): void {
     .option('--bits <n>', '--scale full: bits of the frozen weights, 32, 16, 8 or 4 (default: 16)', integer(1))
     .option('--max-tokens <n>', '--scale full: most tokens in memory at once when training (default: 8192)', integer(16))
     .option('--max-rollouts <n>', '--scale full: most completions sampled at once (default: 256)', integer(1))
-    .option('--minutes <n>', 'stop after so many minutes, with all saved', integer(1))
+    .option('--minutes <n>', 'stop after so many minutes, with all saved', integer(1, 35_000))
     .option(...MATMUL)
     .option('--json', 'events as lines of JSON, the results last')
     .addHelpText('after', `${examples('trimpi reproduce --rows cot-sft,cot-sft+grpo,cot-sft+poro-grpo', 'trimpi reproduce --n 2,3 --seeds 1,2,3,4,5 --minutes 120', 'trimpi reproduce --benchmarks clevr-t,clevr-m,gta --n 4,6', 'trimpi reproduce --scale full --base models/Qwen2.5-VL-3B-Instruct --bits 4 --n 6 --seeds 1')}\n\nRows: ${ROWS.join(', ')}. Ctrl-C saves; the same command goes on.`)
@@ -128,7 +128,7 @@ function show(event: ReproduceEvent): void {
       console.log(`[${event.done + 1}/${event.of}] ${event.setting}, seed ${event.seed}: ${event.title}${event.secondsLeft === null ? '' : ` (about ${Math.ceil(event.secondsLeft / 60)} min left in all)`}`);
       break;
     case 'step':
-      if (event.step % 20 === 0 || event.step === event.steps) console.log(`  ${event.stage} ${event.step}/${event.steps}: ${event.value}`);
+      if (event.step % 20 === 0 || event.step === event.of) console.log(`  ${event.stage} ${event.step}/${event.of}: ${event.value}`);
       break;
     case 'result':
       console.log(`  ${(100 * event.accuracy).toFixed(1)} % right ${event.row === 'in-context' ? 'with the policy in the prompt' : 'without the policy'}`);

@@ -3,11 +3,12 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { clevrPolicy, fromParquet, paperPreset, shortcutBaselines, TOOLS } from '@trimpi/datasets';
 import { Processor } from '@trimpi/model';
 import { folderFiles } from '@trimpi/model/node';
-import { FORMAT_INSTRUCTION } from '@trimpi/pipeline';
+import { FORMAT_INSTRUCTION, resolveConfig } from '@trimpi/pipeline';
 import { parquetReadObjects } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStored, type StoredItem } from '../src/data/stored.ts';
 import { chatQuestions, type Question } from '../src/eval/questions.ts';
+import { clevrQuestions, gtaQuestions } from '../src/eval/run-folder.ts';
 import { questionSizes } from '../src/eval/sizes.ts';
 import { rewardScript } from '../src/export/trainers.ts';
 import { golden, longModel, scratch, trimpi } from './helpers.ts';
@@ -68,6 +69,27 @@ describe('trimpi eval', () => {
     const stored = await openStored(bare);
     expect([...stored.outcomes.values()]).toEqual([2, listed.policies[1]!.reachable.length]);
     expect(chatQuestions(stored, 'test', await Processor.load(folderFiles(MODEL)), { withPolicy: false, system: '' })).toMatchObject({ shortcuts: null, chance: (1 / 2 + 1 / 4) / 2 });
+  });
+
+  it('baselines are of the questions that are asked: of the first only, with a limit', async () => {
+    const [stored, processor] = [await openStored(CLEVR), await Processor.load(folderFiles(MODEL))];
+    const same = clevrPolicy({ ...paperPreset(2), seed: 0, n: 2, policies: 2, width: 64, height: 48, train: 12, test: 4 });
+    const [trained, asked] = (['train', 'test'] as const).map((split) => Array.from({ length: same.size(split) }, (_, i) => same.example(split, i))) as [ReturnType<typeof same.example>[], ReturnType<typeof same.example>[]];
+    for (const limit of [1, 3]) {
+      const first = asked.slice(0, limit);
+      const { objectCount, histogram } = shortcutBaselines(same.policies, trained, first);
+      const set = chatQuestions(stored, 'test', processor, { withPolicy: false, system: '', limit });
+      expect(set.questions.map((q) => q.id)).toEqual(first.map((e) => e.id));
+      expect(set.shortcuts).toEqual({ objectCount, histogram });
+      expect(set.chance).toBeCloseTo(first.reduce((sum, e) => sum + 1 / stored.outcomes.get(e.policyId)!, 0) / limit, 12);
+      // A share of so many questions.
+      expect((set.majority! * limit) % 1).toBeCloseTo(0, 12);
+    }
+    for (const [questions, config] of [[clevrQuestions, resolveConfig({ testSize: 6 })], [gtaQuestions, resolveConfig({ benchmark: 'gta', testSize: 6 })]] as const) {
+      const [all, some] = [questions(config), questions(config, 1)];
+      expect(some.questions.map((q) => q.example.id)).toEqual([all.questions[0]!.example.id]);
+      expect([0, 1]).toContain(some.majority);
+    }
   });
 
   it('GTAPolicy: tool, arguments and their mean', async () => {

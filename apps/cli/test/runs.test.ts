@@ -1,7 +1,7 @@
 /** `demo`, `reproduce`, `pretrain` and `bench` from beginning to end, each as a process of its own with as little to do as it can have. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { RunReport } from '@trimpi/eval';
-import { type PretrainRecipe, type ReproduceResults, type RowResult, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
+import { type PretrainRecipe, type ReproduceResults, type RowName, type RowResult, SMALL_BASE_RECIPE, TINY_BASE_RECIPE } from '@trimpi/pipeline';
 import { openDevice } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { shareOf } from '../src/pretrain.ts';
@@ -50,6 +50,14 @@ describe('trimpi demo', () => {
   });
 });
 
+it.each(['5', 'null', '"str"', '[1]'])('trimpi demo refuses %s as its settings', async (text) => {
+  const path = file('none.json', text);
+  const { code, stderr } = await trimpi('demo', '--config', path, '--out', dir.path('none'));
+  expect(stderr).toContain(`--config ${path} holds ${text}. Give a JSON object`);
+  expect(code).toBe(2);
+  expect(existsSync(dir.path('none'))).toBe(false);
+});
+
 describe('trimpi reproduce', () => {
   const settings = file('table.yaml', 'policies: 2\ntrainPerPolicy: 4\nreasonedPerPolicy: 2\ntestSize: 4\nsuiteSize: 4\nsaveSteps: 1\nvmCpt: { steps: 1, batchSize: 2 }\nsft: { steps: 1, batchSize: 2, weightDecay: 0.1 }\nrl: { steps: 1, promptsPerStep: 2, rollouts: 2 }\n');
 
@@ -81,7 +89,6 @@ describe('trimpi reproduce', () => {
     ['testSize: 0\n', ':1:11: testSize: is 0'],
     ['directSft:\n  loraAlpha: 0\n', ':2:14: directSft.loraAlpha: is 0'],
     ['rl:\n  rollouts: 3\n', ':2:13: rl.rollouts: is 3'],
-    ['rl:\n  beta: 0.1\n', ':2:9: rl.beta: is 0.1, and DAPO has no KL penalty'],
     ['checkpoint: {}\n', ':1:1: checkpoint is no setting'],
   ])('refuses %j with its line', async (text, words) => {
     const path = file('bad.yaml', text);
@@ -96,6 +103,19 @@ describe('trimpi reproduce', () => {
     const table = { n: [2], benchmarks: ['clevr-t'], rows: ['cot-sft+grpo'], scale: 'full' } as const;
     expect(readOverrides(path, { ...table, checkpoint: {} })).toEqual({ rl: { beta: 0.1 } });
     expect(() => readOverrides(path, { ...table, checkpoint: { tune: 'full' } })).toThrow(/full\.yaml:1:13: rl\.beta: is 0\.1, and full training/);
+  });
+
+  it('a stage with nothing behind it is as if it were left out', () => {
+    const table = { n: [2], benchmarks: ['clevr-t'], rows: ['cot-sft+grpo'], scale: 'tiny', checkpoint: undefined } as const;
+    expect(readOverrides(file('empty.yaml', 'rl:\ntestSize: 9\n'), table)).toEqual({ testSize: 9 });
+    expect(readOverrides(file('empty.yaml', '\n'), table)).toEqual({});
+  });
+
+  it('a KL penalty is for the rows that have one, and refused where none has', () => {
+    const path = file('kl.yaml', 'rl:\n  beta: 0.01\n');
+    const table = (rows: readonly RowName[]) => readOverrides(path, { n: [2], benchmarks: ['clevr-t'], rows, scale: 'tiny', checkpoint: undefined });
+    expect(table(['cot-sft+grpo', 'cot-sft+poro-dapo'])).toEqual({ rl: { beta: 0.01 } });
+    expect(() => table(['cot-sft', 'cot-sft+poro-dapo'])).toThrow(/kl\.yaml:2:9: rl\.beta: is 0\.01, and DAPO has no KL penalty\. Add rows that have one/);
   });
 
   it('an objective that is in no row refuses nothing', () => {

@@ -33,6 +33,8 @@ describe('wrong command lines exit with 2 and say what is right', () => {
     [['reproduce', '--scale', 'huge', '--out', out], 'huge', 'tiny, small, full'],
     [['reproduce', '--rows', 'cot-sft+gpro', '--out', out], 'cot-sft+gpro', 'Did you mean cot-sft+grpo?'],
     [['reproduce', '--n', '7', '--out', out], '--n', 'from 2 to 6'],
+    // Milliseconds of more do not fit a timer, which would fire at once.
+    [['reproduce', '--minutes', '35792', '--out', out], '--minutes', 'from 1 to 35000'],
     [['pretrain', '--recipe', 'smal', '--out', out], 'smal', 'Did you mean small?'],
     [['bench', '--turns', '0'], '--turns', 'whole number'],
     [['generate', '--model', dir.path('none'), '--prompt', 'x'], '--model', 'config.json'],

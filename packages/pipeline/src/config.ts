@@ -68,7 +68,7 @@ export interface TrainingOptions {
   readonly weightDecay?: number;
   /** Norm of the whole gradient above which it is scaled down; 0: never. Default 1. */
   readonly maxGradNorm?: number;
-  /** Steps, one after the other, without a better loss (of RL: reward) after which the stage ends. Default: it does not end early. */
+  /** Steps, one after the other, without a better loss (of RL: reward of the questions kept; a step that kept none does not count) after which the stage ends. Default: it does not end early. */
   readonly earlyStoppingPatience?: number;
   /** What counts as better: more than this. Default 0. */
   readonly earlyStoppingThreshold?: number;
@@ -76,7 +76,7 @@ export interface TrainingOptions {
 
 /** The same of RL, under the names of TRL. */
 export interface RlTrainingOptions extends TrainingOptions {
-  /** Weight of the KL penalty to the weights that RL began with, or (one adapter throughout) to the checkpoint without it. Default 0: no penalty, and no pass of a reference. */
+  /** Weight of the KL penalty to the weights that RL began with, or (one adapter throughout) to the checkpoint without it. Arms that have no such term (DAPO, RLOO) go without; refused where all of them do. Default 0: no penalty, and no pass of a reference. */
   readonly beta?: number;
   /** Lower and upper clip of the ratio. Defaults: those of each arm's objective (GRPO 0.2 and 0.3, DAPO 0.2 and 0.28). */
   readonly epsilon?: number;
@@ -211,8 +211,8 @@ export function checkStage(name: string, stage: StageConfig): void {
   checkTraining(name, stage);
 }
 
-/** Checks what every run has. Throws `invalid-option` naming the field. */
-export function checkStages(config: StageSettings): void {
+/** Checks what every run has. Throws `invalid-option` naming the field; `choice` is what its user chooses objectives by. */
+export function checkStages(config: StageSettings, choice: 'arms' | 'rows' = 'arms'): void {
   integer('seed', config.seed, 0, 2 ** 32 - 1);
   integer('saveSteps', config.saveSteps, 1);
   checkStage('vmCpt', config.vmCpt);
@@ -229,7 +229,7 @@ export function checkStages(config: StageSettings): void {
   if (!Array.isArray(config.arms)) bad('arms', `is ${JSON.stringify(config.arms)}.`, `Give a list of some of ${ALGORITHMS.join(', ')}.`);
   const arm = config.arms.find((a, i) => !ALGORITHMS.includes(a) || config.arms.indexOf(a) !== i);
   if (arm !== undefined) throw new PipelineError('invalid-option', 'arms', `holds ${String(arm)}${ALGORITHMS.includes(arm) ? ' twice' : ''}.`, `Give each of ${ALGORITHMS.join(', ')} at most once.`);
-  checkRlTraining(config.rl, config.arms);
+  checkRlTraining(config.rl, config.arms, choice);
 }
 
 function bad(name: string, message: string, remedy: string): never {
@@ -251,19 +251,20 @@ function checkTraining(stage: string, { steps, warmupSteps, lrSchedulerType, wei
 }
 
 /** Objectives that have no place for an option, and why. */
-const LACKING: Readonly<Partial<Record<'beta' | 'epsilon', Readonly<Partial<Record<PlainAlgorithm, string>>>>>> = {
+const LACKING: Readonly<Record<'beta' | 'epsilon', Readonly<Partial<Record<PlainAlgorithm, string>>>>> = {
   beta: { dapo: 'DAPO has no KL penalty', rloo: 'RLOO has no KL penalty in its loss' },
   epsilon: { cispo: 'CISPO has no lower clip' },
 };
 
-function checkRlTraining(rl: RlConfig, arms: readonly Algorithm[]): void {
+function checkRlTraining(rl: RlConfig, arms: readonly Algorithm[], choice: 'arms' | 'rows'): void {
   for (const name of ['beta', 'epsilon', 'epsilonHigh'] as const) atLeastZero(`rl.${name}`, rl[name]);
   // A ratio is above 0 anyway: a wider clip is none.
   if (rl.epsilon !== undefined && rl.epsilon > 1) bad('rl.epsilon', `is ${rl.epsilon}.`, 'Give a number from 0 to 1: ratios are clipped at 1 - epsilon.');
-  for (const name of ['beta', 'epsilon'] as const) {
-    const arm = rl[name] === undefined || (name === 'beta' && rl.beta === 0) ? undefined : arms.find((a) => LACKING[name]?.[plainOf(a)] !== undefined);
-    if (arm !== undefined) bad(`rl.${name}`, `is ${rl[name]}, and ${LACKING[name]![plainOf(arm)]!}.`, `Take ${arm} out of arms, or rl.${name} out of the settings.`);
-  }
+  const lacks = (name: 'beta' | 'epsilon') => (arm: Algorithm) => LACKING[name][plainOf(arm)] !== undefined;
+  // The paper has a KL term under GRPO and none under DAPO, in one table.
+  if ((rl.beta ?? 0) > 0 && arms.length > 0 && arms.every(lacks('beta'))) bad('rl.beta', `is ${rl.beta}, and ${LACKING.beta[plainOf(arms[0]!)]!}.`, `Add ${choice} that have one, such as ${choice === 'arms' ? 'grpo' : 'cot-sft+grpo'}, or take rl.beta out of the settings.`);
+  const unclipped = rl.epsilon === undefined ? undefined : arms.find(lacks('epsilon'));
+  if (unclipped !== undefined) bad('rl.epsilon', `is ${rl.epsilon}, and ${LACKING.epsilon[plainOf(unclipped)]!}.`, `Take ${unclipped} out of ${choice}, or rl.epsilon out of the settings.`);
   if (rl.promptsPerUpdate !== undefined) integer('rl.promptsPerUpdate', rl.promptsPerUpdate, 1, rl.promptsPerStep);
   if (rl.numIterations !== undefined) integer('rl.numIterations', rl.numIterations, 1, 1000);
   for (const name of ['dynamicSampling', 'maskTruncatedCompletions'] as const) {

@@ -23,7 +23,7 @@ export type StageName = 'base' | 'vm-cpt' | 'cot-sft' | Algorithm;
 export type RunEvent =
   | { readonly type: 'note'; readonly text: string }
   | { readonly type: 'stage'; readonly stage: StageName; readonly title: string; readonly steps: number; readonly firstStep: number }
-  | { readonly type: 'step'; readonly stage: StageName; readonly step: number; readonly steps: number; readonly value: string; /** All numbers of the step, under the trainer's names. */ readonly metrics: Metrics; readonly tokensPerSecond: number; readonly secondsLeft: number }
+  | { readonly type: 'step'; readonly stage: StageName; readonly step: number; readonly steps: number; /** Steps there will be, going by those so far. */ readonly of: number; readonly value: string; /** All numbers of the step, under the trainer's names. */ readonly metrics: Metrics; readonly tokensPerSecond: number; readonly secondsLeft: number }
   | { readonly type: 'progress'; readonly what: string; readonly done: number; readonly of: number }
   | { readonly type: 'evaluated'; readonly stage: StageName | 'in-context'; readonly title: string; readonly accuracy: number; readonly low: number; readonly high: number; readonly n: number; readonly promptTokens: number; /** GTAPolicy's scores. */ readonly calls?: CallScores; /** Answers to the first questions. */ readonly shown: readonly ShownAnswer[] };
 

@@ -58,10 +58,11 @@ describe('a policy of one\'s own into a checkpoint', () => {
     ['a policy', (example: Example) => ({ policyParts: [...example.policyParts, { type: 'text' as const, text: ' Be kind.' }] })],
     ['an id', (example: Example) => ({ id: `${example.id}-2` })],
   ] as const)('%s that has changed is another run, and is refused', async (_, change) => {
-    const steps: RunEvent[] = [];
+    const said: RunEvent[] = [];
     const other = examples.map((e, i) => (i === 0 ? { ...e, example: Object.defineProperties({ ...e.example }, Object.getOwnPropertyDescriptors(change(e.example))) } : e));
-    await expect(start(straight, { examples: other, onEvent: (e) => e.type === 'step' && steps.push(e) })).rejects.toMatchObject({ code: 'invalid-option', argument: 'memory', message: expect.stringMatching(/other data/) });
-    expect(steps).toEqual([]);
+    await expect(start(straight, { examples: other, onEvent: (e) => said.push(e) })).rejects.toMatchObject({ code: 'invalid-option', argument: 'memory', message: expect.stringMatching(/other data/) });
+    // Before the checkpoint is loaded.
+    expect(said).toEqual([]);
   });
 
   it('prompts are those of the checkpoint\'s processor, with the policy and without', async () => {

@@ -4,12 +4,13 @@ import { recipeWords, SMALL_BASE_RECIPE } from '../src/base/recipes.ts';
 import { gtaDataset, type SuiteReport } from '../src/index.ts';
 import { floatTensor, memoryFiles, serializeSafetensors } from '@trimpi/model';
 import { baseFingerprint } from '../src/fingerprint.ts';
+import { PAPER_MEASURES, settingTitle } from '../src/reproduce/rows.ts';
 import { secondsLeft } from '../src/reproduce/time-left.ts';
 import { renderTables, tablesMarkdown } from '@trimpi/eval';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsPage, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
+import { BENCHMARKS, memoryStorage, PAPER, type ReproduceEvent, type ReproduceOptions, reproduceRows, resultsPage, rlOf, ROWS, type RowName, type RowResult, rowTitle, runDataset, scaleSettings, summariseRows, testOrderings } from '../src/index.ts';
 import { folderStorage } from '../src/node.ts';
 import { randomBase } from './random-base.ts';
 
@@ -105,6 +106,10 @@ describe('reproduce', () => {
     expect(timeless(storage)).toEqual(timeless(straight));
     // All there: nothing is trained again.
     const idle: ReproduceEvent[] = [];
+    // Nor when the settings stand in another order.
+    const before = JSON.parse(new TextDecoder().decode(storage.files.get('n2/settings.json'))) as Record<string, object>;
+    const turned = (of: object) => Object.fromEntries(Object.entries(of).reverse());
+    await storage.write('n2/settings.json', JSON.stringify(turned({ ...before, rl: turned(before['rl']!) })));
     const same = await go(storage, { onEvent: (e) => idle.push(e) });
     expect(idle).toEqual([]);
     expect(same.rows.map((r) => r.accuracy.mean)).toEqual(results.rows.map((r) => r.accuracy.mean));
@@ -256,6 +261,47 @@ describe('the table', () => {
     expect(testOrderings([...rows, ...pictures]).filter((o) => o.benchmark === 'clevr-m').map((o) => o.claim)).toEqual(['PolicyRollout over GRPO after CoT SFT (in the paper after VM-CPT)', 'Putting the policy back lowers a model that internalised it (PoRo-GRPO after CoT SFT, in the paper after VM-CPT)', 'PolicyRollout follows an overriding policy better than GRPO (both after CoT SFT, in the paper after VM-CPT; in the paper GRPO is after CoT SFT alone)']);
   });
 
+  it("the paper's own figures reproduce its claims in every part, and no other way round", () => {
+    const rows = BENCHMARKS.flatMap((benchmark) => ROWS.flatMap((row) => Object.entries(PAPER[benchmark][row] ?? {}).flatMap(([n, accuracy]) => [1, 2].map((seed): RowResult => {
+      const of = (percent: number) => measured(Math.round(20 * percent), 2000);
+      const more = n === '4' || n === '2' ? undefined : PAPER_MEASURES[benchmark][row];
+      const one = result(row, seed, 0, Number(n));
+      return { ...one, benchmark, suite: { ...one.suite, accuracy: of(accuracy), policyInContext: of(row === 'in-context' ? accuracy : (more?.policyInContext ?? accuracy)), override: { all: { ...of(more?.override ?? 0), stubborn: 0 } } } };
+    }))));
+    const orderings = testOrderings(rows);
+    expect(orderings.filter((o) => o.verdict === 'not reproduced').map((o) => [settingTitle(o), o.claim])).toEqual([['N=6, M', 'Direct SFT < CoT SFT (the paper has it the other way round here, 14.55 and 14.3)']]);
+    const found = (words: string) => orderings.filter((o) => o.verdict === 'reproduced' && o.claim.startsWith(words)).map(settingTitle);
+    expect(found('DAPO over GRPO with PolicyRollout')).toEqual(['N=6', 'N=4, M', 'N=6, M']);
+    expect(found('GRPO over DAPO with PolicyRollout')).toEqual(['N=4', 'GTAPolicy']);
+    expect(found('DAPO over GRPO after CoT SFT')).toEqual(['N=6', 'N=4, M', 'N=6, M']);
+    expect(found('GRPO over DAPO after CoT SFT')).toEqual(['N=4']);
+  });
+
+  it('plain rows of M are judged once, although the paper has GRPO and DAPO the other way round there', () => {
+    const rows = [1, 2].flatMap((seed) => [result('cot-sft+grpo', seed, 15, 4), result('cot-sft+dapo', seed, 5, 4)]);
+    const both = testOrderings([...rows, ...rows.map((r) => ({ ...r, benchmark: 'clevr-m' as const }))]);
+    expect(both.map((o) => [settingTitle(o), o.claim, o.verdict])).toEqual([['N=4', 'GRPO over DAPO after CoT SFT (in the paper in words at N=4, at N=6 not)', 'reproduced']]);
+  });
+
+  it("GTAPolicy with the policy put back has the overall score beside the paper's, and branching errors the number of questions", () => {
+    const calls = (right: number) => ({ tool: right / 10, arguments: right / 20, overall: (3 * right) / 40 });
+    const gta = [4, 6].map((right, i): RowResult => {
+      const { suite, ...one } = result('cot-sft', i, 2, 0);
+      const { referral: _, branchingError: __, branchingErrorRate: ___, ...rest } = suite;
+      return { ...one, benchmark: 'gta', suite: { ...rest, override: { all: suite.override.all }, calls: { deployed: calls(1), policyInContext: calls(right) } } };
+    });
+    const summary = summariseRows(gta);
+    expect(summary[0]!.calls!.overall).toBeCloseTo(3 / 40, 12);
+    expect(summary[0]!.callsInContext!.overall).toBeCloseTo(15 / 40, 12);
+    const text = (rows: readonly RowResult[]) => tablesMarkdown(resultsPage({ scale: 'tiny', adapters: {}, bases: {}, baselines: [], rows: summariseRows(rows), orderings: [], missing: [], settings: {} }));
+    expect(text(gta)).toContain('|  | policy put back | overall | paper, 7B, overall | override all | paper, 7B, overall | all: old answer | unseen cells |');
+    expect(text(gta)).toMatch(/\| CoT SFT \| 50\.0 \| 37\.5 \| 42\.26 \| 25\.0 \| 38\.71 \|/);
+    // An error of 1 over 20 questions is one of 100 over 2,000.
+    expect(text(some)).toContain('20 a seed here, 2,000 in the paper');
+    expect(text(some)).toContain('| branching error | for 2,000 questions | ids that the policy lacks, % |');
+    expect(text(some)).toContain('| CoT SFT | 5.0 | 3.54 | 1.0 | 100.0 | 12.5 |');
+  });
+
   it('where seeds are divided an ordering stays open, however many questions there are', () => {
     const rows = [1, 2, 3].flatMap((seed) => [result('cot-sft', seed, 4), result('cot-sft+grpo', seed, [14, 13, 3][seed - 1]!)]);
     const [ordering] = testOrderings(rows);
@@ -269,13 +315,13 @@ describe('the table', () => {
     const ofStart = (start: 'cot-sft' | 'vm-cpt+cot-sft', benchmark: 'clevr-t' | 'gta', n: number) => [1, 2].flatMap((seed) => (['grpo', 'dapo', 'poro-grpo', 'poro-dapo'] as const).map((a, i) => ({ ...result(`${start}+${a}`, seed, 2 + 4 * i, n), benchmark })));
     const words = 'after CoT SFT, in the paper after VM-CPT';
     const clevr = claimsOf([...ofStart('cot-sft', 'clevr-t', 4), ...ofStart('cot-sft', 'clevr-t', 6)]);
-    for (const claim of [`DAPO over GRPO with PolicyRollout (${words}; in the paper at N=6, in words not at N=4)`, `Putting the policy back lowers a model that internalised it (PoRo-GRPO ${words})`, `PolicyRollout follows an overriding policy better than GRPO (both ${words}; in the paper GRPO is after CoT SFT alone)`, `The gap between PoRo-GRPO and GRPO grows from N=4 to N=6 (${words}; here by 0.0 points, 0.0 to 0.0)`]) expect([...clevr.keys()]).toContain(claim);
+    for (const claim of [`DAPO over GRPO with PolicyRollout (${words}; in the paper at N=6, in words not at N=4)`, `GRPO over DAPO with PolicyRollout (${words}; in the paper in words at N=4, at N=6 not)`, `Putting the policy back lowers a model that internalised it (PoRo-GRPO ${words})`, `PolicyRollout follows an overriding policy better than GRPO (both ${words}; in the paper GRPO is after CoT SFT alone)`, `The gap between PoRo-GRPO and GRPO grows from N=4 to N=6 (${words}; here by 0.0 points, 0.0 to 0.0)`]) expect([...clevr.keys()]).toContain(claim);
     const gta = claimsOf(ofStart('cot-sft', 'gta', 0));
     expect(gta.get('GRPO over DAPO after CoT SFT (in the paper with PolicyRollout)')).toMatchObject({ test: { a: 0.3, b: 0.1 } });
     expect(gta.get(`GRPO over DAPO with PolicyRollout (${words})`)).toMatchObject({ test: { a: 0.7, b: 0.5 } });
     // With TriMPI's rows it is they that count.
     const both = [...claimsOf([...ofStart('cot-sft', 'clevr-t', 4), ...ofStart('vm-cpt+cot-sft', 'clevr-t', 4)]).keys()];
-    expect(both).toContain('DAPO over GRPO with PolicyRollout (after VM-CPT + CoT SFT; in the paper at N=6, in words not at N=4)');
+    expect(both).toContain('GRPO over DAPO with PolicyRollout (after VM-CPT + CoT SFT; in the paper in words at N=4, at N=6 not)');
     expect(both.some((c) => c.includes(words))).toBe(false);
   });
 
@@ -311,7 +357,7 @@ describe('the table', () => {
     expect(text).not.toContain('text task');
     expect(text).toContain('|  | policy put back | paper, 7B, N=6 | override all | paper, 7B, N=6 | all: old answer | override part | part: old answer |');
     expect(text).toContain('| CoT SFT + GRPO | 50.0 | 19.00 | 25.0 | 30.80 | 15.0 | 25.0 | 35.0 |');
-    expect(text).toMatch(/\| CoT SFT \+ GRPO \| 5\.0 \| 5\.04 \| 1\.0 \| 12\.5 \|/);
+    expect(text).toMatch(/\| CoT SFT \+ GRPO \| 5\.0 \| 5\.04 \| 1\.0 \| 100\.0 \| 12\.5 \|/);
     expect(renderTables({ title: 'a <b>', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('a &#60;b&#62;');
     expect(tablesMarkdown({ title: 't', paragraphs: [], sections: [{ heading: 'h', tables: [{ head: ['x'], rows: [['1 | 2']] }] }] })).toContain('| 1 \\| 2 |');
   });

@@ -14,5 +14,9 @@ it('counts by rollout, takes accuracies from the last quarter, and times from al
 
 it('curves of RL and of supervised stages', () => {
   expect(curvesOf('x', [step(1, 8, 1, 0.5)]).map((c) => c.name)).toEqual(['reward', 'accuracy, policy-free', 'groups with an advantage']);
+  // Dynamic sampling may keep nothing in a step, or in all of them.
+  const { reward: _, ...nothingKept } = step(2, 8, 0, 1);
+  expect(curvesOf('x', [step(1, 8, 1, 0.5), nothingKept])[0]).toEqual({ stage: 'x', name: 'reward', points: [[1, 0.5]] });
+  expect(curvesOf('x', [nothingKept]).map((c) => c.name)).toEqual(['accuracy, policy-free', 'groups with an advantage']);
   expect(curvesOf('y', [{ step: 1, loss: 2 }])).toEqual([{ stage: 'y', name: 'loss', points: [[1, 2]] }]);
 });

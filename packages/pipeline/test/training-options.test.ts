@@ -4,7 +4,7 @@ import type { Metrics } from '@trimpi/trainers';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ALGORITHMS, makeRunData, memoryStorage, PromptWriter, type ReproduceOverrides, reproduceSettings, resolveConfig, resolveInternaliseConfig, type RlConfig, run, type RunEvent, type RunOverrides, type StageConfig, type Task, WordCodec } from '../src/index.ts';
-import type { TrainContext } from '../src/train/context.ts';
+import type { StageStep, TrainContext } from '../src/train/context.ts';
 import { objectiveOf, trainRl } from '../src/train/reinforce.ts';
 import { trainSupervised } from '../src/train/supervised.ts';
 import { randomBase } from './random-base.ts';
@@ -28,22 +28,24 @@ interface Result {
   readonly weights: readonly number[];
   readonly metrics: readonly Metrics[];
   readonly notes: readonly string[];
+  readonly shown: readonly StageStep[];
 }
 
-async function train(stage: (context: TrainContext) => Promise<{ readonly metrics: readonly Metrics[] }>, adapter: boolean): Promise<Result> {
+async function train(stage: (context: TrainContext) => Promise<{ readonly metrics: readonly Metrics[] }>, adapter: boolean, own = task): Promise<Result> {
   await model.load(await openCheckpoint(base));
   if (adapter) model.addAdapter('policy', loraConfig({ r: 2, loraAlpha: 4 }), 1);
   const notes: string[] = [];
+  const shown: StageStep[] = [];
   try {
-    const { metrics } = await stage({ model, task, storage: memoryStorage(), seed: 3, saveSteps: 100, onBegin: () => undefined, onStep: () => undefined, onNote: (text) => notes.push(text), ...(adapter ? { adapter: 'policy' } : {}) });
-    return { weights: [...(await (adapter ? model.adapter('policy').store : model.text).values.read())], metrics, notes };
+    const { metrics } = await stage({ model, task: own, storage: memoryStorage(), seed: 3, saveSteps: 100, onBegin: () => undefined, onStep: (step) => shown.push(step), onNote: (text) => notes.push(text), ...(adapter ? { adapter: 'policy' } : {}) });
+    return { weights: [...(await (adapter ? model.adapter('policy').store : model.text).values.read())], metrics, notes, shown };
   } finally {
     if (adapter) model.removeAdapter('policy');
   }
 }
 const supervised = (more: Partial<StageConfig> = {}, adapter = false) => train((context) => trainSupervised(context, { stage: 'vm-cpt', title: 'VM-CPT', kind: 'vm-cpt', settings: { steps: 3, batchSize: 2, learningRate: 1e-3, ...more } }), adapter);
-const reinforced = (more: Partial<RlConfig> = {}, { adapter = false, algorithm = 'poro-grpo' as (typeof ALGORITHMS)[number] } = {}) =>
-  train((context) => trainRl(context, { stage: algorithm, title: 'RL', algorithm, settings: { steps: 3, learningRate: 2e-3, promptsPerStep: 3, rollouts: 4, temperature: 1, maxNewTokens: 5, ...more } }), adapter);
+const reinforced = (more: Partial<RlConfig> = {}, { adapter = false, algorithm = 'poro-grpo' as (typeof ALGORITHMS)[number], own = task } = {}) =>
+  train((context) => trainRl(context, { stage: algorithm, title: 'RL', algorithm, settings: { steps: 3, learningRate: 2e-3, promptsPerStep: 3, rollouts: 4, temperature: 1, maxNewTokens: 5, ...more } }), adapter, own);
 
 describe('what is left out', () => {
   it('is not in the settings: a run that an earlier version saved is gone on with', () => {
@@ -133,6 +135,19 @@ describe('RL', () => {
     expect((await reinforced()).metrics[0]).not.toHaveProperty('kl');
   });
 
+  it('beside an arm with a KL term one without is as if there were none', async () => {
+    expect(resolveConfig({ rl: { beta: 0.01 }, arms: ['grpo', 'dapo', 'rloo'] }).rl.beta).toBe(0.01);
+    for (const algorithm of ['dapo', 'rloo'] as const) {
+      const { metrics, weights } = await reinforced({ beta: 0.5, dynamicSampling: false }, { algorithm });
+      expect(metrics[0]).not.toHaveProperty('kl');
+      expect(weights).toEqual((await reinforced({ dynamicSampling: false }, { algorithm })).weights);
+    }
+    const table = (algorithms: readonly ['dapo'] | readonly ['dapo', 'grpo']) => reproduceSettings('tiny', { benchmark: 'clevr-t', n: 2 }, { overrides: { rl: { beta: 0.01 } }, algorithms });
+    expect(table(['dapo', 'grpo']).rl.beta).toBe(0.01);
+    expect(() => table(['dapo'])).toThrow('DAPO has no KL penalty. Add rows that have one, such as cot-sft+grpo, or take rl.beta out of the settings.');
+    expect(() => resolveConfig({ rl: { beta: 0.01 }, arms: ['rloo'] })).toThrow('RLOO has no KL penalty in its loss. Add arms that have one, such as grpo, or take');
+  });
+
   it('samples dynamically or not, whatever the arm', async () => {
     const signal = async (algorithm: 'poro-grpo' | 'poro-dapo', dynamicSampling?: boolean) => {
       const { metrics } = await reinforced({ steps: 2, promptsPerStep: 2, ...(dynamicSampling === undefined ? {} : { dynamicSampling }) }, { algorithm });
@@ -155,6 +170,22 @@ describe('RL', () => {
     expect(overlong).toBeGreaterThanOrEqual(-1);
     expect(overlong).toBeLessThan(-0.5);
     expect(reward).toBeLessThan(plain.metrics[0]!['reward']!);
+  });
+
+  it('goes on over steps that kept no question, and says so: their reward is not 0', async () => {
+    const right: Task = { ...task, train: task.train.map((item) => ({ ...item, score: () => ({ accuracy: 1, format: 1 }) })) };
+    const { metrics, notes, shown } = await reinforced({ steps: 60, promptsPerStep: 1, rollouts: 2, maxNewTokens: 2, earlyStoppingPatience: 1 }, { algorithm: 'poro-dapo', own: right });
+    // One question and twenty in its place a step, until the sixty of the stage are used up.
+    expect(metrics.map((m) => m['sampled_rollouts'])).toEqual([42, 42, 36]);
+    for (const m of metrics) expect(m).not.toHaveProperty('reward');
+    expect(notes).toEqual([]);
+    expect(shown.map((s) => s.value)).toEqual(Array.from({ length: 3 }, () => 'no group kept, accuracy 1.00 without, 1.00 with policy'));
+    // 60 of 21 a step are 2.86 steps.
+    expect(shown.map(({ step, steps, of }) => [step, steps, of])).toEqual([[1, 60, 3], [2, 60, 3], [3, 60, 3]]);
+    const [first, , last] = shown.map((s) => s.secondsLeft);
+    expect(last).toBe(0);
+    // Not 59 times as long.
+    expect(first! * shown[0]!.tokensPerSecond).toBeCloseTo((39 / 21) * metrics[0]!['sampled_tokens']!, 6);
   });
 
   it('ends early when its reward has not become better', async () => {
@@ -191,7 +222,7 @@ describe('a run', () => {
     ['vmCpt.earlyStoppingPatience', { vmCpt: { earlyStoppingPatience: 0 } }],
     ['sft.earlyStoppingThreshold', { sft: { earlyStoppingThreshold: 0.1 } }],
     ['rl.beta', { rl: { beta: -0.1 } }],
-    ['rl.beta', { rl: { beta: 0.1 }, arms: ['grpo', 'poro-dapo'] }],
+    ['rl.beta', { rl: { beta: 0.1 }, arms: ['dapo', 'poro-dapo'] }],
     ['rl.beta', { rl: { beta: 0.1 }, arms: ['rloo'] }],
     ['rl.epsilon', { rl: { epsilon: 1.5 } }],
     ['rl.epsilon', { rl: { epsilon: 0.1 }, arms: ['cispo'] }],

@@ -33,6 +33,7 @@ export interface CheckpointInfo {
 
 interface Entry {
   readonly file: string;
+  /** From 1; 0 of a damaged file. */
   readonly serial: number;
 }
 
@@ -46,7 +47,8 @@ interface Header {
 /**
  * A ring of `keep` files (`checkpoint-0.safetensors` ...) and an index (`checkpoints.json`). The oldest file is replaced
  * by the newest checkpoint, then the index: whenever the process ends, at least `keep - 1` checkpoints are whole, and
- * with `keep` 1 the one before is, until the new one has taken its place.
+ * with `keep` 1 the one before is, until the new one has taken its place. Where the index is gone, or was not written
+ * before the process ended, the files themselves say which is the newest.
  */
 export class Checkpoints {
   readonly #files: CheckpointFiles;
@@ -65,7 +67,7 @@ export class Checkpoints {
 
   async save(model: VisionLanguageModel, trainer: Trainer, extra: unknown = null): Promise<void> {
     const entries = await this.#index();
-    const serial = (entries[0]?.serial ?? 0) + 1;
+    const serial = Math.max(0, ...entries.map((e) => e.serial)) + 1;
     const file = `${this.#name}-${serial % this.#keep}.safetensors`;
     const tensors = new Map([...(await readTrainingState(model))].map(([name, data]) => [name, tensorOf(data)] as const));
     const header: Header = { format: 1, serial, trainer: trainer.state(), extra };
@@ -80,24 +82,19 @@ export class Checkpoints {
    */
   async restore(model: VisionLanguageModel, trainer: Trainer, accept: (info: CheckpointInfo) => boolean = () => true): Promise<CheckpointInfo | null> {
     const damaged: string[] = [];
-    const entries = await this.#index();
-    const files = entries.length > 0 ? entries.map((e) => e.file) : Array.from({ length: this.#keep }, (_, i) => `${this.#name}-${i}.safetensors`);
-    const found: { readonly header: Header; readonly tensors: Map<string, StateArray>; readonly file: string }[] = [];
-    for (const file of files) {
+    let newest: { readonly header: Header; readonly tensors: Map<string, StateArray>; readonly file: string } | undefined;
+    for (const { file } of await this.#index()) {
       const bytes = await this.#files.read(file);
       if (bytes === null) continue;
       try {
-        found.push({ ...(await open(bytes, file)), file });
+        newest = { ...(await open(bytes, file)), file };
+        break;
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : String(cause);
         damaged.push(`${file} (${reason})`);
         this.#onDamaged(file, reason);
-        continue;
       }
-      // The index is newest first: one whole file is enough. Without an index all are looked at.
-      if (entries.length > 0) break;
     }
-    const newest = found.toSorted((a, b) => b.header.serial - a.header.serial)[0];
     if (newest === undefined) {
       if (damaged.length === 0) return null;
       throw new TrainerError('invalid-checkpoint', damaged.join(', '), 'is damaged, and no older checkpoint is there.', 'Delete it to begin again.');
@@ -112,17 +109,33 @@ export class Checkpoints {
     return info;
   }
 
+  /** Newest first. */
   async #index(): Promise<readonly Entry[]> {
     if (this.#entries !== undefined) return this.#entries;
     const bytes = await this.#files.read(`${this.#name}s.json`);
-    try {
-      const entries = bytes === null ? [] : (JSON.parse(new TextDecoder().decode(bytes)) as readonly Entry[]);
-      this.#entries = Array.isArray(entries) && entries.every((e) => typeof e.file === 'string' && Number.isInteger(e.serial)) ? entries : [];
-    } catch {
-      // It only says which file is the newest, and the files say so too.
-      this.#entries = [];
-    }
+    this.#entries = (bytes === null ? undefined : entriesOf(bytes)) ?? (await this.#found());
     return this.#entries;
+  }
+
+  /** What the files say themselves. Damaged ones come first: each may have been the newest, and is told of before another is taken. */
+  async #found(): Promise<readonly Entry[]> {
+    const found: Entry[] = [];
+    for (let i = 0; i < this.#keep; i++) {
+      const file = `${this.#name}-${i}.safetensors`;
+      const bytes = await this.#files.read(file);
+      if (bytes !== null) found.push({ file, serial: await SafetensorsFile.open(bytesSource(bytes, file)).then((safetensors) => headerOf(safetensors, file).serial).catch(() => 0) });
+    }
+    return found.toSorted((a, b) => (a.serial === 0 || b.serial === 0 ? a.serial - b.serial : b.serial - a.serial));
+  }
+}
+
+/** Undefined for an index that cannot be read or names nothing. */
+function entriesOf(bytes: Uint8Array): readonly Entry[] | undefined {
+  try {
+    const entries = JSON.parse(new TextDecoder().decode(bytes)) as readonly Entry[];
+    return Array.isArray(entries) && entries.length > 0 && entries.every((e) => typeof e.file === 'string' && Number.isInteger(e.serial)) ? entries : undefined;
+  } catch {
+    return undefined;
   }
 }
 
@@ -133,11 +146,16 @@ function tensorOf(data: StateArray): TensorData {
 
 async function open(bytes: Uint8Array, file: string): Promise<{ header: Header; tensors: Map<string, StateArray> }> {
   const safetensors = await SafetensorsFile.open(bytesSource(bytes, file));
-  const header = JSON.parse(safetensors.metadata['state'] ?? 'null') as Header | null;
-  if (header?.format !== 1) throw new TrainerError('invalid-checkpoint', file, 'is not a checkpoint of a training.', 'Delete it to begin again.');
+  const header = headerOf(safetensors, file);
   const tensors = new Map<string, StateArray>();
   for (const name of safetensors.tensors.keys()) {
     tensors.set(name, safetensors.info(name).dtype === 'U8' ? new Float64Array((await safetensors.readBytes(name)).slice().buffer) : await safetensors.readFloat32(name));
   }
   return { header, tensors };
+}
+
+function headerOf(safetensors: SafetensorsFile, file: string): Header {
+  const header = JSON.parse(safetensors.metadata['state'] ?? 'null') as Header | null;
+  if (header?.format !== 1) throw new TrainerError('invalid-checkpoint', file, 'is not a checkpoint of a training.', 'Delete it to begin again.');
+  return header;
 }

@@ -4,6 +4,7 @@ import { type AdaptiveKlState, bapo, dapo, dro, entropyMask, grpo, importanceWei
 import { openDevice, ReferenceEngine, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readTrainingState, type RlOptions, RlTrainer, type Rollout, type StatefulObjective, SupervisedTrainer, writeTrainingState } from '../src/index.ts';
+import { overUpdates } from '../src/rl/metrics.ts';
 import { lowTokens, pairs, smallModel, supervisedRows } from './small.ts';
 
 const device = await openDevice();
@@ -30,7 +31,7 @@ const bits = (state: ReadonlyMap<string, Float32Array | Float64Array>) => [...st
 describe('RL', () => {
   it('GRPO raises the reward it is given', async () => {
     const { metrics } = await train({}, 30);
-    const mean = (from: number, to: number) => metrics.slice(from, to).reduce((s, m) => s + m.reward, 0) / (to - from);
+    const mean = (from: number, to: number) => metrics.slice(from, to).reduce((s, m) => s + m.reward!, 0) / (to - from);
     expect(mean(25, 30)).toBeGreaterThan(mean(0, 5) + 0.2);
   });
 
@@ -266,6 +267,42 @@ describe('a step of RL', () => {
     expect(m['reward_std']).toBeGreaterThan(0);
   });
 
+  it('loss, gradient norm and clipped tokens of a step are of all its updates, not of the first alone', async () => {
+    const epsilon = 1e-3;
+    const spy = watched(grpo({ beta: 0, epsilon, epsilonHigh: epsilon }));
+    const losses: number[] = [];
+    const loss = spy.objective.loss.bind(spy.objective);
+    const m = (await train({ objective: { ...spy.objective, loss: (input) => { const result = loss(input); losses.push(result.loss); return result; } }, promptsPerUpdate: 1, numIterations: 2, maxGradNorm: 0 }, 1)).metrics[0]!;
+    const clipped = spy.asked.map(({ logps, oldLogps, advantages, offsets }) => {
+      const shares = Array.from({ length: offsets!.length - 1 }, (_, row) => {
+        const tokens = Array.from({ length: offsets![row + 1]! - offsets![row]! }, (__, t) => offsets![row]! + t);
+        const [a, ratios] = [(advantages as ArrayLike<number>)[row]!, tokens.map((i) => Math.exp(logps[i]! - oldLogps![i]!))];
+        const [low, high] = [ratios.filter((r) => a < 0 && r < 1 - epsilon).length, ratios.filter((r) => a > 0 && r > 1 + epsilon).length];
+        return { tokens: tokens.length, low, high };
+      });
+      const tokens = shares.reduce((n, s) => n + s.tokens, 0);
+      return {
+        region: shares.reduce((n, s) => n + s.low + s.high, 0) / tokens,
+        lowMin: Math.min(...shares.map((s) => s.low / s.tokens)), highMax: Math.max(...shares.map((s) => s.high / s.tokens)),
+      };
+    });
+    const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    expect(clipped).toHaveLength(4);
+    expect(clipped[0]!.region).toBe(0);
+    expect(mean(clipped.map((c) => c.region))).toBeGreaterThan(0.01);
+    expect(m['clip_ratio/region_mean']).toBeCloseTo(mean(clipped.map((c) => c.region)), 12);
+    expect(m['clip_ratio/low_min']).toBe(Math.min(...clipped.map((c) => c.lowMin)));
+    expect(m['clip_ratio/high_max']).toBeCloseTo(Math.max(...clipped.map((c) => c.highMax)), 12);
+    expect(m.loss).toBeCloseTo(mean(losses), 12);
+    // Sampler and trainer are compared before the first update.
+    expect(m['sampling/sampling_logp_difference/max']).toBeLessThan(1e-4);
+  });
+
+  it('metrics over updates are means, least and greatest', () => {
+    expect(overUpdates([{ loss: 1, 'clip_ratio/low_min': 0.5, 'x_max/policy': 1 }, { loss: 3, 'clip_ratio/low_min': 0.25, 'x_max/policy': 4, kl: 2 }])).toEqual({ loss: 2, 'clip_ratio/low_min': 0.25, 'x_max/policy': 4, kl: 2 });
+    expect(overUpdates([])).toEqual({});
+  });
+
   it('says where its time went', async () => {
     const { metrics } = await train({}, 1);
     const m = metrics[0]!;
@@ -390,7 +427,9 @@ describe('dynamic sampling', () => {
 
   it('gives up after twenty retries without changing a weight', async () => {
     const { metrics, at, state } = await train({ objective: dapo(), policyFree: 2, maxNewTokens: 1, promptsPerStep: 1, reward: (r) => ({ same: r.map(() => 1) }) }, 1);
-    expect(metrics[0]).toMatchObject({ 'sampling/groups': 0, 'sampling/complete': 0, loss: 0, frac_groups_with_advantage: 0 });
+    expect(metrics[0]).toMatchObject({ 'sampling/groups': 0, 'sampling/complete': 0, loss: 0, frac_groups_with_advantage: 0, 'sampled_rewards/same/free': 1 });
+    // Every answer was right: the mean of those kept, of which there are none, is not 0.
+    for (const name of ['reward', 'entropy']) expect(metrics[0]).not.toHaveProperty([name]);
     expect(at).toMatchObject({ step: 1, position: 21, updates: 0 });
     expect(moments(state).every((x) => x === 0)).toBe(true);
   });

@@ -102,6 +102,47 @@ describe('checkpoints', () => {
     }
   });
 
+  it.each(['deleted', 'damaged', 'never written'] as const)('an index that was %s is made again from what the files say', async (how) => {
+    const files = memory();
+    const { model, trainer } = make();
+    const index = () => JSON.parse(new TextDecoder().decode(files.files.get('checkpoints.json'))) as unknown;
+    // Serials 1, 2, 3 of steps 1, 2, 3 in files 1, 0, 1.
+    const before = new Checkpoints(files);
+    for (let i = 0; i < 3; i++) {
+      await trainer.next();
+      await before.save(model, trainer);
+    }
+    expect(index()).toEqual([{ file: 'checkpoint-1.safetensors', serial: 3 }, { file: 'checkpoint-0.safetensors', serial: 2 }]);
+    if (how === 'damaged') files.files.set('checkpoints.json', new TextEncoder().encode('[{"file'));
+    else files.files.delete('checkpoints.json');
+    if (how === 'never written') files.files.delete('checkpoint-0.safetensors');
+    const resumed = make();
+    const again = new Checkpoints(files);
+    await again.restore(resumed.model, resumed.trainer);
+    expect(resumed.trainer.step).toBe(3);
+    await resumed.trainer.next();
+    await (how === 'deleted' ? new Checkpoints(files) : again).save(resumed.model, resumed.trainer);
+    // The older one was replaced, and the newer is still there to fall back on.
+    expect(index()).toEqual([{ file: 'checkpoint-0.safetensors', serial: 4 }, { file: 'checkpoint-1.safetensors', serial: 3 }]);
+    files.files.set('checkpoint-0.safetensors', files.files.get('checkpoint-0.safetensors')!.slice(0, 500));
+    const back = make();
+    await new Checkpoints(files).restore(back.model, back.trainer);
+    expect(back.trainer.step).toBe(3);
+    for (const { model: own } of [resumed, back]) own.dispose();
+    model.dispose();
+  });
+
+  it('without an index a damaged file is the one to be replaced', async () => {
+    const files = memory();
+    const { model, trainer } = make();
+    for (let i = 0; i < 3; i++) await new Checkpoints(files, { keep: 3 }).save(model, trainer);
+    files.files.delete('checkpoints.json');
+    files.files.set('checkpoint-1.safetensors', files.files.get('checkpoint-1.safetensors')!.slice(0, 500));
+    await new Checkpoints(files, { keep: 3 }).save(model, trainer);
+    expect(JSON.parse(new TextDecoder().decode(files.files.get('checkpoints.json')))).toEqual([4, 3, 2].map((serial) => ({ file: `checkpoint-${serial % 3}.safetensors`, serial })));
+    model.dispose();
+  });
+
   it('goes on from a checkpoint that was written without train()', async () => {
     const files = memory();
     const { model, trainer } = make();

@@ -40,7 +40,7 @@ export function evalCommand(program: Command): void {
     .option('--split <split>', 'train or test', oneOf('train', 'test'), 'test')
     .option('--with-policy', 'put the policy into every prompt: the in-context baseline')
     .option('--system <text>', 'system message for a checkpoint; empty for none', FORMAT_INSTRUCTION)
-    .option('--limit <n>', 'only the first so many questions', integer(1))
+    .option('--limit <n>', 'only the first so many questions, for the baselines too', integer(1))
     .option('--batch <n>', 'questions at once', integer(1, 1024), 16)
     .option('--bits <n>', 'keep the weights of a checkpoint in 4, 8 or 16 bits on the device (default: full precision)', bitsOption)
     .option('--max-new-tokens <n>', "length at which an answer ends (default: the run's, or 512)", integer(1, 32_768))
@@ -79,13 +79,13 @@ export interface Evaluation extends Proportion {
 }
 
 async function evaluateModel(dir: string, options: EvalOptions): Promise<void> {
-  const { json = false, withPolicy = false, limit, batch, completions: file } = options;
+  const { json = false, withPolicy = false, batch, completions: file } = options;
   requireFolder('<model>', dir);
   if (file !== undefined) requireWritable(file);
   const asked = await open(dir, options);
   const progress = json ? undefined : new Progress();
   try {
-    const questions = asked.questions.slice(0, limit);
+    const { questions } = asked;
     if (questions.length === 0) throw new UsageError(`There are no ${options.split} questions. Write some with ${options.split === 'test' ? '--test-count' : '--count'}.`);
     const started = performance.now();
     const answers: { id: string; answer: string; completion: string; score: StoredScore; promptTokens: number }[] = [];
@@ -136,7 +136,7 @@ async function open(dir: string, { adapter, data, split, withPolicy = false, sys
     if (data !== undefined || adapter !== undefined) throw new UsageError(`${dir} is a run with questions of its own. Leave ${data === undefined ? '--adapter' : '--data'} out, or give ${dir}/model as a checkpoint.`);
     if (bits !== undefined) throw new UsageError(`${dir} is a run, whose base is small. Leave --bits out.`);
     if (split !== 'test') throw new UsageError('--split train goes with --data; a run is evaluated on its unseen questions.');
-    const opened = await openRun(dir, withPolicy);
+    const opened = await openRun(dir, { withPolicy, limit });
     return { ...opened, kind: 'run', adapter: undefined, maxNewTokens: maxNewTokens ?? opened.maxNewTokens };
   }
   if (data === undefined) throw new UsageError(`${dir} is a checkpoint: say on what it is evaluated, as --data data/clevr.`);
@@ -144,8 +144,8 @@ async function open(dir: string, { adapter, data, split, withPolicy = false, sys
   let asked: QuestionSet | undefined;
   const longest = maxNewTokens ?? 512;
   const loaded = await loadModel(dir, adapter, bits, async (processor) => {
-    asked = chatQuestions(stored, split, processor, { withPolicy, system });
-    return questionSizes(asked.questions.slice(0, limit), { batch, maxNewTokens: longest, config: processor.config });
+    asked = chatQuestions(stored, split, processor, { withPolicy, system, limit });
+    return questionSizes(asked.questions, { batch, maxNewTokens: longest, config: processor.config });
   });
   const { processor, model, stopIds, dispose } = loaded;
   return {

@@ -16,7 +16,7 @@ export interface Question {
 
 export interface QuestionSet {
   readonly questions: readonly Question[];
-  /** Accuracy of guessing among the answers of each policy, and of the most frequent training answer; null when not known. */
+  /** On these questions: accuracy of guessing among the answers of each policy, and of the most frequent training answer; null when not known. */
   readonly chance: number | null;
   readonly majority: number | null;
   /** ClevrPolicy: accuracies of what reads no policy, learnt from the training answers; null when the scenes are not known. */
@@ -28,9 +28,9 @@ export interface Shortcuts {
   readonly histogram: number;
 }
 
-/** Questions of a stored dataset for a chat model. */
-export function chatQuestions(data: StoredDataset, split: 'train' | 'test', processor: Processor, { withPolicy, system }: { readonly withPolicy: boolean; readonly system: string }): QuestionSet {
-  const asked = data.examples.filter((example) => example.split === split);
+/** Questions of a stored dataset for a chat model: all of the split, or its first `limit`. */
+export function chatQuestions(data: StoredDataset, split: 'train' | 'test', processor: Processor, { withPolicy, system, limit }: { readonly withPolicy: boolean; readonly system: string; readonly limit?: number | undefined }): QuestionSet {
+  const asked = data.examples.filter((example) => example.split === split).slice(0, limit);
   const label = (example: StoredItem): string => (data.kind === 'gta-policy' ? toolOf(example.answer) : example.answer);
   const labelled = (example: StoredItem) => ({ policyId: example.policyId, answer: label(example) });
   const train = data.examples.filter((example) => example.split === 'train');

@@ -20,8 +20,11 @@ export interface OpenedRun extends QuestionSet {
   dispose(): void;
 }
 
-/** @throws UsageError for a run that has not come to its model. */
-export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedRun> {
+/**
+ * All questions of the run, or its first `limit`.
+ * @throws UsageError for a run that has not come to its model.
+ */
+export async function openRun(dir: string, { withPolicy, limit }: { readonly withPolicy: boolean; readonly limit: number | undefined }): Promise<OpenedRun> {
   const config = settingsOf(dir);
   if (!existsSync(join(dir, 'model', 'model.safetensors'))) throw new UsageError(`${dir} has no model yet: its run was stopped. Go on with it (trimpi train --resume, or trimpi demo), then evaluate.`);
   const files = folderFiles(join(dir, 'model'));
@@ -31,7 +34,7 @@ export async function openRun(dir: string, withPolicy: boolean): Promise<OpenedR
     const model = new VisionLanguageModel(engine, parseConfig(JSON.parse(await requireText(files, 'config.json'))));
     await model.load(await openCheckpoint(files));
     const writer = new PromptWriter(model, new WordCodec(tokenizer));
-    const { questions, chance, majority, shortcuts } = config.benchmark === 'gta' ? gtaQuestions(config) : clevrQuestions(config);
+    const { questions, chance, majority, shortcuts } = config.benchmark === 'gta' ? gtaQuestions(config, limit) : clevrQuestions(config, limit);
     return {
       model, stopIds: [model.config.eosTokenId!], maxNewTokens: config.rl.maxNewTokens, chance, majority, shortcuts,
       decode: (tokens) => writer.text(tokens),
@@ -57,9 +60,9 @@ interface RunQuestions {
   readonly shortcuts: Shortcuts | null;
 }
 
-function clevrQuestions(config: RunConfig): RunQuestions {
+export function clevrQuestions(config: RunConfig, limit?: number): RunQuestions {
   const dataset = runDataset(config);
-  const [train, test] = splitsOf(dataset);
+  const [train, test] = splitsOf(dataset, limit);
   return {
     ...clevrShortcuts(dataset, train, test),
     questions: test.map((example) => ({
@@ -72,9 +75,9 @@ function clevrQuestions(config: RunConfig): RunQuestions {
   };
 }
 
-function gtaQuestions(config: RunConfig): RunQuestions {
+export function gtaQuestions(config: RunConfig, limit?: number): RunQuestions {
   const dataset = gtaDataset(config);
-  const [train, test] = splitsOf(dataset);
+  const [train, test] = splitsOf(dataset, limit);
   return {
     ...gtaShortcuts(dataset, train, test),
     shortcuts: null,
@@ -88,9 +91,9 @@ function gtaQuestions(config: RunConfig): RunQuestions {
   };
 }
 
-function splitsOf<E>({ size, example }: { size(split: 'train' | 'test'): number; example(split: 'train' | 'test', index: number): E }): readonly [train: E[], test: E[]] {
-  const of = (split: 'train' | 'test') => Array.from({ length: size(split) }, (_, i) => example(split, i));
-  return [of('train'), of('test')];
+function splitsOf<E>({ size, example }: { size(split: 'train' | 'test'): number; example(split: 'train' | 'test', index: number): E }, limit = Infinity): readonly [train: E[], test: E[]] {
+  const of = (split: 'train' | 'test', most = Infinity) => Array.from({ length: Math.min(most, size(split)) }, (_, i) => example(split, i));
+  return [of('train'), of('test', limit)];
 }
 
 function settingsOf(dir: string): RunConfig {

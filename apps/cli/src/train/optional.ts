@@ -20,7 +20,7 @@ const RL = {
   ...TRAINING,
   warmupSteps: [20, 'steps of linear warm-up; without: 20, or all where there are fewer'],
   ...STOPPING('reward'),
-  beta: [0, 'weight of the KL penalty to the weights before RL, or (one adapter throughout) to the checkpoint without it; without: 0. Not in dapo and rloo'],
+  beta: [0, 'weight of the KL penalty to the weights before RL, or (one adapter throughout) to the checkpoint without it; without: 0. Arms on dapo and rloo have none'],
   epsilon: [0.2, "lower clip of the ratio, at 1 - epsilon; without: the arm's own (0.2; gspo 0.0003). Not in cispo"],
   epsilonHigh: [0.3, "upper clip, at 1 + epsilonHigh (cispo: at epsilonHigh); without: the arm's own (grpo 0.3, dapo 0.28, gspo 0.0004, cispo 5, the others epsilon)"],
   promptsPerUpdate: [8, 'questions of an update, so that a step makes several; without: all of a step'],

@@ -13,8 +13,8 @@ export type Optional = Readonly<Record<string, readonly [value: string | number 
 
 export interface Settings<T extends Defaults> {
   readonly values: T;
-  /** What the file says, and no more. */
-  readonly given: unknown;
+  /** What the file says, and no more; an owner with nothing behind it says nothing. */
+  readonly given: Readonly<Record<string, unknown>>;
   /** An error at the place of a setting (`rl.rollouts`), or at its nearest owner that the file has. */
   fail(path: string, message: string): never;
 }
@@ -85,7 +85,7 @@ export function parseSettings<T extends Defaults>(text: string, file: string, de
   const values = read(document.contents as Node | null, defaults, '') as T;
   return {
     values,
-    given: document.toJS() ?? {},
+    given: Object.fromEntries(Object.entries((document.toJS() ?? {}) as object).filter(([, value]) => value !== null)),
     fail(path, message) {
       let owner = path;
       while (owner !== '' && !places.has(owner)) owner = owner.slice(0, Math.max(0, owner.lastIndexOf('.')));

@@ -36,8 +36,8 @@ export interface InternaliseOptions extends StageOptions {
 /**
  * Runs all stages, or those that a stopped run lacks. Leaves the report, and `adapter/` in PEFT's form (`adapters/ARM/` for each
  * of several arms), or `model/` after full training.
- * @throws PipelineError `invalid-option` for examples that cannot be used, `interrupted`, `invalid-checkpoint`; ModelError
- * `does-not-fit` before anything is loaded.
+ * @throws PipelineError `invalid-option` for examples that cannot be used and for the folder of another run, `invalid-checkpoint`, and
+ * ModelError `does-not-fit`, all before anything is loaded; `interrupted`.
  */
 export async function internalise({ config, title, examples, engine, limits, adapterName, base, ...options }: InternaliseOptions): Promise<RunReport> {
   const began = performance.now();
@@ -47,12 +47,12 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const check = () => options.signal?.aborted === true && interrupt('preparing pictures', storage);
   const sizes = await checkExamples(chats, config, processor.config.maxPositionEmbeddings, check);
 
+  const before = await openRunState(storage, config, { base: await baseFingerprint(base), data: await chats.digest() });
   options.onEvent?.({ type: 'note', text: `Loading ${base.name}` });
   const pictures = chats.pictures();
   const learner = await openLearner({ engine, limits, base, processor, config, sizes, pictures });
   const { model, adapter } = learner;
   try {
-    const before = await openRunState(storage, config, { base: await baseFingerprint(base), data: await chats.digest() });
     const task = chats.make(await Pictures.make(model, processor, pictures, { trainsVision: learner.trainsVision, onProgress: (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }), check }));
     const save = async (folder: string) => {
       for (const [name, bytes] of Object.entries(adapterFiles(await model.adapter(adapter!).toAdapter(), base.name))) await storage.write(`${folder}/${name}`, bytes);

@@ -112,13 +112,13 @@ function settingSection(setting: Setting, { rows: all, baselines }: ReproduceRes
         rows: calls.map(({ row, calls: c }) => [row.title, percent(c.tool), points(paperOf(row)?.tool), percent(c.arguments), points(paperOf(row)?.arguments), percent(c.overall), points(row.paper?.[0])]),
       }]),
       columnTable(
-        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one${rows.some((r) => r.unseenCells !== null) ? '; and on cases that no reasoned example shows' : ''}. ${gta ? "The paper's figures are overall scores" : "The paper's figures are of N=6"}:`,
+        `The same models with the policy put back into the prompt; with another policy under the old name in the prompt (a new tree, or part of one): answers by the new policy, and still by the old one${rows.some((r) => r.unseenCells !== null) ? '; and on cases that no reasoned example shows' : ''}. ${gta ? "The paper's figures are overall scores; ours count whole calls, which are at most as many, and have the overall score beside them where the policy is put back" : "The paper's figures are of N=6"}:`,
         measureColumns(gta ? 'paper, 7B, overall' : 'paper, 7B, N=6'), rows),
       columnTable(
         `What is left of what the base could do: near-miss existence questions, policies never seen in context${rows.some((r) => r.textTask !== null) ? ', lookups in a text without a picture' : ''}. The paper asks other benchmarks after training${gta ? '' : ' at N=6'}; it has no row of the base that we could read:`,
         FORGETTING, rows),
       ...(rows.every((r) => r.referral === null) ? [] : [columnTable(
-        `How right their reasoning is about the policy${gta ? '' : ": referral; how often condition ids are cited against how often they should be (branching error: the mean difference; the paper's figure 14 has 39.7 after CoT SFT, 38.7 with GRPO, 7.1 for TriMPI); and the share of cited ids that the policy lacks"}:`,
+        `How right their reasoning is about the policy${gta ? '' : `: referral; how often condition ids are cited against how often they should be (branching error: the mean difference of an id's counts, which grow with the questions: ${rows[0]!.questions} a seed here, ${PAPER_QUESTIONS.toLocaleString('en')} in the paper, whose figure 14 has 39.7 after CoT SFT, 38.7 with GRPO, 7.1 for TriMPI); and the share of cited ids that the policy lacks`}:`,
         reasoningColumns(gta ? 'paper, 7B' : 'paper, 7B, N=6'), rows)]),
       ...(rl.length === 0 ? [] : [{
         caption: "What RL learnt from (accuracies of sampled rollouts in the last quarter of the steps), and the shares of a step's time:",
@@ -157,6 +157,9 @@ function accuracyTable(rows: readonly RowSummary[], base: readonly Baselines[]):
   };
 }
 
+/** Test questions of the paper's ClevrPolicy. */
+const PAPER_QUESTIONS = 2000;
+
 type Column = readonly [head: string, cell: (r: RowSummary) => string];
 
 /** Columns in which no row has anything are left out. */
@@ -171,7 +174,7 @@ const points = (x: number | undefined) => x?.toFixed(2) ?? '';
 
 function measureColumns(paper: string): readonly Column[] {
   return [
-    ['policy put back', (r) => percent(r.policyInContext)], [paper, (r) => points(paperOf(r)?.policyInContext)],
+    ['policy put back', (r) => percent(r.policyInContext)], ['overall', (r) => percent(r.callsInContext?.overall)], [paper, (r) => points(paperOf(r)?.policyInContext)],
     ['override all', (r) => percent(r.overrideAll)], [paper, (r) => points(paperOf(r)?.override)], ['all: old answer', (r) => percent(r.stubbornAll)],
     ['override part', (r) => percent(r.overridePart)], ['part: old answer', (r) => percent(r.stubbornPart)],
     ['unseen cells', (r) => percent(r.unseenCells)],
@@ -186,7 +189,7 @@ const FORGETTING: readonly Column[] = [
 function reasoningColumns(paper: string): readonly Column[] {
   return [
     ['referral 0-10', (r) => r.referral?.toFixed(1) ?? ''], [paper, (r) => points(paperOf(r)?.referral)],
-    ['branching error', (r) => r.branchingError?.toFixed(1) ?? ''], ['ids that the policy lacks, %', (r) => percent(r.branchingErrorRate)],
+    ['branching error', (r) => r.branchingError?.toFixed(1) ?? ''], [`for ${PAPER_QUESTIONS.toLocaleString('en')} questions`, (r) => (r.branchingError === null ? '' : ((r.branchingError * PAPER_QUESTIONS) / r.questions).toFixed(1))], ['ids that the policy lacks, %', (r) => percent(r.branchingErrorRate)],
   ];
 }
 

@@ -7,6 +7,7 @@ import { type RlReport, tablesMarkdown } from '@trimpi/eval';
 import type { DeviceLimits, ModelFiles } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
+import { sameSettings } from '../same-settings.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
 import { rlReport, trainRl } from '../train/reinforce.ts';
@@ -28,7 +29,7 @@ export type ReproduceEvent =
   | { readonly type: 'progress'; readonly done: number; readonly of: number }
   /** A row begins; `secondsLeft` is a guess from the rows that were done on this adapter. */
   | { readonly type: 'row'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly title: string; readonly done: number; readonly of: number; readonly secondsLeft: number | null }
-  | { readonly type: 'step'; readonly stage: string; readonly step: number; readonly steps: number; readonly value: string }
+  | { readonly type: 'step'; readonly stage: string; readonly step: number; /** Steps there will be, going by those so far. */ readonly of: number; readonly value: string }
   | { readonly type: 'result'; readonly setting: string; readonly n: number; readonly seed: number; readonly row: RowName; readonly accuracy: number };
 
 export interface ReproduceOptions {
@@ -195,7 +196,7 @@ class Reproduction {
     return {
       model, adapter, maxTokens, maxRollouts, task, storage, seed, saveSteps: settings.saveSteps, signal: this.#o.signal,
       onBegin: (step) => step > 0 && this.#emit({ type: 'note', text: `${stage} goes on after step ${step}` }),
-      onStep: ({ step, steps, value }) => this.#emit({ type: 'step', stage, step, steps, value }),
+      onStep: ({ step, of, value }) => this.#emit({ type: 'step', stage, step, of, value }),
       onNote: (text) => this.#emit({ type: 'note', text }),
     };
   }
@@ -230,11 +231,11 @@ class Reproduction {
     const fresh: [file: string, settings: string][] = [];
     for (const setting of SETTINGS) {
       const file = `${settingFolder(setting)}/settings.json`;
-      const before = await this.#storage.read(file);
+      const before = await readJson<ReproduceSettings>(this.#storage, file, 'Give another folder.');
       if (before === null && !asked.has(settingTitle(setting))) continue;
-      const settings = JSON.stringify(this.#settingsOf(setting));
-      if (before === null) fresh.push([file, settings]);
-      else if (new TextDecoder().decode(before) !== settings) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
+      const settings = this.#settingsOf(setting);
+      if (before === null) fresh.push([file, JSON.stringify(settings)]);
+      else if (!sameSettings(before, settings)) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
       found.push(setting);
     }
     for (const [file, settings] of fresh) await this.#storage.write(file, settings);

@@ -93,7 +93,7 @@ export function reproduceSettings(scale: Scale, setting: Setting, { checkpoint, 
   if (unknown !== undefined) throw new PipelineError('invalid-option', unknown, 'is no setting of a table.', `Known: ${Object.keys(own).filter((key) => key !== 'checkpoint').join(', ')}.`);
   checkObjects({ vmCpt: overrides.vmCpt, sft: overrides.sft, directSft: overrides.directSft, rl: overrides.rl });
   const settings = { ...own, ...overrides, vmCpt: { ...own.vmCpt, ...overrides.vmCpt }, sft: { ...own.sft, ...overrides.sft }, directSft: { ...own.directSft, ...overrides.directSft }, rl: { ...own.rl, ...overrides.rl } };
-  checkStages({ ...settings, seed: 0, arms: [...new Set(algorithms)] });
+  checkStages({ ...settings, seed: 0, arms: [...new Set(algorithms)] }, 'rows');
   checkReference(settings.checkpoint?.tune, settings.rl);
   checkStage('directSft', settings.directSft);
   for (const name of ['sft', 'directSft'] as const) {

@@ -31,6 +31,8 @@ export interface TrainContext {
 export interface StageStep {
   readonly step: number;
   readonly steps: number;
+  /** Steps there will be, going by those so far: fewer than `steps` where dynamic sampling uses up the questions before. */
+  readonly of: number;
   /** The step in a line. */
   readonly value: string;
   /** All numbers of the step, under the trainer's names. */

@@ -17,6 +17,8 @@ export interface LoopOptions {
   readonly title: string;
   readonly trainer: Trainer;
   readonly settings: TrainingOptions & { readonly steps: number; readonly learningRate: number };
+  /** Examples after which the trainer is finished, if before its steps. */
+  readonly maxPrompts?: number;
   /** What should get better, for a stage that may end early. */
   readonly metric: 'loss' | 'reward';
   /** Tokens that went through the model in a step, and the step in words. */
@@ -43,7 +45,7 @@ export function trainerOptions({ steps, learningRate, warmupSteps, lrSchedulerTy
 }
 
 /** Trains to the end, from the last checkpoint of this stage if there is one. Rejects with `interrupted` after the signal. */
-export async function trainLoop(context: TrainContext, { stage, title, trainer, settings, metric, describe, lines }: LoopOptions): Promise<Trained> {
+export async function trainLoop(context: TrainContext, { stage, title, trainer, settings, maxPrompts, metric, describe, lines }: LoopOptions): Promise<Trained> {
   const { model, storage, signal } = context;
   const { steps, earlyStoppingPatience: patience, earlyStoppingThreshold: minDelta = 0 } = settings;
   let seconds = 0;
@@ -77,8 +79,9 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
           last = now;
           const { tokens: own, line } = describe(metrics);
           tokens += own;
-          const done = Math.max(trainer.step / steps, 1e-9);
-          context.onStep({ step: trainer.step, steps, value: line, metrics, tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
+          const { step, position } = trainer.state();
+          const done = Math.max(step / steps, maxPrompts === undefined ? 0 : position / maxPrompts);
+          context.onStep({ step, steps, of: Math.round(step / done), value: line, metrics, tokensPerSecond: tokens / seconds, secondsLeft: seconds / done - seconds });
         },
       ],
     });

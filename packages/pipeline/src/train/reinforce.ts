@@ -17,7 +17,7 @@ export interface RlStage {
 
 /**
  * With the paper's clips for GRPO and DAPO, each other one's own defaults, and no KL term (beta 0, which would cost one more pass
- * a step), where the settings do not say otherwise. Without policy-aware rollouts PolicyRollout on an objective is that objective.
+ * a step), where the settings do not say otherwise; DAPO and RLOO have no KL term whatever they say. Without policy-aware rollouts PolicyRollout on an objective is that objective.
  */
 export function objectiveOf(algorithm: Algorithm, { beta = 0, epsilon, epsilonHigh, dynamicSampling }: RlTrainingOptions = {}): Objective {
   const own = plainObjective(plainOf(algorithm), beta, { ...(epsilon === undefined ? {} : { epsilon }), ...(epsilonHigh === undefined ? {} : { epsilonHigh }) });
@@ -60,11 +60,14 @@ function plainObjective(plain: ReturnType<typeof plainOf>, beta: number, clips: 
 export async function trainRl(context: TrainContext, { stage, title, algorithm, settings: rl }: RlStage): Promise<Trained> {
   const { model, task, adapter, seed, storage, maxTokens, maxRollouts } = context;
   const twins = plainOf(algorithm) !== algorithm;
+  // Dynamic sampling ends when it has sampled as much as the others.
+  const maxPrompts = rl.steps * rl.promptsPerStep;
   const items = new Map(task.train.map((item) => [item.id, item]));
   const lines = new JsonLines<SampledCompletion>(storage, completionsFile(stage));
-  const { beta = 0, promptsPerUpdate, numIterations, maskTruncatedCompletions, softPunishCache } = rl;
+  const { promptsPerUpdate, numIterations, maskTruncatedCompletions, softPunishCache } = rl;
+  const objective = objectiveOf(algorithm, rl);
   // The weights that the stage begins with, before a checkpoint of it is read. An adapter is taken off instead.
-  const reference = beta === 0 || adapter !== undefined ? undefined : await copyOf(model);
+  const reference = adapter === undefined && objective.needs.includes('refLogps') ? await copyOf(model) : undefined;
   model.setTrainable(adapter === undefined ? 'text' : { adapter });
   try {
     const trainer = new RlTrainer(model, {
@@ -77,7 +80,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       ...(numIterations === undefined ? {} : { numIterations }),
       ...(maskTruncatedCompletions === undefined ? {} : { maskTruncatedCompletions }),
       ...(softPunishCache === undefined ? {} : { overlong: { maxLength: rl.maxNewTokens, cache: softPunishCache } }),
-      objective: objectiveOf(algorithm, rl),
+      objective,
       reward: (rollouts) => {
         const scores = rollouts.map((r) => items.get(r.example.id)!.score(task.text(r.completion.tokens)));
         return { accuracy: scores.map((s) => s.accuracy), format: scores.map((s) => s.format) };
@@ -89,8 +92,7 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       stopIds: task.stopIds,
       temperature: rl.temperature,
       ...trainerOptions(rl, WARMUP),
-      // Dynamic sampling ends when it has sampled as much as the others.
-      maxPrompts: rl.steps * rl.promptsPerStep,
+      maxPrompts,
       seed,
       onRollouts: (step, rollouts, rewards, advantages) => {
         const group = rollouts.slice(0, rl.rollouts).map((r, i): SampledCompletion => ({ step, id: r.example.id, origin: r.origin, text: task.text(r.completion.tokens), accuracy: rewards['accuracy']![i] ?? 0, advantage: advantages[i]! }));
@@ -99,9 +101,9 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       },
     });
     return await trainLoop(context, {
-      stage, title, trainer, settings: rl, metric: 'reward',
+      stage, title, trainer, settings: rl, maxPrompts, metric: 'reward',
       lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
-      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `reward ${m['reward']!.toFixed(3)}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
+      describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `${m['reward'] === undefined ? 'no group kept' : `reward ${m['reward'].toFixed(3)}`}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
     });
   } finally {
     model.setTrainable();
@@ -122,7 +124,7 @@ export function completionsFile(stage: string): string {
 
 /** The curves of a report, from the metrics of all steps. */
 export function curvesOf(title: string, metrics: readonly Metrics[]): Curve[] {
-  const names: Readonly<Record<string, string>> = metrics.some((m) => 'reward' in m)
+  const names: Readonly<Record<string, string>> = metrics.some((m) => 'sampled_rollouts' in m)
     ? { reward: 'reward', 'sampled_rewards/accuracy/free': 'accuracy, policy-free', 'sampled_rewards/accuracy/policy': 'accuracy, policy-aware', frac_groups_with_advantage: 'groups with an advantage' }
     : { loss: 'loss' };
   return Object.entries(names).flatMap(([key, name]) => {

@@ -1,9 +1,9 @@
 import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
-/** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths and entropy. */
+/** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths and entropy. Of a step that kept none there is no reward and no entropy. */
 export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
-  const out: Record<string, number> = { reward: 0, ...metrics, ...sampledRewards };
+  const out: Record<string, number> = { ...metrics, ...sampledRewards };
   for (const [name, values] of Object.entries(rewards)) {
     for (const origin of ['free', 'policy'] as const) {
       const own = values.filter((v, i): v is number => v !== null && rollouts[i]!.origin === origin);
@@ -30,7 +30,7 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
     out['completions/max_terminated_length'] = Math.max(...terminated);
   }
   const entropies = rollouts.flatMap((r) => Array.from(r.completion.entropies));
-  out['entropy'] = entropies.reduce((a, b) => a + b, 0) / Math.max(1, entropies.length);
+  if (entropies.length > 0) out['entropy'] = entropies.reduce((a, b) => a + b, 0) / entropies.length;
   return out;
 }
 
@@ -39,6 +39,20 @@ function weightOf(weights: RewardWeights | undefined, name: string, index: numbe
   // Past its end stands the overlong penalty, which counts once.
   if (Array.isArray(weights)) return (weights as readonly number[])[index] ?? 1;
   return (weights as Readonly<Record<string, number>>)[name] ?? 1;
+}
+
+/**
+ * Metrics of a step from those of its updates: the mean (as TRL logs them) over the updates that have one; of names that end in
+ * `_min` or `_max`, by origin too, the least or the greatest.
+ */
+export function overUpdates(updates: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const names = new Set(updates.flatMap((metrics) => Object.keys(metrics)));
+  return Object.fromEntries([...names].map((name) => {
+    const values = updates.flatMap((metrics) => metrics[name] ?? []);
+    const end = /_(min|max)(?:\/(?:free|policy))?$/.exec(name)?.[1];
+    if (end !== undefined) return [name, end === 'min' ? Math.min(...values) : Math.max(...values)];
+    return [name, values.reduce((a, b) => a + b, 0) / values.length];
+  }));
 }
 
 /**

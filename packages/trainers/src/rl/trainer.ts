@@ -11,7 +11,7 @@ import { learningRateAt } from '../schedule.ts';
 import { checkState, type Trainer, type TrainerState } from '../state.ts';
 import { Stopwatch } from '../stopwatch.ts';
 import { collect, type Collected } from './collect.ts';
-import { rolloutReport, samplerDifference } from './metrics.ts';
+import { overUpdates, rolloutReport, samplerDifference } from './metrics.ts';
 import { type MicroBatch, packRollouts, scoreAll, type TokenScores } from './rows.ts';
 import type { RlMetrics, RlOptions, StatefulObjective } from './types.ts';
 
@@ -95,15 +95,17 @@ export class RlTrainer implements Trainer {
 
     const learningRate = learningRateAt(o.maxPrompts === undefined ? step : this.#position / o.promptsPerStep + 1, o);
     const metrics: Record<string, number> = { ...rolloutReport(collected, objective.parts.rewardWeights), loss: 0, learning_rate: learningRate, skipped_updates: sane ? 0 : 1 };
-    let first = true;
+    const done: Readonly<Record<string, number>>[] = [];
     for (let iteration = 0; iteration < (o.numIterations ?? 1); iteration++) {
       for (const update of updates) {
-        const { loss, result, difference, gradNorm, applied } = await this.#update(update, first, learningRate, clock, `step ${step}`);
+        const { loss, result, difference, gradNorm, applied } = await this.#update(update, done.length === 0, learningRate, clock, `step ${step}`);
         if (!applied) metrics['skipped_updates']!++;
-        if (first) Object.assign(metrics, result?.metrics, difference, { loss, grad_norm: gradNorm });
-        first = false;
+        // Later ones are not on the policy that sampled.
+        if (done.length === 0) Object.assign(metrics, difference);
+        done.push({ ...result?.metrics, loss, grad_norm: gradNorm });
       }
     }
+    Object.assign(metrics, overUpdates(done));
     clock.lap('update');
     const trained = updates.reduce((n, u) => n + u.batches.reduce((s, { batch }) => s + batch.tokens, 0), 0);
     this.#step = step;
