@@ -56,7 +56,7 @@ describe('settings', () => {
     const bare = stdout.replace(/^(data|model): ""\n/gm, '');
     const all = bare.replace(/^ {2}# (\w+: \S+ # )/gm, '  $1');
     const { vmCpt, sft, rl } = kind === 'own' ? readOwnTrainSettings(`${more}${all}`, 'own.yaml').config : readTrainSettings(all, 'all.yaml').config;
-    const training = { warmupSteps: 5, lrSchedulerType: 'linear', weightDecay: 0, maxGradNorm: 1, earlyStoppingPatience: 20, earlyStoppingThreshold: 0 };
+    const training = { warmupSteps: 5, lrSchedulerType: 'linear', weightDecay: 0, maxGradNorm: 1, onNonFinite: 'throw', earlyStoppingPatience: 20, earlyStoppingThreshold: 0 };
     expect(vmCpt).toMatchObject(training);
     expect(sft).toMatchObject(training);
     expect(rl).toMatchObject({ ...training, warmupSteps: 20, beta: 0, epsilon: 0.2, epsilonHigh: 0.3, promptsPerUpdate: 8, numIterations: 1, dynamicSampling: true, maskTruncatedCompletions: false, softPunishCache: 8 });
@@ -85,6 +85,7 @@ describe('settings', () => {
     ['several policies of tools', 'benchmark: gta\npolicies: 1\n', ':2:11: policies belongs to ClevrPolicy'],
     ['tools on the tiny base', 'benchmark: gta\nbase: tiny\n', ":2:7: base is tiny, which does not know GTAPolicy's words. Set base: small"],
     ['a schedule that is none', 'sft:\n  lrSchedulerType: polynomial\n', ':2:20: sft.lrSchedulerType: is polynomial. Give one of constant, linear, cosine'],
+    ['neither thrown nor skipped', 'sft:\n  onNonFinite: ignore\n', ':2:16: sft.onNonFinite: is ignore. Give throw or skip'],
     ['a longer warm-up than the stage', 'vmCpt:\n  warmupSteps: 41\n', ':2:16: vmCpt.warmupSteps: is 41. Give a whole number from 0 to 40'],
     ['a misspelt optional setting', 'rl:\n  epsilonHih: 0.3\n', ':2:3: rl.epsilonHih is no setting. Did you mean epsilonHigh?'],
     ['an option of RL elsewhere', 'sft:\n  beta: 0.1\n', ':2:3: sft.beta is no setting'],

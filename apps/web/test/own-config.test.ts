@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { fromForm } from '../src/worker/own-config.ts';
 
 /** Everything that a stage may say besides. */
-const TRAINING = { warmupSteps: 3, lrSchedulerType: 'cosine', weightDecay: 0.1, maxGradNorm: 0.5, earlyStoppingPatience: 4, earlyStoppingThreshold: 0.01 } as const;
+const TRAINING = { warmupSteps: 3, lrSchedulerType: 'cosine', weightDecay: 0.1, maxGradNorm: 0.5, onNonFinite: 'skip', earlyStoppingPatience: 4, earlyStoppingThreshold: 0.01 } as const;
 const config = resolveConfig({ seed: 9, vmCpt: TRAINING, sft: { ...TRAINING, r: 4, loraAlpha: 12 }, rl: { ...TRAINING, numIterations: 2 } });
 
 it('trains the base on a brought policy with all that the settings say of a stage', () => {

@@ -72,6 +72,8 @@ export interface TrainingOptions {
   readonly earlyStoppingPatience?: number;
   /** What counts as better: more than this. Default 0. */
   readonly earlyStoppingThreshold?: number;
+  /** What becomes of an update whose loss or gradient is not finite: `throw` ends the stage, `skip` leaves the weights as they are and counts it. Default `throw`. */
+  readonly onNonFinite?: 'throw' | 'skip';
 }
 
 /** The same of RL, under the names of TRL. */
@@ -181,7 +183,7 @@ export function integer(name: string, value: number, min: number, max = 1e9): vo
 }
 
 const TRAINING = Object.keys({
-  steps: 1, learningRate: 1, warmupSteps: 1, lrSchedulerType: 1, weightDecay: 1, maxGradNorm: 1, earlyStoppingPatience: 1, earlyStoppingThreshold: 1,
+  steps: 1, learningRate: 1, warmupSteps: 1, lrSchedulerType: 1, weightDecay: 1, maxGradNorm: 1, earlyStoppingPatience: 1, earlyStoppingThreshold: 1, onNonFinite: 1,
 } satisfies Record<keyof (TrainingOptions & Pick<StageConfig, 'steps' | 'learningRate'>), 1>);
 const SUPERVISED = [...TRAINING, 'batchSize'];
 const RL = [...TRAINING, ...Object.keys({
@@ -240,13 +242,14 @@ function atLeastZero(name: string, value: number | undefined): void {
   if (value !== undefined && !(Number.isFinite(value) && value >= 0)) bad(name, `is ${value}.`, 'Give a number from 0.');
 }
 
-function checkTraining(stage: string, { steps, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm, earlyStoppingPatience, earlyStoppingThreshold }: TrainingOptions & { readonly steps: number }): void {
+function checkTraining(stage: string, { steps, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm, earlyStoppingPatience, earlyStoppingThreshold, onNonFinite }: TrainingOptions & { readonly steps: number }): void {
   if (warmupSteps !== undefined) integer(`${stage}.warmupSteps`, warmupSteps, 0, steps);
   if (lrSchedulerType !== undefined && !SCHEDULES.includes(lrSchedulerType)) bad(`${stage}.lrSchedulerType`, `is ${String(lrSchedulerType)}.`, `Give one of ${SCHEDULES.join(', ')}.`);
   atLeastZero(`${stage}.weightDecay`, weightDecay);
   atLeastZero(`${stage}.maxGradNorm`, maxGradNorm);
   if (earlyStoppingPatience !== undefined) integer(`${stage}.earlyStoppingPatience`, earlyStoppingPatience, 1);
   atLeastZero(`${stage}.earlyStoppingThreshold`, earlyStoppingThreshold);
+  if (onNonFinite !== undefined && onNonFinite !== 'throw' && onNonFinite !== 'skip') bad(`${stage}.onNonFinite`, `is ${String(onNonFinite)}.`, 'Give throw or skip.');
   if (earlyStoppingThreshold !== undefined && earlyStoppingPatience === undefined) bad(`${stage}.earlyStoppingThreshold`, 'is of no use without a patience.', `Set ${stage}.earlyStoppingPatience too, or leave it out.`);
 }
 

@@ -78,6 +78,15 @@ describe('a supervised stage', () => {
     expect(weights.every(Number.isFinite)).toBe(true);
   });
 
+  it('goes on behind an update that is not finite where it is told to, and counts it', async () => {
+    // A rate at which the products of the second step leave float32.
+    const beyond = { steps: 3, warmupSteps: 0, learningRate: 1e25 } as const;
+    await expect(supervised(beyond)).rejects.toThrow(/no longer finite.*onNonFinite: skip/);
+    const { metrics, weights } = await supervised({ ...beyond, onNonFinite: 'skip' });
+    expect(metrics.map((m) => m['skipped_updates'])).toEqual([0, 1, 1]);
+    expect(weights.every(Number.isFinite)).toBe(true);
+  });
+
   it('follows its schedule', async () => {
     const rates = async (more: Partial<StageConfig>) => (await supervised({ steps: 4, ...more })).metrics.map((m) => m['learning_rate']! / 1e-3);
     expect(await rates({})).toEqual([0.25, 0.5, 0.75, 1]);

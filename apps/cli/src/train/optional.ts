@@ -7,6 +7,7 @@ const TRAINING = {
   lrSchedulerType: ['linear', 'learning rate after the warm-up: constant, linear or cosine; without: linear'],
   weightDecay: [0, "AdamW's, decoupled; without: 0"],
   maxGradNorm: [1, 'gradients of a larger norm are scaled down to it; 0: never; without: 1'],
+  onNonFinite: ['throw', 'an update with a loss or gradient that is not finite ends the stage (throw), or is left out and counted (skip); without: throw'],
 } satisfies Optional;
 
 const STOPPING = (metric: string) => ({

@@ -34,13 +34,14 @@ export interface Trained {
 }
 
 /** The settings of a stage that every trainer takes, with what holds where one is left out; `warmup` are the steps of a warm-up that is. */
-export function trainerOptions({ steps, learningRate, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm }: LoopOptions['settings'], warmup = 5): ScheduleOptions & OptimizerOptions {
+export function trainerOptions({ steps, learningRate, warmupSteps, lrSchedulerType, weightDecay, maxGradNorm, onNonFinite }: LoopOptions['settings'], warmup = 5): ScheduleOptions & OptimizerOptions {
   return {
     steps, learningRate,
     warmupSteps: warmupSteps ?? Math.min(warmup, steps),
     lrSchedulerType: lrSchedulerType ?? 'linear',
     ...(weightDecay === undefined ? {} : { weightDecay }),
     ...(maxGradNorm === undefined ? {} : { maxGradNorm }),
+    ...(onNonFinite === undefined ? {} : { onNonFinite }),
   };
 }
 
@@ -89,7 +90,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
     if (end === 'aborted') interrupt(`${title}, step ${trainer.step}`, storage);
   } catch (error) {
     if (error instanceof TrainerError && error.code === 'invalid-checkpoint') throw new PipelineError('invalid-checkpoint', error.argument, error.message, 'The other files of the run stay usable.', { cause: error });
-    if (error instanceof TrainerError && error.code === 'diverged') throw new PipelineError('diverged', `${title}, ${error.argument}`, 'the loss, the gradient or a log-probability is no longer finite; no weight was changed by it.', 'Begin again in another folder with a lower learningRate of this stage.', { cause: error });
+    if (error instanceof TrainerError && error.code === 'diverged') throw new PipelineError('diverged', `${title}, ${error.argument}`, 'the loss, the gradient or a log-probability is no longer finite; no weight was changed by it.', 'Begin again in another folder with a lower learningRate of this stage, or with its onNonFinite: skip.', { cause: error });
     throw error;
   }
   return { seconds, tokens, metrics: rows.rows() };

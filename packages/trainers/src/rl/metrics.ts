@@ -1,8 +1,7 @@
-import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
 /** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths and entropy. Of a step that kept none there is no reward and no entropy. */
-export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
+export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected): Record<string, number> {
   const out: Record<string, number> = { ...metrics, ...sampledRewards };
   for (const [name, values] of Object.entries(rewards)) {
     for (const origin of ['free', 'policy'] as const) {
@@ -10,13 +9,6 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
       if (own.length > 0) out[`rewards/${name}/${origin}`] = own.reduce((a, b) => a + b, 0) / own.length;
     }
   }
-  // The driver's `reward` counts every reward once; the objective's weights are what is learnt from.
-  const weighted = rollouts.map((_, i) => Object.entries(rewards).reduce((sum, [name, values], k) => sum + weightOf(rewardWeights, name, k) * (values[i] ?? 0), 0));
-  for (const [key, own] of [['reward', weighted], ...(['free', 'policy'] as const).map((origin) => [`reward/${origin}`, weighted.filter((_, i) => rollouts[i]!.origin === origin)] as const)] as const) {
-    if (own.length > 0) out[key] = own.reduce((a, b) => a + b, 0) / own.length;
-  }
-  if (out['reward/policy'] !== undefined) out['rollout/policy_gain'] = out['reward/policy'] - out['reward/free']!;
-  if (weighted.length > 1) out['reward_std'] = Math.sqrt(weighted.reduce((s, r) => s + (r - out['reward']!) ** 2, 0) / (weighted.length - 1));
   const alive = new Set(groupOf.filter((_, i) => batch !== undefined && batch.advantages[i] !== 0));
   out['frac_groups_with_advantage'] = prompts === 0 ? 0 : alive.size / prompts;
   out['sampling/complete'] = reason === 'complete' ? 1 : 0;
@@ -34,21 +26,16 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
   return out;
 }
 
-function weightOf(weights: RewardWeights | undefined, name: string, index: number): number {
-  if (weights === undefined) return 1;
-  // Past its end stands the overlong penalty, which counts once.
-  if (Array.isArray(weights)) return (weights as readonly number[])[index] ?? 1;
-  return (weights as Readonly<Record<string, number>>)[name] ?? 1;
-}
-
 /**
- * Metrics of a step from those of its updates: the mean (as TRL logs them) over the updates that have one; of names that end in
+ * Metrics of a step from those of its updates: the mean (as TRL logs them) over the updates that have a finite one; of names that end in
  * `_min` or `_max`, by origin too, the least or the greatest.
  */
 export function overUpdates(updates: readonly Readonly<Record<string, number>>[]): Record<string, number> {
   const names = new Set(updates.flatMap((metrics) => Object.keys(metrics)));
   return Object.fromEntries([...names].map((name) => {
-    const values = updates.flatMap((metrics) => metrics[name] ?? []);
+    const all = updates.flatMap((metrics) => metrics[name] ?? []);
+    const finite = all.filter(Number.isFinite);
+    const values = finite.length > 0 ? finite : all;
     const end = /_(min|max)(?:\/(?:free|policy))?$/.exec(name)?.[1];
     if (end !== undefined) return [name, end === 'min' ? Math.min(...values) : Math.max(...values)];
     return [name, values.reduce((a, b) => a + b, 0) / values.length];
