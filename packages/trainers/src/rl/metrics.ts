@@ -2,7 +2,7 @@ import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
 /** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths and entropy. Of a step that kept none there is no reward and no entropy. */
-export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
+export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, sampledTotals, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
   const out: Record<string, number> = { ...metrics, ...sampledRewards };
   for (const [name, values] of Object.entries(rewards)) {
     for (const origin of ['free', 'policy'] as const) {
@@ -15,6 +15,7 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
   for (const [key, own] of [['reward', weighted], ...(['free', 'policy'] as const).map((origin) => [`reward/${origin}`, weighted.filter((_, i) => rollouts[i]!.origin === origin)] as const)] as const) {
     if (own.length > 0) out[key] = own.reduce((a, b) => a + b, 0) / own.length;
   }
+  if (sampledRollouts > 0) out['sampled_reward'] = Object.entries(sampledTotals).reduce((sum, [name, total], k) => sum + weightOf(rewardWeights, name, k) * total, 0) / sampledRollouts;
   if (out['reward/policy'] !== undefined) out['rollout/policy_gain'] = out['reward/policy'] - out['reward/free']!;
   if (weighted.length > 1) out['reward_std'] = Math.sqrt(weighted.reduce((s, r) => s + (r - out['reward']!) ** 2, 0) / (weighted.length - 1));
   const alive = new Set(groupOf.filter((_, i) => batch !== undefined && batch.advantages[i] !== 0));
