@@ -68,7 +68,7 @@ export interface TrainingOptions {
   readonly weightDecay?: number;
   /** Norm of the whole gradient above which it is scaled down; 0: never. Default 1. */
   readonly maxGradNorm?: number;
-  /** Steps, one after the other, without a better loss (of RL: reward of the questions kept; a step that kept none does not count) after which the stage ends. Default: it does not end early. */
+  /** Steps, one after the other, without a better loss (of RL: reward; with dynamic sampling that of all questions sampled) after which the stage ends. Default: it does not end early. */
   readonly earlyStoppingPatience?: number;
   /** What counts as better: more than this. Default 0. */
   readonly earlyStoppingThreshold?: number;

@@ -181,9 +181,9 @@ describe('RL', () => {
     expect(reward).toBeLessThan(plain.metrics[0]!['reward']!);
   });
 
-  it('goes on over steps that kept no question, and says so: their reward is not 0', async () => {
+  it('a step that kept no question says so: its reward is not 0', async () => {
     const right: Task = { ...task, train: task.train.map((item) => ({ ...item, score: () => ({ accuracy: 1, format: 1 }) })) };
-    const { metrics, notes, shown } = await reinforced({ steps: 60, promptsPerStep: 1, rollouts: 2, maxNewTokens: 2, earlyStoppingPatience: 1 }, { algorithm: 'poro-dapo', own: right });
+    const { metrics, notes, shown } = await reinforced({ steps: 60, promptsPerStep: 1, rollouts: 2, maxNewTokens: 2, earlyStoppingPatience: 3 }, { algorithm: 'poro-dapo', own: right });
     // One question and twenty in its place a step, until the sixty of the stage are used up.
     expect(metrics.map((m) => m['sampled_rollouts'])).toEqual([42, 42, 36]);
     for (const m of metrics) expect(m).not.toHaveProperty('reward');
@@ -195,6 +195,10 @@ describe('RL', () => {
     expect(last).toBe(0);
     // Not 59 times as long.
     expect(first! * shown[0]!.tokensPerSecond).toBeCloseTo((39 / 21) * metrics[0]!['sampled_tokens']!, 6);
+    // An early end goes by the reward of all that was sampled: nothing gets better than all right, though nothing is kept.
+    for (const m of metrics) expect(m['sampled_reward']).toBeCloseTo(1, 12);
+    const early = await reinforced({ steps: 60, promptsPerStep: 1, rollouts: 2, maxNewTokens: 2, earlyStoppingPatience: 1 }, { algorithm: 'poro-dapo', own: right });
+    expect([early.metrics.length, early.notes]).toEqual([2, ['RL ends after 2 of 60 steps: 1 without a better reward.']]);
   });
 
   it('ends early when its reward has not become better', async () => {

@@ -261,6 +261,7 @@ describe('a step of RL', () => {
     expect(m['rewards/half/mean']).toBe(0.5);
     expect(m.reward).toBeCloseTo(0.9 * m['rewards/low/mean']! + 0.2 * 0.25, 12);
     expect(m.reward).toBeCloseTo((m['reward/free']! + m['reward/policy']!) / 2, 12);
+    expect(m.sampled_reward).toBeCloseTo(m.reward!, 12);
     expect(m['rollout/policy_gain']).toBeCloseTo(m['reward/policy']! - m['reward/free']!, 12);
     const positional = (await train({ reward: two, policyAware: 4, objective: poroGrpo({ beta: 0, rewardWeights: [0.9, 0.2] }) }, 1)).metrics[0]!;
     expect(positional.reward).toBe(m.reward);
@@ -423,11 +424,13 @@ describe('dynamic sampling', () => {
     expect(stepWithDrops.frac_groups_with_advantage).toBe(2 / (2 + stepWithDrops['sampling/groups_dropped']!));
     // Dropped groups had reward 1: what was sampled is better than what is learnt from.
     expect(stepWithDrops['sampled_rewards/low/free']).toBeGreaterThan(stepWithDrops['rewards/low/free']!);
+    const kept = stepWithDrops['sampling/groups']!;
+    expect(stepWithDrops.sampled_reward).toBeCloseTo((kept * stepWithDrops.reward! + stepWithDrops['sampling/groups_dropped']! * 1) / (kept + stepWithDrops['sampling/groups_dropped']!), 12);
   });
 
   it('gives up after twenty retries without changing a weight', async () => {
     const { metrics, at, state } = await train({ objective: dapo(), policyFree: 2, maxNewTokens: 1, promptsPerStep: 1, reward: (r) => ({ same: r.map(() => 1) }) }, 1);
-    expect(metrics[0]).toMatchObject({ 'sampling/groups': 0, 'sampling/complete': 0, loss: 0, frac_groups_with_advantage: 0, 'sampled_rewards/same/free': 1 });
+    expect(metrics[0]).toMatchObject({ 'sampling/groups': 0, 'sampling/complete': 0, loss: 0, frac_groups_with_advantage: 0, 'sampled_rewards/same/free': 1, sampled_reward: 1 });
     // Every answer was right: the mean of those kept, of which there are none, is not 0.
     for (const name of ['reward', 'entropy']) expect(metrics[0]).not.toHaveProperty([name]);
     expect(at).toMatchObject({ step: 1, position: 21, updates: 0 });

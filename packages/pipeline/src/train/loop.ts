@@ -20,7 +20,7 @@ export interface LoopOptions {
   /** Examples after which the trainer is finished, if before its steps. */
   readonly maxPrompts?: number;
   /** What should get better, for a stage that may end early. */
-  readonly metric: 'loss' | 'reward';
+  readonly metric: 'loss' | 'reward' | 'sampled_reward';
   /** Tokens that went through the model in a step, and the step in words. */
   readonly describe: (metrics: Metrics) => { readonly tokens: number; readonly line: string };
   /** Lines that are kept beside the metrics (sampled completions). */
@@ -60,7 +60,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
     const end = await train({
       model, trainer, steps, checkpoints, saveSteps: context.saveSteps,
       ...(signal === undefined ? {} : { signal }),
-      ...(patience === undefined ? {} : { earlyStopping: { metric, patience, minDelta, greaterIsBetter: metric === 'reward' } }),
+      ...(patience === undefined ? {} : { earlyStopping: { metric, patience, minDelta, greaterIsBetter: metric !== 'loss' } }),
       accept: (extra) => (extra as Progress | null)?.stage === stage,
       extra: {
         save: (): Progress => ({ stage, seconds, tokens }),
@@ -86,7 +86,7 @@ export async function trainLoop(context: TrainContext, { stage, title, trainer, 
         },
       ],
     });
-    if (end === 'early') context.onNote(`${title} ends after ${trainer.step} of ${steps} steps: ${patience} without a better ${metric}.`);
+    if (end === 'early') context.onNote(`${title} ends after ${trainer.step} of ${steps} steps: ${patience} without a better ${metric === 'loss' ? 'loss' : 'reward'}.`);
     if (end === 'aborted') interrupt(`${title}, step ${trainer.step}`, storage);
   } catch (error) {
     if (error instanceof TrainerError && error.code === 'invalid-checkpoint') throw new PipelineError('invalid-checkpoint', error.argument, error.message, 'The other files of the run stay usable.', { cause: error });

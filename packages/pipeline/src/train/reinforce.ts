@@ -101,7 +101,9 @@ export async function trainRl(context: TrainContext, { stage, title, algorithm, 
       },
     });
     return await trainLoop(context, {
-      stage, title, trainer, settings: rl, maxPrompts, metric: 'reward',
+      stage, title, trainer, settings: rl, maxPrompts,
+      // What dynamic sampling keeps is never all right, however good the model is.
+      metric: objective.parts.sampling?.dynamicSampling === undefined ? 'reward' : 'sampled_reward',
       lines: { begin: (last) => lines.begin(last), write: () => undefined, flush: () => lines.flush() },
       describe: (m) => ({ tokens: m['trained_tokens']! + m['sampled_tokens']!, line: `${m['reward'] === undefined ? 'no group kept' : `reward ${m['reward'].toFixed(3)}`}, accuracy ${(m['sampled_rewards/accuracy/free'] ?? 0).toFixed(2)} without${twins ? `, ${(m['sampled_rewards/accuracy/policy'] ?? 0).toFixed(2)} with` : ''} policy` }),
     });

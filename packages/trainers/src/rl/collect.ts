@@ -26,6 +26,8 @@ export interface Collected {
   readonly sampledTokens: number;
   /** Mean of each reward by origin over all that was sampled, as `sampled_rewards/{name}/{origin}`. */
   readonly sampledRewards: Readonly<Record<string, number>>;
+  /** Sum of each reward over all that was sampled, in the order in which the reward function names them. */
+  readonly sampledTotals: Readonly<Record<string, number>>;
 }
 
 interface Place {
@@ -46,6 +48,7 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
   let taken = 0;
   let sampledTokens = 0;
   const sums = new Map<string, { total: number; count: number }>();
+  const totals: Record<string, number> = {};
   const prompts = function* (): Generator<DriverPrompt<Place>> {
     while (o.maxPrompts === undefined || position + taken < o.maxPrompts) {
       const at = position + taken++;
@@ -90,11 +93,13 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     const columns = await o.reward(asked);
     checkRewards(columns, asked.length);
     for (const [name, column] of Object.entries(columns)) {
+      totals[name] ??= 0;
       column.forEach((value, i) => {
         if (value === null) return;
         const key = `sampled_rewards/${name}/${asked[i]!.origin}`;
         const { total, count } = sums.get(key) ?? { total: 0, count: 0 };
         sums.set(key, { total: total + value, count: count + 1 });
+        totals[name]! += value;
       });
     }
     clock.lap('reward');
@@ -131,6 +136,7 @@ export async function collect(model: VisionLanguageModel, base: Objective, o: Rl
     sampledRollouts: rollouts.size,
     sampledTokens,
     sampledRewards: Object.fromEntries([...sums].map(([key, { total, count }]) => [key, total / count])),
+    sampledTotals: totals,
   };
 }
 

@@ -1,7 +1,8 @@
+import type { RewardWeights } from '@trimpi/rollout';
 import type { Collected } from './collect.ts';
 
 /** What the rollouts of a step say: the driver's metrics, rewards by origin, lengths and entropy. Of a step that kept none there is no reward and no entropy. */
-export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, reason }: Collected): Record<string, number> {
+export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, groups, prompts, sampledRollouts, sampledTokens, sampledRewards, sampledTotals, reason }: Collected, rewardWeights: RewardWeights | undefined): Record<string, number> {
   const out: Record<string, number> = { ...metrics, ...sampledRewards };
   for (const [name, values] of Object.entries(rewards)) {
     for (const origin of ['free', 'policy'] as const) {
@@ -9,6 +10,7 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
       if (own.length > 0) out[`rewards/${name}/${origin}`] = own.reduce((a, b) => a + b, 0) / own.length;
     }
   }
+  if (sampledRollouts > 0) out['sampled_reward'] = Object.entries(sampledTotals).reduce((sum, [name, total], k) => sum + weightOf(rewardWeights, name, k) * total, 0) / sampledRollouts;
   const alive = new Set(groupOf.filter((_, i) => batch !== undefined && batch.advantages[i] !== 0));
   out['frac_groups_with_advantage'] = prompts === 0 ? 0 : alive.size / prompts;
   out['sampling/complete'] = reason === 'complete' ? 1 : 0;
@@ -24,6 +26,13 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
   const entropies = rollouts.flatMap((r) => Array.from(r.completion.entropies));
   if (entropies.length > 0) out['entropy'] = entropies.reduce((a, b) => a + b, 0) / entropies.length;
   return out;
+}
+
+function weightOf(weights: RewardWeights | undefined, name: string, index: number): number {
+  if (weights === undefined) return 1;
+  // Past its end stands the overlong penalty, which counts once.
+  if (Array.isArray(weights)) return (weights as readonly number[])[index] ?? 1;
+  return (weights as Readonly<Record<string, number>>)[name] ?? 1;
 }
 
 /**

@@ -94,7 +94,7 @@ export class RlTrainer implements Trainer {
     clock.lap('rescoring');
 
     const learningRate = learningRateAt(o.maxPrompts === undefined ? step : this.#position / o.promptsPerStep + 1, o);
-    const metrics: Record<string, number> = { ...rolloutReport(collected), loss: 0, learning_rate: learningRate, skipped_updates: sane ? 0 : 1 };
+    const metrics: Record<string, number> = { ...rolloutReport(collected, objective.parts.rewardWeights), loss: 0, learning_rate: learningRate, skipped_updates: sane ? 0 : 1 };
     const done: Readonly<Record<string, number>>[] = [];
     for (let iteration = 0; iteration < (o.numIterations ?? 1); iteration++) {
       for (const update of updates) {

@@ -82,6 +82,8 @@ export interface RlMetrics extends Readonly<Record<string, number>> {
   readonly loss: number;
   /** Weighted sum of the rewards' means, over the rollouts that were kept. Missing where none was. */
   readonly reward?: number;
+  /** The same over all that was sampled, dropped groups included, without the overlong penalty. Missing where nothing was. */
+  readonly sampled_reward?: number;
   /** Share of the sampled groups in which some rollout has an advantage (those that dynamic sampling dropped have none). */
   readonly frac_groups_with_advantage: number;
   /** Tokens sampled and tokens trained on in this step, and tokens of both kinds so far. */
