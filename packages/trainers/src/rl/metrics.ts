@@ -30,7 +30,6 @@ export function rolloutReport({ rollouts, rewards, batch, metrics, groupOf, grou
 
 function weightOf(weights: RewardWeights | undefined, name: string, index: number): number {
   if (weights === undefined) return 1;
-  // Past its end stands the overlong penalty, which counts once.
   if (Array.isArray(weights)) return (weights as readonly number[])[index] ?? 1;
   return (weights as Readonly<Record<string, number>>)[name] ?? 1;
 }
