@@ -105,7 +105,7 @@ export class VisionLanguageModel {
 
   // ---- weights
 
-  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, before anything is changed. */
+  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, or a head that is not the table it is tied to, before anything is changed. */
   async load(checkpoint: Checkpoint): Promise<void> {
     await this.#weights.load(checkpoint);
   }
