@@ -109,7 +109,7 @@ describe('matchTargets', () => {
     [['1', 'q_proj'], 'model.visual.merger.mlp.1'],
     [['q_proj', 'norm2'], 'model.visual.blocks.0.norm2'],
     [['q_proj', 'mlp'], 'model.language_model.layers.0.mlp'],
-    ['.*attn.*', 'model.language_model.layers.0.self_attn'],
+    ['.*attn.*', 'model.visual.blocks.0.attn'],
   ])('refuses to make an adapter of %j, which names what is no linear layer, unless it is left out', (targetModules, odd) => {
     const others = otherModules(model);
     expect(() => requireLinearTargets(model, loraConfig({ targetModules }))).toThrow(expect.objectContaining({ code: 'invalid-adapter', argument: 'lora.targetModules', value: odd, remedy: expect.stringContaining('excludeModules') as string }));
