@@ -11,7 +11,7 @@ export interface Proportion {
 /** Share of successes with its Wilson score interval (1927), which keeps within 0 and 1 also for few trials. */
 export function proportion(successes: number, n: number, z = 1.959963984540054): Proportion {
   if (!Number.isInteger(n) || n < 1) throw new EvalError('invalid-input', 'n', `is ${n}.`, 'Give the number of trials, at least 1.');
-  if (!(successes >= 0 && successes <= n)) throw new EvalError('invalid-input', 'successes', `is ${successes} of ${n}.`, 'Give a number from 0 to n.');
+  if (!Number.isInteger(successes) || successes < 0 || successes > n) throw new EvalError('invalid-input', 'successes', `is ${successes} of ${n}.`, 'Give a whole number from 0 to n.');
   const p = successes / n;
   const d = 1 + (z * z) / n;
   const centre = (p + (z * z) / (2 * n)) / d;

@@ -21,6 +21,8 @@ export function pairedTest(a: readonly (readonly boolean[])[], b: readonly (read
   if (a.length !== b.length) throw new EvalError('invalid-input', 'b', `has ${b.length} seeds for ${a.length}.`, 'Pair the same seeds.');
   const n = a.reduce((s, x) => s + x.length, 0);
   if (n === 0) throw new EvalError('invalid-input', 'a', 'holds no outcome.', 'Give at least one seed with outcomes.');
+  const empty = a.findIndex((x) => x.length === 0);
+  if (empty >= 0) throw new EvalError('invalid-input', `a[${empty}]`, 'holds no outcome.', 'Leave the seed out of both, or give its outcomes.');
   const right = (x: readonly boolean[]) => x.filter(Boolean).length;
   const seeds = { better: 0, worse: 0, equal: 0 };
   const differences: number[] = [];

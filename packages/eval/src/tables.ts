@@ -43,7 +43,7 @@ ${s.data === undefined ? '' : `<pre tabindex="0">${escape(JSON.stringify(s.data,
 }
 
 export function tablesMarkdown({ title, paragraphs, sections }: TablePage): string {
-  const cell = (text: string) => text.replaceAll('|', '\\|');
+  const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll(/\r\n?|\n/g, '<br>');
   const line = (cells: readonly string[]) => `| ${cells.map(cell).join(' | ')} |`;
   const blocks: string[] = [`# ${title}`, ...paragraphs];
   for (const s of sections) {

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { evaluate, findings, majorityAccuracy, mcnemar, proportion, renderReport, renderTables, type RunReport } from '../src/index.ts';
+import { evaluate, findings, majorityAccuracy, mcnemar, proportion, renderReport, renderTables, type RunReport, tablesMarkdown } from '../src/index.ts';
+
+it('a cell of a Markdown table stays in its row, whatever line breaks and bars it has', () => {
+  const text = tablesMarkdown({ title: 'T', paragraphs: [], sections: [{ heading: 'S', tables: [{ head: ['a', 'b'], rows: [['one\ntwo\r\nthree', 'x|y']] }] }] });
+  expect(text).toBe('# T\n\n## S\n\n| a | b |\n| --- | ---: |\n| one<br>two<br>three | x\\|y |\n');
+});
 
 describe('proportion', () => {
   it('gives the Wilson intervals of the literature', () => {
@@ -10,6 +15,7 @@ describe('proportion', () => {
       expect(p.high).toBeCloseTo(high, 4);
     }
     expect(() => proportion(3, 2)).toThrow(/successes/);
+    expect(() => proportion(1.5, 3)).toThrow(/successes: is 1.5 of 3/);
     expect(() => proportion(0, 0)).toThrow(/n: is 0/);
   });
 });

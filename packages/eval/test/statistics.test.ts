@@ -42,6 +42,7 @@ describe('pairs', () => {
     expect(pairedTest(tens([5, 6, 7, 4]), tens([7, 9, 8, 6])).pSeeds).toBeCloseTo(0.016276603459428607, 9);
     expect(() => pairedTest(a, [seed('1')])).toThrow(/seeds/);
     expect(() => pairedTest([seed('1')], [seed('11')])).toThrow(/outcomes/);
+    expect(() => pairedTest([seed('1'), []], [seed('0'), []])).toThrow(/a\[1\]: holds no outcome/);
   });
 
   it('a claim is reproduced, contradicted, or left open', () => {
@@ -83,6 +84,10 @@ describe('slices', () => {
     expect(inside).toEqual([false, true, true]);
     expect(sliceAccuracy([true, true, false], inside)).toMatchObject({ accuracy: 0.5, n: 2 });
     expect(sliceAccuracy([true], [false])).toBeNull();
+    expect(() => sliceAccuracy([true, true], [true])).toThrow(/inside: has 1 entries for 2/);
+    expect(() => sliceAccuracy([true], [true, false])).toThrow(/inside/);
+    // A policy 'a b' with a leaf 'c' is none 'a' with 'b c'.
+    expect(unseenCells([{ policyId: 'a b', leafId: 'c' }], [{ policyId: 'a', leafId: 'b c' }, { policyId: 'a b', leafId: 'c' }])).toEqual([true, false]);
   });
 });
 

@@ -14,7 +14,7 @@ export function configToJson(config: ModelConfig): Record<string, unknown> {
     model_type: config.modelType,
     torch_dtype: config.dtype,
     ...(config.bosTokenId === null ? {} : { bos_token_id: config.bosTokenId }),
-    ...(config.eosTokenId === null ? {} : { eos_token_id: config.eosTokenId }),
+    ...(config.eosTokenId === null ? {} : { eos_token_id: config.eosTokenIds.length > 1 ? config.eosTokenIds : config.eosTokenId }),
     ...(config.padTokenId === null ? {} : { pad_token_id: config.padTokenId }),
     vision_start_token_id: config.visionStartTokenId,
     vision_end_token_id: config.visionEndTokenId,

@@ -72,6 +72,29 @@ describe('parseConfig', () => {
     for (const config of [qwen2, qwen3, parseConfig(flat)]) expect(parseConfig(configToJson(config))).toEqual(config);
   });
 
+  it('keeps every token that ends an answer, and takes those outside of the vocabulary as none', () => {
+    const several = parseConfig({ ...flat, eos_token_id: [500, 498, 500], bos_token_id: 151643, pad_token_id: -1 });
+    expect(several).toMatchObject({ eosTokenId: 500, eosTokenIds: [500, 498], bosTokenId: null, padTokenId: null });
+    expect(parseConfig(configToJson(several))).toEqual(several);
+    expect(parseConfig({ ...flat, eos_token_id: [151645, 498] })).toMatchObject({ eosTokenId: 498, eosTokenIds: [498] });
+    expect(parseConfig({ ...flat, eos_token_id: 528 })).toMatchObject({ eosTokenId: null, eosTokenIds: [] });
+  });
+
+  it('asks for a sliding window only where a layer would have one', () => {
+    const sliding = (fields: object) => () => parseConfig({ ...flat, use_sliding_window: true, sliding_window: 4, ...fields });
+    expect(sliding({ max_window_layers: 1 })).toThrow(expect.objectContaining({ code: 'unsupported', argument: 'config.use_sliding_window' }));
+    // Transformers 5.18: full_attention in both layers.
+    for (const full of [{ max_window_layers: 2 }, { max_window_layers: 99 }, { max_window_layers: undefined }, { max_window_layers: 0, layer_types: ['full_attention', 'full_attention'] }]) expect(sliding(full)()).toEqual(parseConfig(flat));
+  });
+
+  it('has the defaults of transformers for a Qwen3-VL text part that leaves fields out', () => {
+    const { text_config: text, vision_config: vision, ...root } = nested({ num_attention_heads: 4 });
+    const { max_position_embeddings: _positions, rms_norm_eps: _eps, ...bare } = text as Record<string, unknown>;
+    const config = parseConfig({ ...root, model_type: 'qwen3_vl', text_config: bare, vision_config: { ...(vision as object), deepstack_visual_indexes: [0], hidden_act: 'gelu_pytorch_tanh' } });
+    // Those of Qwen3VLTextConfig(hidden_size=64, num_attention_heads=4) in 5.18.
+    expect(config).toMatchObject({ ropeTheta: 500000, maxPositionEmbeddings: 128000, headDim: 128, rmsNormEps: 1e-6 });
+  });
+
   it.each([
     ['hidden_size', 0, 'config.hidden_size'],
     ['hidden_size', '64', 'config.hidden_size'],
@@ -82,7 +105,6 @@ describe('parseConfig', () => {
     ['rope_scaling', undefined, 'config.rope_scaling'],
     ['rope_scaling', { type: 'yarn', mrope_section: [2, 3, 3] }, 'config.rope_scaling.type'],
     ['hidden_act', 'relu', 'config.hidden_act'],
-    ['use_sliding_window', true, 'config.use_sliding_window'],
     ['layer_types', ['full_attention', 'sliding_attention'], 'config.layer_types'],
     ['quantization_config', { quant_method: 'bitsandbytes' }, 'config.quantization_config'],
     ['vision_config', { ...(flat['vision_config'] as object), rope_parameters: { rope_type: 'axial', rope_theta: 5000 } }, 'config.vision_config.rope_parameters.rope_theta'],
@@ -92,7 +114,8 @@ describe('parseConfig', () => {
     ['vision_config', undefined, 'config.vision_config'],
     ['vision_config', { ...(flat['vision_config'] as object), num_heads: 3 }, 'config.vision_config.num_heads'],
     ['vision_config', { ...(flat['vision_config'] as object), out_hidden_size: 32 }, 'config.vision_config.out_hidden_size'],
-    ['vision_config', { ...(flat['vision_config'] as object), fullatt_block_indexes: [3] }, 'config.vision_config.fullatt_block_indexes'],
+    ['vision_config', { ...(flat['vision_config'] as object), fullatt_block_indexes: [-1] }, 'config.vision_config.fullatt_block_indexes'],
+    ['eos_token_id', 'end', 'config.eos_token_id'],
   ])('names the field: %s = %j', (key, value, argument) => {
     const bad = { ...flat, [key]: value };
     expect(() => parseConfig(bad)).toThrowError(ModelError);

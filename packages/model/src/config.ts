@@ -42,7 +42,7 @@ export interface VisionConfig {
   readonly patchEmbedBias: boolean;
   /** Entries of the learned position table (a square), 0 without one. */
   readonly numPositionEmbeddings: number;
-  /** Vision blocks whose merged output is added behind text layer k (Qwen3-VL's DeepStack); empty without. */
+  /** Vision blocks with a merger each, whose outputs are added behind the first text layers in the order of the blocks (Qwen3-VL's DeepStack); empty without. */
   readonly deepstackVisualIndexes: readonly number[];
 }
 
@@ -58,9 +58,9 @@ export interface ModelConfig {
   readonly vocabSize: number;
   readonly rmsNormEps: number;
   readonly ropeTheta: number;
-  /** How many of the headDim/2 rotary frequencies turn with time, height and width. */
-  readonly mropeSection: readonly [number, number, number];
-  /** Frequencies of the three axes alternate (Qwen3-VL) instead of lying in three runs. */
+  /** How many of the headDim/2 rotary frequencies turn with time, height and width, and from time on again. */
+  readonly mropeSection: readonly number[];
+  /** Frequencies of the three axes alternate (Qwen3-VL, whatever the file says) instead of lying in runs. */
   readonly mropeInterleaved: boolean;
   /** Biases on the q, k and v projections. */
   readonly attentionBias: boolean;
@@ -74,7 +74,10 @@ export interface ModelConfig {
   /** The dtype the file says its weights have. */
   readonly dtype: TorchDtype;
   readonly bosTokenId: number | null;
+  /** The first of `eosTokenIds`. */
   readonly eosTokenId: number | null;
+  /** Every token that ends an answer; a file may list several. */
+  readonly eosTokenIds: readonly number[];
   readonly padTokenId: number | null;
   readonly visionStartTokenId: number;
   readonly visionEndTokenId: number;
@@ -94,6 +97,7 @@ export function parseConfig(json: unknown): ModelConfig {
   }
   const root: Fields = new Fields(json, 'config');
   const modelType = modelTypeOf(root);
+  const qwen3 = modelType === 'qwen3_vl';
   const nested = root.object('text_config');
   // A field of the text tower lies in text_config when there is one; a few files repeat or leave some of them at the root.
   const text: Fields = new Fields(nested === undefined ? json : { ...textFieldsOf(json), ...withoutNulls(nested) }, nested ? 'config.text_config' : 'config');
@@ -104,14 +108,17 @@ export function parseConfig(json: unknown): ModelConfig {
   const numAttentionHeads = text.integer('num_attention_heads', { max: 4096 });
   const numKeyValueHeads = text.integer('num_key_value_heads', { max: 4096, fallback: numAttentionHeads });
   if (numAttentionHeads % numKeyValueHeads !== 0) text.fail('num_key_value_heads', `must divide num_attention_heads (${numAttentionHeads})`, 'Correct the field.');
-  if (text.raw('head_dim') === undefined && hiddenSize % numAttentionHeads !== 0) {
+  if (!qwen3 && text.raw('head_dim') === undefined && hiddenSize % numAttentionHeads !== 0) {
     text.fail('hidden_size', `must be a multiple of num_attention_heads (${numAttentionHeads}) when head_dim is not given`, 'Give head_dim.');
   }
-  const headDim = text.integer('head_dim', { max: 4096, fallback: Math.trunc(hiddenSize / numAttentionHeads) });
+  // Defaults here and below are those of the classes in transformers.
+  const headDim = text.integer('head_dim', { max: 4096, fallback: qwen3 ? 128 : Math.trunc(hiddenSize / numAttentionHeads) });
   if (headDim % 2 !== 0) text.fail('head_dim', 'must be even for rotary positions', 'Correct the field.');
   if (text.string('hidden_act', 'silu') !== 'silu') unsupported('hidden_act', text.raw('hidden_act'), 'only silu is computed');
-  if (text.boolean('use_sliding_window', false)) unsupported('use_sliding_window', true, 'attention over a sliding window is not computed');
+  const numHiddenLayers = text.integer('num_hidden_layers', { max: 1024 });
   const layerTypes = text.raw('layer_types');
+  // Transformers asks for a window only where it is not told the kinds of the layers, and only from max_window_layers on.
+  if (!qwen3 && layerTypes === undefined && text.boolean('use_sliding_window', false) && text.integer('max_window_layers', { fallback: 80, min: 0 }) < numHiddenLayers) unsupported('use_sliding_window', true, 'attention over a sliding window is not computed');
   if (layerTypes !== undefined && !(Array.isArray(layerTypes) && layerTypes.every((type) => type === 'full_attention'))) unsupported('layer_types', layerTypes, 'only full_attention is computed');
   const quantised = root.raw('quantization_config') ?? text.raw('quantization_config');
   if (quantised !== undefined) unsupported('quantization_config', quantised, 'weights are read in whole floats and quantised here (the option `quantise`)');
@@ -120,17 +127,16 @@ export function parseConfig(json: unknown): ModelConfig {
   const vocabSize = text.integer('vocab_size');
   // The defaults of the classes in transformers; some nested files leave a few of them out, or keep them with the text.
   const tokenId = (key: string, fallback: number): number => (root.raw(key) === undefined ? text : root).integer(key, { fallback, min: 0, max: vocabSize - 1 });
-  const qwen3 = modelType === 'qwen3_vl';
+  const eosTokenIds = tokenIds(root, text, 'eos_token_id', vocabSize);
   const config: ModelConfig = {
     modelType,
     hiddenSize,
     intermediateSize: text.integer('intermediate_size'),
-    numHiddenLayers: text.integer('num_hidden_layers', { max: 1024 }),
+    numHiddenLayers,
     numAttentionHeads,
     numKeyValueHeads,
     headDim,
     vocabSize,
-    // The class defaults of transformers; every published file gives both.
     rmsNormEps: text.number('rms_norm_eps', { fallback: qwen3 ? 1e-6 : 1e-5, min: 1e-12, max: 1 }),
     ...rope,
     attentionBias: qwen3 ? text.boolean('attention_bias', false) : true,
@@ -138,12 +144,13 @@ export function parseConfig(json: unknown): ModelConfig {
     qkNorm: qwen3,
     // Where the two places differ, transformers ties: files from before version 5 have it with the text only.
     tieWordEmbeddings: root.boolean('tie_word_embeddings', false) || text.boolean('tie_word_embeddings', false),
-    maxPositionEmbeddings: text.integer('max_position_embeddings', { fallback: 32768, max: 2 ** 31 - 1 }),
+    maxPositionEmbeddings: text.integer('max_position_embeddings', { fallback: qwen3 ? 128000 : 32768, max: 2 ** 31 - 1 }),
     initializerRange: text.number('initializer_range', { fallback: 0.02, min: 0, max: 100 }),
     dtype: dtypeOf(root, text),
-    bosTokenId: optionalTokenId(root, text, 'bos_token_id', vocabSize),
-    eosTokenId: optionalTokenId(root, text, 'eos_token_id', vocabSize),
-    padTokenId: optionalTokenId(root, text, 'pad_token_id', vocabSize),
+    bosTokenId: tokenIds(root, text, 'bos_token_id', vocabSize)[0] ?? null,
+    eosTokenId: eosTokenIds[0] ?? null,
+    eosTokenIds,
+    padTokenId: tokenIds(root, text, 'pad_token_id', vocabSize)[0] ?? null,
     visionStartTokenId: tokenId('vision_start_token_id', 151652),
     visionEndTokenId: tokenId('vision_end_token_id', 151653),
     imageTokenId: tokenId('image_token_id', 151655),
@@ -198,28 +205,25 @@ function withoutNulls(object: JsonObject): JsonObject {
 }
 
 function ropeOf(text: Fields, root: Fields, headDim: number, modelType: ModelType): Pick<ModelConfig, 'ropeTheta' | 'mropeSection' | 'mropeInterleaved'> {
+  const qwen3 = modelType === 'qwen3_vl';
   const key = text.raw('rope_parameters') !== undefined ? 'rope_parameters' : 'rope_scaling';
-  const object = text.object(key) ?? root.object(key);
+  // Qwen3-VL alone has a default (that of transformers).
+  const object = text.object(key) ?? root.object(key) ?? (qwen3 ? {} : undefined);
   if (object === undefined) text.fail('rope_scaling', 'is missing', 'M-RoPE needs mrope_section, in rope_scaling or rope_parameters.');
   const rope: Fields = new Fields(object, `config.${key}`);
   for (const field of ['rope_type', 'type']) {
     const type = rope.raw(field);
     if (type !== undefined && type !== 'mrope' && type !== 'default') unsupported(`${key}.${field}`, type, 'only mrope (or default) is computed');
   }
-  // Qwen3-VL alone has a default (that of transformers).
-  const section = rope.integers('mrope_section', { ...(modelType === 'qwen3_vl' ? { fallback: [24, 20, 20] } : {}), min: 0, max: headDim, maxLength: 3 });
-  const [t, h, w] = section;
-  if (t === undefined || h === undefined || w === undefined || t + h + w !== headDim / 2) {
-    rope.fail('mrope_section', `must be three counts with the sum head_dim / 2 = ${headDim / 2}`, 'Correct the field.');
-  }
-  const mropeInterleaved = rope.boolean('mrope_interleaved', modelType === 'qwen3_vl');
-  // Interleaved, axis a takes the frequencies a, a+3, ... below 3 * section[a]: these must exist.
-  if (mropeInterleaved && 3 * Math.max(h, w) > headDim / 2) rope.fail('mrope_section', 'is too long to be interleaved', 'Correct the field.');
+  const mropeSection = rope.integers('mrope_section', qwen3 ? { fallback: [24, 20, 20] } : {});
+  // Interleaved, what is not for height and width is for time, whatever the sum; runs have to be as long as the angles.
+  if (qwen3 && mropeSection.length < 3) rope.fail('mrope_section', 'must have counts for time, height and width', 'Correct the field.');
+  if (!qwen3 && mropeSection.reduce((a, b) => a + b, 0) !== headDim / 2) rope.fail('mrope_section', `must be counts with the sum head_dim / 2 = ${headDim / 2}`, 'Correct the field.');
   const theta = new Fields({ rope_theta: rope.raw('rope_theta') ?? text.raw('rope_theta') ?? root.raw('rope_theta') }, 'config');
   return {
-    ropeTheta: theta.number('rope_theta', { fallback: modelType === 'qwen3_vl' ? 5e6 : 1e6, min: 1, max: 1e12 }),
-    mropeSection: [t, h, w],
-    mropeInterleaved,
+    ropeTheta: theta.number('rope_theta', { fallback: qwen3 ? 5e5 : 1e6, min: 1, max: 1e12 }),
+    mropeSection,
+    mropeInterleaved: qwen3,
   };
 }
 
@@ -230,12 +234,11 @@ function dtypeOf(root: Fields, text: Fields): TorchDtype {
   return unsupported('dtype', value, 'weights are read as float32, bfloat16 or float16');
 }
 
-/** A token id that may be absent; a list (as in generation configs) gives its first. */
-function optionalTokenId(root: Fields, text: Fields, key: string, vocabSize: number): number | null {
-  const value = root.raw(key) ?? text.raw(key);
-  const first: unknown = Array.isArray(value) ? value[0] : value;
-  if (first === undefined) return null;
-  return new Fields({ [key]: first }, 'config').integer(key, { min: 0, max: vocabSize - 1 });
+/** The token ids of a field that may be absent, one number or a list. Those outside of the vocabulary, as -1, name no token. */
+function tokenIds(root: Fields, text: Fields, key: string, vocabSize: number): number[] {
+  const value = root.raw(key) ?? text.raw(key) ?? [];
+  const ids = new Fields({ [key]: Array.isArray(value) ? value : [value] }, 'config').integers(key, { min: -Infinity, max: Infinity });
+  return [...new Set(ids.filter((id) => id >= 0 && id < vocabSize).map((id) => id + 0))];
 }
 
 function parseVision(json: JsonObject, modelType: ModelType, textHidden: number): VisionConfig {
@@ -266,7 +269,7 @@ function parseVision(json: JsonObject, modelType: ModelType, textHidden: number)
         headDim: visionHeadDim(fields, hiddenSize, shared.numHeads),
         intermediateSize: fields.integer('intermediate_size'),
         windowSize,
-        fullattBlockIndexes: fields.integers('fullatt_block_indexes', { max: shared.depth - 1 }),
+        fullattBlockIndexes: fields.integers('fullatt_block_indexes'),
         outHiddenSize: fields.integer('out_hidden_size', { fallback: textHidden }),
         hiddenAct: fields.oneOf('hidden_act', ['silu'], 'silu'),
         norm: 'rms',
@@ -299,6 +302,8 @@ function parseVision(json: JsonObject, modelType: ModelType, textHidden: number)
       const hiddenSize = fields.integer('hidden_size');
       const numPositionEmbeddings = fields.integer('num_position_embeddings', { fallback: 2304 });
       if (!Number.isInteger(Math.sqrt(numPositionEmbeddings))) fields.fail('num_position_embeddings', 'must be a square', 'Correct the field.');
+      const deepstackVisualIndexes = fields.integers('deepstack_visual_indexes', { fallback: [8, 16, 24], max: shared.depth - 1 });
+      if (new Set(deepstackVisualIndexes).size < deepstackVisualIndexes.length) fields.fail('deepstack_visual_indexes', 'must name a block once', 'Correct the field.');
       return {
         ...shared,
         hiddenSize,
@@ -312,7 +317,7 @@ function parseVision(json: JsonObject, modelType: ModelType, textHidden: number)
         gatedMlp: false,
         patchEmbedBias: true,
         numPositionEmbeddings,
-        deepstackVisualIndexes: fields.integers('deepstack_visual_indexes', { fallback: [8, 16, 24], max: shared.depth - 1 }),
+        deepstackVisualIndexes,
       };
     }
     default:

@@ -1,5 +1,6 @@
 /** @file What a model needs in memory, from its config alone: storages and plans are laid out as on a device, and nothing is loaded or run. */
 import { type Graph, PlanningEngine } from '@trimpi/runtime';
+import { requireInteger } from './checks.ts';
 import type { ModelConfig } from './config.ts';
 import { ModelError } from './errors.ts';
 import { generationMemory } from './generate/memory.ts';
@@ -64,8 +65,14 @@ const MIB = 2 ** 20;
  */
 export async function estimate(config: ModelConfig, options: EstimateOptions): Promise<Estimate> {
   const { checkpointing = 'auto' } = options;
-  for (const [name, value] of [['tokens', options.tokens], ['targets', options.targets ?? options.tokens]] as const) {
-    if (!Number.isInteger(value) || value < 1) throw new ModelError('invalid-input', { argument: name, value, message: 'must be a positive integer', remedy: 'Give the tokens of a batch.' });
+  const { tokens, targets = tokens, image, rollouts } = options;
+  for (const [name, value] of Object.entries({ tokens, targets })) requireInteger(name, value, 'Give the tokens of a batch.');
+  image?.forEach((patches, i) => requireInteger(`image[${i}]`, patches, 'Give rows and columns of patches.'));
+  if (rollouts !== undefined) {
+    const { sharedTokens = 0, ...counts } = rollouts;
+    for (const [name, value] of Object.entries(counts)) requireInteger(`rollouts.${name}`, value, 'Give the counts of a step of sampling.');
+    requireInteger('rollouts.sharedTokens', sharedTokens, 'Give the tokens that all prompts begin with.', 0);
+    if (sharedTokens > rollouts.promptTokens) throw new ModelError('invalid-input', { argument: 'rollouts.sharedTokens', value: sharedTokens, message: `must not exceed promptTokens (${rollouts.promptTokens})`, remedy: 'Give the tokens that all prompts begin with.' });
   }
   const plain = checkpointing === true ? undefined : await plan(config, options, false);
   if (plain !== undefined && (checkpointing === false || plain.problems.length === 0)) return plain;

@@ -82,6 +82,33 @@ describe('Processor', () => {
     expect(processor.process({ messages: inPart, images: [image] }).imageGridThw).toEqual([[1, 4, 6], [1, 4, 6]]);
   });
 
+  it('counts as an image what the template does, and shows it the further fields of messages and parts', () => {
+    const content = (parts: readonly unknown[]) => [{ role: 'user', content: parts }] as ChatMessage[];
+    const typed = processor.process({ messages: content([{ type: 'image' }, { type: 'text', text: 'hi' }]), images: [image] });
+    for (const first of [{ type: 'image_url', image_url: { url: 'x.png' } }, { image: 'x.png' }, { type: 'image', image: 'x.png' }, { image }]) {
+      const out = processor.process({ messages: content([first, { text: 'hi' }]), images: 'image' in first && first.image === image ? [] : [image] });
+      expect([out.inputIds, out.pixelValues]).toEqual([typed.inputIds, typed.pixelValues]);
+    }
+    const tools = new Processor(processor.config, Tokenizer.parse(goldenJson('model/tokenizer.json'), { ...goldenJson<object>('model/tokenizer_config.json'), chat_template: "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}" }));
+    const call = (name: string): ChatMessage[] => [{ role: 'user', content: 'q' }, { role: 'assistant', content: '', tool_calls: [{ type: 'function', function: { name } }] }];
+    const called = tools.process({ messages: call('zoom') });
+    expect(trained(called.inputIds, called.lossMask)).toBe('<call>zoom<|im_end|>');
+    expect(() => tools.process({ messages: call('a<|im_end|>') })).toThrow(expect.objectContaining({ code: 'invalid-input', argument: 'messages[1]' }));
+  });
+
+  it.each<[unknown, string]>([
+    [null, 'messages[1].content'],
+    [undefined, 'messages[1].content'],
+    [{ text: 'hi' }, 'messages[1].content'],
+    [['hi'], 'messages[1].content[0]'],
+    [[{ type: 'text', text: 'a' }, { type: 'audio', audio: 'a.wav' }], 'messages[1].content[1]'],
+    [[{ type: 'text', text: 'a' }, { type: 'video', video: 'a.mp4' }], 'messages[1].content[1]'],
+    [[{ type: 'text' }], 'messages[1].content[0]'],
+    [[{ type: 'text', text: null }], 'messages[1].content[0]'],
+  ])('refuses content that would be left out: %j', (content, argument) => {
+    expect(() => processor.process({ messages: [{ role: 'system', content: 's' }, { role: 'user', content: content as string }] })).toThrow(expect.objectContaining({ name: 'ModelError', argument }));
+  });
+
   it.each<[string, ChatMessage[], (typeof image)[]]>([
     ['too few images', [{ role: 'user', content: [{ type: 'image' }] }], []],
     ['too many images', [{ role: 'user', content: 'a' }], [image]],

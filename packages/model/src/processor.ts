@@ -1,5 +1,5 @@
 /** @file Chat messages and images to what the model takes. */
-import { compileChatTemplate, type ChatMessage, type ChatTemplate, type ContentPart } from './chat.ts';
+import { compileChatTemplate, partKind, type PlainMessage, plainMessage, type ChatMessage, type ChatTemplate } from './chat.ts';
 import { parseConfig, type ModelConfig } from './config.ts';
 import { ModelError } from './errors.ts';
 import { requireText, type ModelFiles } from './files/model-files.ts';
@@ -125,11 +125,15 @@ export class Processor {
   }
 
   #checkMessages(messages: readonly ChatMessage[]): void {
-    messages.forEach(({ role, content }, i) => {
+    messages.map(plainMessage).forEach((message, i) => {
+      const { role, content, ...further } = message;
       if (typeof role !== 'string' || role === '') {
         throw new ModelError('invalid-input', { argument: `messages[${i}].role`, value: role, message: 'must be a role', remedy: 'Use system, user or assistant.' });
       }
-      for (const text of [role, ...runsOf(content)]) {
+      const parts = typeof content === 'string' ? [] : content;
+      const video = parts.findIndex((part) => partKind(part) === 'video');
+      if (video >= 0) throw new ModelError('unsupported', { argument: `messages[${i}].content[${video}]`, value: 'video', message: 'is a video, which is not prepared here', remedy: 'Give its frames as images, or prepare token ids, positions and patches yourself.' });
+      for (const text of [role, ...runsOf(content), ...textsOf(further), ...textsOf(parts)]) {
         const special = this.tokenizer.findSpecial(text);
         if (special !== undefined) throw forged(`messages[${i}]`, special);
       }
@@ -140,12 +144,12 @@ export class Processor {
   #checkRendered(ids: readonly number[], messages: readonly ChatMessage[], addGenerationPrompt: boolean): void {
     const special = (tokens: readonly number[]) => tokens.filter((id) => this.tokenizer.isSpecial(id));
     const got = special(ids);
-    const harmless = messages.map(withoutWords);
+    const harmless = messages.map((message, i) => withoutWords(plainMessage(message, i)));
     // Thousands of chats are of one shape.
-    const shape = JSON.stringify([addGenerationPrompt, harmless.map(({ role, content }) => [role, typeof content === 'string' ? content : content.map((part) => (part.type === 'text' ? [part.text] : part.type))])]);
+    const shape = JSON.stringify([addGenerationPrompt, harmless]);
     let own = this.#specialOf.get(shape);
     if (own === undefined) {
-      own = special(this.tokenizer.encode(this.#template(harmless, { addGenerationPrompt })));
+      own = special(this.tokenizer.encode(this.#template(harmless as unknown as ChatMessage[], { addGenerationPrompt })));
       if (this.#specialOf.size >= KEPT_SHAPES) this.#specialOf.clear();
       this.#specialOf.set(shape, own);
     }
@@ -178,20 +182,30 @@ export class Processor {
 }
 
 /** The texts of a message, those that follow each other as one. */
-function runsOf(content: ChatMessage['content']): string[] {
+function runsOf(content: PlainMessage['content']): string[] {
   if (typeof content === 'string') return [content];
   const runs = [''];
   for (const part of content) {
-    if (part.type === 'text') runs[runs.length - 1] += part.text;
+    if (partKind(part) === 'text') runs[runs.length - 1] += part['text'] as string;
     else runs.push('');
   }
   return runs;
 }
 
-/** The message with a harmless word for every text that is not blank. */
-function withoutWords({ role, content }: ChatMessage): ChatMessage {
-  const word = (text: string) => (text.trim() === '' ? text : 'x');
-  return { role, content: typeof content === 'string' ? word(content) : content.map((part) => (part.type === 'text' ? { type: 'text', text: word(part.text) } : part)) };
+/** Every text inside of a value. */
+function textsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.entries(value).flatMap(([key, inner]) => [key, ...textsOf(inner)]) : [];
+}
+
+/** The message with a harmless word for every text that is not blank; roles and types, by which templates choose, stay. */
+function withoutWords(message: PlainMessage): PlainMessage {
+  const harmless = (value: unknown, key: string): unknown => {
+    if (typeof value === 'string') return key === 'role' || key === 'type' || value.trim() === '' ? value : 'x';
+    if (Array.isArray(value)) return value.map((item) => harmless(item, ''));
+    return isObject(value) ? Object.fromEntries(Object.entries(value).map(([k, inner]) => [k, harmless(inner, k)])) : value;
+  };
+  return harmless(message, '') as PlainMessage;
 }
 
 function forged(argument: string, token: string): ModelError {
@@ -210,12 +224,12 @@ async function preprocessorJson(files: ModelFiles): Promise<JsonObject | undefin
 
 /** The images of all parts in order. */
 function imagesOf(messages: readonly ChatMessage[], given: readonly RawImage[]): RawImage[] {
-  const parts: ContentPart[] = messages.flatMap(({ content }) => (typeof content === 'string' ? [] : [...content]));
+  const parts: JsonObject[] = messages.flatMap(({ content }) => (typeof content === 'string' ? [] : [...content]));
   let next = 0;
   const images: RawImage[] = [];
   for (const part of parts) {
-    if (part.type !== 'image') continue;
-    const image = part.image ?? given[next++];
+    if (partKind(part) !== 'image') continue;
+    const image = isObject(part['image']) ? (part['image'] as unknown as RawImage) : given[next++];
     if (image === undefined) {
       throw new ModelError('invalid-input', { argument: 'images', value: given.length, message: 'has fewer images than the messages have image parts', remedy: 'Give one image for every image part.' });
     }

@@ -8,6 +8,6 @@ import { readText } from './safetensors/byte-source.ts';
 export async function stopTokenIds(files: ModelFiles, { config, tokenizer }: Processor): Promise<number[]> {
   const source = await files.open('generation_config.json');
   const listed = source === null ? undefined : parseJsonObject(await readText(source), 'generation_config.json', 'invalid-config')['eos_token_id'];
-  const ids: unknown[] = [...(Array.isArray(listed) ? listed : [listed]), config.eosTokenId, tokenizer.eosTokenId];
+  const ids: unknown[] = [...(Array.isArray(listed) ? listed : [listed]), ...config.eosTokenIds, tokenizer.eosTokenId];
   return [...new Set(ids.filter((id): id is number => typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < config.vocabSize))];
 }

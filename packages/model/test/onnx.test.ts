@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import * as ort from 'onnxruntime-web';
 import { afterAll, describe, expect, it } from 'vitest';
-import { floatTensor, fromFloat32, getRopeIndex, loraConfig, packBatch, toFloat32 } from '../src/index.ts';
+import { floatTensor, fromFloat32, getRopeIndex, loraConfig, memoryFiles, openCheckpoint, packBatch, serializeSafetensors, type TensorData, toFloat32, VisionLanguageModel } from '../src/index.ts';
 import { exportOnnx, generateOnnx, OnnxDecoder, OnnxVisionEncoder, readOnnxFile } from '../src/onnx.ts';
 import { patchLength, textParameters, visionParameters } from '../src/vl/parameters.ts';
 import { fixture, openGolden } from './golden-cases.ts';
@@ -34,6 +34,14 @@ describe('in onnxruntime-web', () => {
     expectEqual(await compare(model, await sessions(ort, (await openModel(name)).checkpoint, model, { ops })));
     model.dispose();
   });
+});
+
+it('DeepStack levels whose mergers are out of order: features and logits are those of our forward', async () => {
+  const { config, checkpoint } = await openModel('qwen3_vl');
+  const model = new VisionLanguageModel(engine, { ...config, vision: { ...config.vision, deepstackVisualIndexes: [2, 0] } });
+  await model.load(checkpoint);
+  expectEqual(await compare(model, await sessions(ort, checkpoint, model, {})));
+  model.dispose();
 });
 
 describe('precisions and sources', () => {
@@ -100,13 +108,14 @@ describe('large models', () => {
   it("the 3B's shapes in 4 bits: laid out without reading a tensor, in files below their limits", async () => {
     const { config } = await openModel('golden');
     const large = {
-      ...config, hiddenSize: 2048, intermediateSize: 11008, numHiddenLayers: 36, numAttentionHeads: 16, numKeyValueHeads: 2, headDim: 128, vocabSize: 151936, mropeSection: [16, 24, 24] as const, maxPositionEmbeddings: 128000,
+      ...config, hiddenSize: 2048, intermediateSize: 11008, numHiddenLayers: 36, numAttentionHeads: 16, numKeyValueHeads: 2, headDim: 128, vocabSize: 151936, mropeSection: [16, 24, 24], maxPositionEmbeddings: 128000,
       vision: { ...config.vision, depth: 32, hiddenSize: 1280, headDim: 80, numHeads: 16, intermediateSize: 3420, outHiddenSize: 2048, fullattBlockIndexes: [7, 15, 23, 31] },
     };
     const shapes = new Map([...textParameters(large).parts, ...visionParameters(large).parts].map((p) => [p.tensor, p.shape]));
     const source = {
       has: (name: string) => shapes.has(name),
       info: (name: string) => ({ name, dtype: 'F32' as const, shape: shapes.get(name)!, begin: 0, end: 0 }),
+      readBytes: () => Promise.reject(new Error('was read')),
       readFloat32: () => Promise.reject(new Error('was read')),
     };
     const files = await exportOnnx(source, large, { bits: 4 });
@@ -194,6 +203,22 @@ describe('refuses', () => {
   it('fused attention over heads that ONNX Runtime does not take', async () => {
     const { checkpoint, config } = await openModel('qwen3_vl');
     await expect(exportOnnx(checkpoint, config, { ops: 'fused' })).rejects.toMatchObject({ code: 'unsupported', argument: 'ops' });
+  });
+
+  it('a head that is not the table it is tied to', async () => {
+    const model = await loadedModel(engine, 'golden');
+    const tensors = await model.tensors();
+    const table = tensors.get('model.language_model.embed_tokens.weight')!;
+    const { checkpoint } = await openModel('golden');
+    const withHead = (head: TensorData) => new Map(tensors).set('lm_head.weight', head);
+    await expect(exportOnnx(withHead(table), model.config)).resolves.toHaveLength(3);
+    const other = toFloat32(table.data, 'F32');
+    other[other.length - 1]! += 1;
+    await expect(exportOnnx(withHead(floatTensor(other, table.shape)), model.config)).rejects.toMatchObject({ code: 'tensor-mismatch', argument: 'lm_head.weight' });
+    const files = memoryFiles({ 'model.safetensors': serializeSafetensors(withHead(floatTensor(other, table.shape))) });
+    await expect(exportOnnx(await openCheckpoint(files), model.config)).rejects.toMatchObject({ code: 'tensor-mismatch', remedy: expect.stringContaining('tie_word_embeddings') as string });
+    await expect(exportOnnx(checkpoint, { ...model.config, tieWordEmbeddings: false })).rejects.toMatchObject({ code: 'not-found', argument: 'lm_head.weight' });
+    model.dispose();
   });
 
   it('data of another length than its shape', async () => {

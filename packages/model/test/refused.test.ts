@@ -1,6 +1,6 @@
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
-import { featureLength, generate, layOutPrompts, packBatch, type PixelImage, type TokenSequence, VisionLanguageModel } from '../src/index.ts';
+import { estimate, featureLength, generate, layOutPrompts, loraConfig, packBatch, type PixelImage, type TokenSequence, VisionLanguageModel } from '../src/index.ts';
 import { goldenModel, goldenPrompt } from './golden-cases.ts';
 
 const device = await openDevice();
@@ -32,6 +32,44 @@ describe('a picture with more patches than the rotary table has rows', () => {
     expect(await enough.encodeImages(images)).toHaveLength(images.length);
     storage.dispose();
     for (const model of [golden, small, enough]) model.dispose();
+  });
+});
+
+describe('numbers that are none', () => {
+  const refused = (argument: string): unknown => expect.objectContaining({ name: 'ModelError', code: 'invalid-input', argument });
+
+  it('are refused in scoring, training and sampling, by name', async () => {
+    const model = await goldenModel(engine);
+    const sequence: TokenSequence = { inputIds: [5, 9, 77], positionIds: [0, 1, 2, 0, 1, 2, 0, 1, 2], images: [] };
+    const batch = packBatch(model.config, [{ sequence }]);
+    for (const temperature of [0, -1, NaN, Infinity]) {
+      await expect(model.score(batch, { temperature })).rejects.toEqual(refused('temperature'));
+      await expect(model.inspect(batch, ['logp'], { temperature })).rejects.toEqual(refused('temperature'));
+    }
+    for (const predict of [[], [0, 1], [0, 1, 1, 1]]) expect(() => packBatch(model.config, [{ sequence, predict }])).toThrow(refused('rows[0].predict'));
+    await expect(model.step({ learningRate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0, maxNorm: 1, step: 1, gradScale: 1 })).rejects.toEqual(refused('step'));
+    model.addAdapter('a', loraConfig({ r: 2 }), 1);
+    model.setTrainable({ adapter: 'a' });
+    for (const dEntropy of [[], [0.1, 0.1, 0.1]]) await expect(model.accumulate(batch, [1, 1], { adapter: 'a', dEntropy })).rejects.toEqual(refused('dEntropy'));
+    const options = { maxNewTokens: 2, stopIds: [], seed: 1 };
+    for (const seed of [1.5, NaN, 2 ** 60]) await expect(generate(model, [sequence], { ...options, seed })).rejects.toEqual(refused('seed'));
+    for (const stream of [0.5, -1, NaN]) await expect(generate(model, [sequence], { ...options, streams: [stream] })).rejects.toEqual(refused('requests[0].stream'));
+    for (const id of [-3, 1.5, NaN, null as never]) await expect(generate(model, [sequence], { ...options, stopIds: [1, id] })).rejects.toEqual(refused('stopIds[1]'));
+    expect(await generate(model, [sequence], { ...options, seed: -1 })).toHaveLength(1);
+    model.dispose();
+  });
+
+  it('are refused of a model and of an estimate', async () => {
+    const { config } = await goldenModel(engine);
+    for (const size of [0, 1.5, NaN, -4]) {
+      expect(() => new VisionLanguageModel(engine, config, { maxPositions: size })).toThrow(refused('maxPositions'));
+      expect(() => new VisionLanguageModel(engine, config, { maxPatchRows: size })).toThrow(refused('maxPatchRows'));
+    }
+    const rollouts = { prompts: 1, perPrompt: 2, promptTokens: 8, maxNewTokens: 4 };
+    await expect(estimate(config, { tokens: 8, image: [0, 4] })).rejects.toEqual(refused('image[0]'));
+    await expect(estimate(config, { tokens: 8, rollouts: { ...rollouts, perPrompt: -2 } })).rejects.toEqual(refused('rollouts.perPrompt'));
+    await expect(estimate(config, { tokens: 8, rollouts: { ...rollouts, prompts: 0 } })).rejects.toEqual(refused('rollouts.prompts'));
+    await expect(estimate(config, { tokens: 8, rollouts: { ...rollouts, sharedTokens: 9 } })).rejects.toEqual(refused('rollouts.sharedTokens'));
   });
 });
 

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { openDevice, WebGpuEngine } from '@trimpi/runtime';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import {
-  adapterFiles, type BatchImage, type BatchRow, bytesSource, featureLength, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, type PixelImage, readAdapter,
-  SafetensorsFile, serializeSafetensors, storedImages, VisionLanguageModel,
+  adapterFiles, type BatchImage, type BatchRow, bytesSource, featureLength, floatTensor, generate, getRopeIndex, type GridThw, loraConfig, memoryFiles, openCheckpoint, packBatch, parseConfig, type PixelImage, readAdapter,
+  SafetensorsFile, serializeSafetensors, storedImages, type TensorData, VisionLanguageModel,
 } from '../src/index.ts';
 import { folderFiles, saveCheckpoint } from '../src/node.ts';
 
@@ -104,6 +104,34 @@ describe('golden forward of transformers', () => {
     }
     model.dispose();
   });
+});
+
+it('loads a tied model whose file holds the head as well when it is the table, and refuses another', async () => {
+  const model = await modelOf('qwen2_vl');
+  const tensors = await model.tensors();
+  const table = tensors.get('model.language_model.embed_tokens.weight')!;
+  const fileWith = (head: TensorData) => openCheckpoint(memoryFiles({ 'model.safetensors': serializeSafetensors(new Map(tensors).set('lm_head.weight', head)) }));
+  await model.load(await fileWith(table));
+  const values = new Float32Array(table.data.slice().buffer);
+  values[values.length - 1]! += 1;
+  const refused = { code: 'tensor-mismatch', argument: 'lm_head.weight', remedy: expect.stringContaining('tie_word_embeddings') as string };
+  await expect(model.load(await fileWith(floatTensor(values, table.shape)))).rejects.toMatchObject(refused);
+  // The head of a model that was cut down, too.
+  await expect(model.load(await fileWith(floatTensor(values.subarray(0, 32), [1, 32])))).rejects.toMatchObject(refused);
+  model.dispose();
+});
+
+const SETTINGS = json('settings.json') as { name: string; folder: string; changes: Record<string, object>; logps: number[] }[];
+
+it.each(SETTINGS)('other settings as in transformers: $name, $folder', async ({ folder, changes, logps }) => {
+  const raw = json(`${folder}/config.json`) as Record<string, object>;
+  const model = new VisionLanguageModel(engine, parseConfig({ ...raw, ...Object.fromEntries(Object.entries(changes).map(([part, fields]) => [part, { ...raw[part], ...fields }])) }));
+  await model.load(await openCheckpoint(folderFiles(fileURLToPath(new URL(folder, FOLDER)))));
+  const { batch } = await caseOf(`${folder}_case`, model);
+  const { logp } = await model.score(batch);
+  expect(logp).toHaveLength(logps.length);
+  expect(largest(logp, logps)).toBeLessThan(1e-3);
+  model.dispose();
 });
 
 describe.each(['qwen2_vl', 'qwen3_vl'])('%s', (folder) => {

@@ -1,4 +1,5 @@
 /** @file Sampling many completions of given prompts, to their end: one call of `Sampler`, in which finished rows are refilled. */
+import { requireInteger, requireLength } from '../checks.ts';
 import { ModelError } from '../errors.ts';
 import type { TokenSequence } from '../vl/batch.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
@@ -6,7 +7,7 @@ import { roundUp } from '../vl/plans.ts';
 import { decodeRows, GenerationCache } from './cache.ts';
 import type { Completion, StopStrings } from './completion.ts';
 import { layOutPrompts } from './prompts.ts';
-import { checkSampling, type SamplingOptions } from './request.ts';
+import { checkSampling, checkStopIds, type SamplingOptions } from './request.ts';
 import { Sampler } from './sampler.ts';
 
 export interface GenerateOptions extends SamplingOptions {
@@ -65,8 +66,9 @@ function check(prompts: readonly TokenSequence[], promptOf: readonly number[], o
   const outside = promptOf.findIndex((p) => !(p >= 0 && p < prompts.length && Number.isInteger(p)));
   if (promptOf.length === 0 || outside >= 0) bad('promptOf', promptOf[outside] ?? null, 'names no prompt', 'Give for each completion the index of its prompt.');
   checkSampling(options);
-  if (options.maxRows !== undefined && (!Number.isInteger(options.maxRows) || options.maxRows < 1)) bad('maxRows', options.maxRows, 'must be a positive integer', 'Leave it out for the default.');
-  if (options.streams !== undefined && options.streams.length !== promptOf.length) bad('streams', options.streams.length, `should have ${promptOf.length} entries`, 'Give one for each completion.');
+  checkStopIds(options.stopIds);
+  if (options.maxRows !== undefined) requireInteger('maxRows', options.maxRows, 'Leave it out for the default.');
+  if (options.streams !== undefined) requireLength('streams', options.streams, promptOf.length, 'Give one for each completion.');
 }
 
 /** A sampler that is kept for the next call of the same sizes. */

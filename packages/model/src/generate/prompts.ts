@@ -28,7 +28,7 @@ export function layOutPrompts(config: ModelConfig, prompts: readonly TokenSequen
   const prefix = common >= SHORTEST_SHARED ? common : 0;
   const heads = prompts.map(withoutLast);
   const read = heads.filter((head) => head.inputIds.length > 0);
-  const batch = read.length === 0 ? undefined : packBatch(config, read.map((sequence) => ({ sequence, predict: [] })), { prefix });
+  const batch = read.length === 0 ? undefined : packBatch(config, read.map((sequence) => ({ sequence, predict: new Uint8Array(sequence.inputIds.length) })), { prefix });
   return { prompts, prefix, own: heads.map((head) => Math.max(0, head.inputIds.length - prefix)), batch, tokens: batch?.tokens ?? 0 };
 }
 

@@ -6,6 +6,7 @@
  * after the other, and the host looks at them only now and then.
  */
 import { Graph, type Plan, sampleSettings, seenWords, SETTINGS_WIDTH, STATE, STATE_WIDTH } from '@trimpi/runtime';
+import { requireInteger } from '../checks.ts';
 import { ModelError } from '../errors.ts';
 import type { VisionLanguageModel } from '../vl/model.ts';
 import { PlanCache } from '../vl/plan-cache.ts';
@@ -14,7 +15,7 @@ import type { GenerationCache } from './cache.ts';
 import { type Completion, completionOf } from './completion.ts';
 import { type DecodeRows, recordDecode, recordPrefill, type SeenTokens } from './plans.ts';
 import type { PromptLayout } from './prompts.ts';
-import { checkSampling, type CompletionRequest, settingsOf } from './request.ts';
+import { checkSampling, checkStopIds, type CompletionRequest, settingsOf } from './request.ts';
 import type { Range } from './space.ts';
 
 export interface SamplerOptions {
@@ -86,6 +87,7 @@ export class Sampler {
 
   /** Given up, as by `dispose`, when plans of the model are (adapters change, the model is disposed). */
   constructor(model: VisionLanguageModel, cache: GenerationCache, options: SamplerOptions) {
+    checkStopIds(options.stopIds);
     this.model = model;
     this.cache = cache;
     this.#o = options;
@@ -207,6 +209,7 @@ export class Sampler {
     const positions = this.model.textRotary(new Graph()).shape[0]!;
     requests.forEach((request, i) => {
       checkSampling(request, `requests[${i}].`);
+      requireInteger(`requests[${i}].stream`, request.stream, 'Give a whole number.', 0);
       const prompt = prompts[request.prompt];
       if (prompt === undefined) throw new ModelError('invalid-input', { argument: `requests[${i}].prompt`, value: request.prompt, message: 'names no prompt', remedy: 'Give the index of its prompt.' });
       const last = nextPosition(prompt) + request.maxNewTokens - 1;

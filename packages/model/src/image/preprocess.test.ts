@@ -84,7 +84,12 @@ describe('parsePreprocessorConfig', () => {
     // A file without them: the defaults of transformers' class, not those of the published files.
     expect(parsePreprocessorConfig({ patch_size: 14 }, model)).toMatchObject({ minPixels: 3136, maxPixels: 1003520 });
     expect(parsePreprocessorConfig({ size: { shortest_edge: 6272, longest_edge: 12544 } }, model)).toMatchObject({ minPixels: 6272, maxPixels: 12544 });
+    expect(parsePreprocessorConfig({ size: { min_pixels: 6272, max_pixels: 12544, height: null } }, model)).toMatchObject({ minPixels: 6272, maxPixels: 12544 });
     expect(parsePreprocessorConfig({ min_pixels: 3136, max_pixels: null, size: { shortest_edge: 6272, longest_edge: 12544 } }, model)).toMatchObject({ minPixels: 3136, maxPixels: 12544 });
+  });
+
+  it('refuses sizes that are no areas, by name', () => {
+    for (const size of [{ height: 224, width: 224 }, { shortest_edge: 3136, longest_edge: 12544, height: 224 }]) expect(() => parsePreprocessorConfig({ size }, model)).toThrowError(expect.objectContaining({ code: 'invalid-config', argument: 'preprocessor_config.size.height' }));
   });
 
   it.each([{ patch_size: 16 }, { do_resize: false }, { resample: 2 }, { image_std: [0, 1, 1] }, { min_pixels: 1e6, max_pixels: 10 }])('refuses %j', (json) => {

@@ -36,19 +36,27 @@ export function defaultPreprocessorConfig(config: ModelConfig): PreprocessorConf
 /** What transformers' `Qwen2VLImageProcessor` does where a file leaves a field out, whatever the model. */
 const CLASS_DEFAULTS = { minPixels: 56 * 56, maxPixels: 28 * 28 * 1280, imageMean: CLIP_MEAN, imageStd: CLIP_STD };
 
+const SIZE_KEYS: ReadonlySet<string> = new Set(['shortest_edge', 'longest_edge', 'min_pixels', 'max_pixels']);
+
 /**
  * Reads a parsed `preprocessor_config.json`. The bounds come as `min_pixels`/`max_pixels` or as
- * `size: {shortest_edge, longest_edge}`, which means the same areas; where both are given, the former count.
- * @throws ModelError `invalid-config`, also for sizes that are not the model's.
+ * `size: {shortest_edge, longest_edge}` (or `{min_pixels, max_pixels}`, older), which means the same areas; where both are
+ * given, the former count.
+ * @throws ModelError `invalid-config`, also for sizes that are not the model's or not areas.
  */
 export function parsePreprocessorConfig(json: unknown, config: ModelConfig): PreprocessorConfig {
   const fields: Fields = new Fields(isObject(json) ? json : {}, 'preprocessor_config');
   if (!isObject(json)) fields.fail('', 'must be an object', 'Pass JSON.parse of preprocessor_config.json.');
   const base = { ...defaultPreprocessorConfig(config), ...CLASS_DEFAULTS };
-  const size = new Fields(fields.object('size') ?? {}, 'preprocessor_config.size');
-  const area = { max: 2 ** 31 };
-  const minPixels = fields.integer('min_pixels', { ...area, fallback: size.integer('shortest_edge', { ...area, fallback: base.minPixels }) });
-  const maxPixels = fields.integer('max_pixels', { ...area, fallback: size.integer('longest_edge', { ...area, fallback: base.maxPixels }) });
+  const sizes = fields.object('size') ?? {};
+  const size: Fields = new Fields(sizes, 'preprocessor_config.size');
+  for (const key of Object.keys(sizes)) {
+    if (size.raw(key) !== undefined && !SIZE_KEYS.has(key)) size.fail(key, 'is no bound of an area', 'Give shortest_edge and longest_edge, in pixels of the whole image: it keeps its proportions.');
+  }
+  const area = (key: string, edge: string, fallback: number): number =>
+    fields.integer(key, { max: 2 ** 31, fallback: size.integer(edge, { max: 2 ** 31, fallback: size.integer(key, { max: 2 ** 31, fallback }) }) });
+  const minPixels = area('min_pixels', 'shortest_edge', base.minPixels);
+  const maxPixels = area('max_pixels', 'longest_edge', base.maxPixels);
   if (minPixels > maxPixels) fields.fail('min_pixels', `must not exceed max_pixels (${maxPixels})`, 'Correct the field.');
   for (const key of ['do_resize', 'do_rescale', 'do_normalize', 'do_convert_rgb']) {
     if (!fields.boolean(key, true)) fields.fail(key, 'must be true', 'Only the whole chain of preprocessing is computed.');

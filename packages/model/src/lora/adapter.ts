@@ -5,7 +5,7 @@ import { ModelError } from '../errors.ts';
 import type { LoraConfig } from './config.ts';
 import { linearModules } from './modules.ts';
 import type { Adapter, LoraWeights } from './peft-files.ts';
-import { type LoraTarget, matchTargets } from './targets.ts';
+import { type LoraTarget, matchTargets, requireLinearTargets } from './targets.ts';
 import { allProjections, type FusedProjection } from '../vl/parameters.ts';
 
 
@@ -37,6 +37,7 @@ export class LoraAdapter {
   constructor(engine: Engine, model: ModelConfig, name: string, config: LoraConfig) {
     this.name = name;
     this.config = config;
+    requireLinearTargets(model, config);
     this.targets = matchTargets(linearModules(model), config);
     const byName = new Map(this.targets.map((t) => [t.name, t]));
     for (const projection of allProjections(model)) {

@@ -1,4 +1,5 @@
 /** @file LoRA settings in the terms of PEFT (`LoraConfig`), and what they mean for one module. */
+import { nearest } from '../checks.ts';
 import { ModelError } from '../errors.ts';
 import { Fields, isObject } from '../json-fields.ts';
 
@@ -31,7 +32,7 @@ export const TEXT_TARGETS = String.raw`.*language_model\.layers\.\d+\.(self_attn
 
 /** The config with PEFT's defaults (r 8, alpha 8, no dropout) where nothing is given; targets default to the text projections. */
 export function loraConfig(options: Partial<LoraConfig> = {}): LoraConfig {
-  return checkLoraConfig({
+  const config: LoraConfig = {
     r: 8,
     loraAlpha: 8,
     loraDropout: 0,
@@ -43,8 +44,10 @@ export function loraConfig(options: Partial<LoraConfig> = {}): LoraConfig {
     alphaPattern: {},
     layersToTransform: null,
     layersPattern: null,
-    ...options,
-  });
+  };
+  const unknown = Object.keys(options).find((key) => !Object.hasOwn(config, key));
+  if (unknown !== undefined) throw new ModelError('invalid-adapter', { argument: `lora.${unknown}`, value: options[unknown as keyof LoraConfig], message: 'is no setting', remedy: `Did you mean ${nearest(unknown, Object.keys(config))}?` });
+  return checkLoraConfig({ ...config, ...options });
 }
 
 /** What the adapter's output is multiplied by. */

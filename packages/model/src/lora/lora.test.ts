@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { PlanningEngine } from '@trimpi/runtime';
 import { describe, expect, it } from 'vitest';
 import { goldenBytes, goldenJson, goldenTensors } from '../../test/golden.ts';
 import { parseConfig } from '../config.ts';
@@ -6,10 +8,11 @@ import { bytesSource } from '../safetensors/byte-source.ts';
 import { canonicalKey, publishedKey } from '../safetensors/key-layout.ts';
 import { SafetensorsFile } from '../safetensors/reader.ts';
 import { serializeSafetensors, type TensorData } from '../safetensors/writer.ts';
+import { LoraAdapter } from './adapter.ts';
 import { loraConfig, loraScaling, parseLoraConfig } from './config.ts';
-import { linearModules } from './modules.ts';
+import { linearModules, otherModules } from './modules.ts';
 import { adapterFiles, readAdapter, type LoraWeights } from './peft-files.ts';
-import { matchTargets } from './targets.ts';
+import { matchTargets, requireLinearTargets } from './targets.ts';
 
 const model = parseConfig(goldenJson('model/config.json'));
 const modules = linearModules(model);
@@ -85,6 +88,39 @@ describe('matchTargets', () => {
     expect(matchTargets(modules, loraConfig({ targetModules: ['model.layers.0.self_attn.q_proj', 'visual.blocks.0.attn.qkv'] }), 'published')).toHaveLength(2);
     expect(() => count({ targetModules: 'q_proj' })).toThrow(/matches no linear layer/);
     expect(() => count({ targetModules: '(' })).toThrow(/regular expression/);
+  });
+
+  it('has the flag of a pattern for either case from Python', () => {
+    // Counted by PEFT 0.21.
+    expect(count({ targetModules: '(?i).*Q_PROJ' })).toBe(2);
+    expect(count({ targetModules: ['q_proj', 'v_proj'], excludeModules: '(?i).*V_PROJ' })).toBe(2);
+  });
+
+  it.each([['qwen2_vl'], ['qwen25_untied'], ['qwen3_vl']])('knows the modules of transformers that are no linear layers: %s', (name) => {
+    const read = (file: string): unknown => JSON.parse(readFileSync(new URL(`../../test/fixtures/variants/${file}`, import.meta.url), 'utf8'));
+    const other = otherModules(parseConfig(read(`${name}/config.json`)));
+    expect(other.toSorted()).toEqual((read('other_modules.json') as Record<string, string[]>)[name]);
+  });
+
+  // PEFT 0.21 adapts the first two, which are an embedding and a convolution, and refuses the others.
+  it.each<[string | string[], string]>([
+    [['q_proj', 'embed_tokens'], 'model.language_model.embed_tokens'],
+    [['proj'], 'model.visual.patch_embed.proj'],
+    [['1', 'q_proj'], 'model.visual.merger.mlp.1'],
+    [['q_proj', 'norm2'], 'model.visual.blocks.0.norm2'],
+    [['q_proj', 'mlp'], 'model.language_model.layers.0.mlp'],
+    ['.*attn.*', 'model.visual.blocks.0.attn'],
+  ])('refuses to make an adapter of %j, which names what is no linear layer, unless it is left out', (targetModules, odd) => {
+    const others = otherModules(model);
+    expect(() => requireLinearTargets(model, loraConfig({ targetModules }))).toThrow(expect.objectContaining({ code: 'invalid-adapter', argument: 'lora.targetModules', value: odd, remedy: expect.stringContaining('excludeModules') as string }));
+    expect(() => new LoraAdapter(new PlanningEngine(2 ** 27), model, 'a', loraConfig({ targetModules }))).toThrow(/no linear layer/);
+    requireLinearTargets(model, loraConfig({ targetModules, excludeModules: others }));
+    requireLinearTargets(model, loraConfig({ targetModules: 'all-linear' }));
+  });
+
+  it('refuses settings that are none, and says which may be meant', () => {
+    expect(() => loraConfig({ loraAlpa: 3 } as never)).toThrow(expect.objectContaining({ code: 'invalid-adapter', argument: 'lora.loraAlpa', value: 3, remedy: 'Did you mean loraAlpha?' }));
+    expect(() => loraConfig({ lora_dropout: 0.1 } as never)).toThrow(/loraDropout/);
   });
 
   it('is limited to layers as PEFT is', () => {

@@ -14,6 +14,25 @@ export function linearModules(config: ModelConfig): LinearModule[] {
   return [...visionModules(config), ...textModules(config), { name: 'lm_head', inFeatures: config.hiddenSize, outFeatures: config.vocabSize }];
 }
 
+/** Paths of all modules that are no linear layers, as transformers has them: norms, activations, tables, and what holds others. */
+export function otherModules(config: ModelConfig): string[] {
+  const { vision, numHiddenLayers } = config;
+  const qwen3 = config.modelType === 'qwen3_vl';
+  const below = (at: string, names: readonly string[]) => names.map((name) => `${at}.${name}`);
+  const each = (at: string, count: number, names: readonly string[]) => Array.from({ length: count }, (_, i) => below(`${at}.${i}`, names)).flat();
+  const merger = qwen3 ? ['norm', 'act_fn'] : ['ln_q', 'mlp.1'];
+  const leaves = [
+    ...below('model.language_model', ['embed_tokens', 'norm', 'rotary_emb']),
+    ...each('model.language_model.layers', numHiddenLayers, ['input_layernorm', 'post_attention_layernorm', 'mlp.act_fn', ...(config.qkNorm ? ['self_attn.q_norm', 'self_attn.k_norm'] : [])]),
+    ...below('model.visual', ['patch_embed.proj', 'rotary_pos_emb', ...(vision.numPositionEmbeddings > 0 ? ['pos_embed'] : [])]),
+    ...each('model.visual.blocks', vision.depth, ['norm1', 'norm2', config.modelType === 'qwen2_vl' ? 'mlp.act' : 'mlp.act_fn']),
+    ...below('model.visual.merger', merger),
+    ...each('model.visual.deepstack_merger_list', vision.deepstackVisualIndexes.length, merger),
+  ];
+  const holders = [...leaves, ...linearModules(config).map(({ name }) => name)].flatMap((name) => name.split('.').slice(0, -1).map((_, i, parts) => parts.slice(0, i + 1).join('.')));
+  return [...new Set([...leaves, ...holders])];
+}
+
 function textModules(config: ModelConfig): LinearModule[] {
   const { hiddenSize, intermediateSize, headDim, numAttentionHeads, numKeyValueHeads } = config;
   const q = numAttentionHeads * headDim;

@@ -1,8 +1,9 @@
 /** @file Which modules an adapter changes, by PEFT's rules (`check_target_module_exists`, `get_pattern_key`). */
+import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { publishedKey } from '../safetensors/key-layout.ts';
 import { loraScaling, type LoraConfig } from './config.ts';
-import type { LinearModule } from './modules.ts';
+import { type LinearModule, otherModules } from './modules.ts';
 
 /** An adapter on one module: y += scaling * B A x, A [r, inFeatures], B [outFeatures, r]. */
 export interface LoraTarget extends LinearModule {
@@ -21,7 +22,7 @@ export type PathLayout = 'memory' | 'published';
 export function matchTargets(modules: readonly LinearModule[], config: LoraConfig, layout: PathLayout = 'memory'): LoraTarget[] {
   const pathOf = (name: string): string => (layout === 'memory' ? name : publishedKey(name, 'qwen2_5_vl'));
   const isTarget = targetTest(config);
-  const isExcluded = config.excludeModules === null ? () => false : matcher(config.excludeModules, 'excludeModules');
+  const isExcluded = excludedTest(config);
   const rank = patternLookup(config.rankPattern, 'rankPattern');
   const alpha = patternLookup(config.alphaPattern, 'alphaPattern');
   const targets = modules
@@ -35,6 +36,15 @@ export function matchTargets(modules: readonly LinearModule[], config: LoraConfi
     throw new ModelError('invalid-adapter', { argument: 'lora.targetModules', value: config.targetModules, message: 'matches no linear layer of the model', remedy: 'Use names as q_proj, or a regular expression on whole paths as model.language_model.layers.0.self_attn.q_proj.' });
   }
   return targets;
+}
+
+/** @throws ModelError `invalid-adapter` when a config also names what is no linear layer: PEFT refuses that, or adapts it, too. */
+export function requireLinearTargets(model: ModelConfig, config: LoraConfig): void {
+  if (isAllLinear(config.targetModules)) return;
+  const isTarget = targetTest(config);
+  const isExcluded = excludedTest(config);
+  const odd = otherModules(model).find((name) => isTarget(name) && !isExcluded(name));
+  if (odd !== undefined) throw new ModelError('invalid-adapter', { argument: 'lora.targetModules', value: odd, message: 'is matched, too, and is no linear layer', remedy: 'Write more of the paths that you mean, or leave it out by excludeModules.' });
 }
 
 /** The config that says the same of the paths in memory as `config` does of the published ones. */
@@ -60,9 +70,17 @@ function targetTest(config: LoraConfig): (name: string) => boolean {
   return (name) => named.has(name) || (isTarget(name) && isLayer(name));
 }
 
+function excludedTest({ excludeModules }: LoraConfig): (name: string) => boolean {
+  return excludeModules === null ? () => false : matcher(excludeModules, 'excludeModules');
+}
+
+function isAllLinear(patterns: string | readonly string[]): boolean {
+  return typeof patterns === 'string' && patterns.toLowerCase() === 'all-linear';
+}
+
 /** A test of a module's path. */
 function matcher(patterns: string | readonly string[], argument: string): (name: string) => boolean {
-  if (typeof patterns === 'string' && patterns.toLowerCase() === 'all-linear' && argument === 'targetModules') return (name) => name !== 'lm_head';
+  if (isAllLinear(patterns) && argument === 'targetModules') return (name) => name !== 'lm_head';
   return typeof patterns === 'string' ? fullMatch(patterns, argument) : (name) => patterns.some((pattern) => name === pattern || name.endsWith(`.${pattern}`));
 }
 
@@ -77,7 +95,9 @@ function layerTest({ layersToTransform: layers, layersPattern }: LoraConfig): (n
 }
 
 function fullMatch(pattern: string, argument: string): (name: string) => boolean {
-  const regex = pythonRegex(`^(?:${pattern})$`, pattern, argument);
+  // Python has the flag of a whole pattern at its beginning.
+  const ignoresCase = pattern.startsWith('(?i)');
+  const regex = pythonRegex(`^(?:${ignoresCase ? pattern.slice('(?i)'.length) : pattern})$`, pattern, argument, ignoresCase ? 'i' : '');
   return (name) => regex.test(name);
 }
 
@@ -88,10 +108,10 @@ function patternLookup(table: Readonly<Record<string, number>>, argument: string
 }
 
 /** A regular expression of Python's `re`, as far as the two languages agree. */
-function pythonRegex(source: string, pattern: string, argument: string): RegExp {
+function pythonRegex(source: string, pattern: string, argument: string, flags = ''): RegExp {
   const translated = source.replaceAll('(?P<', '(?<').replaceAll(String.raw`\Z`, '$').replaceAll(String.raw`\A`, '^');
   try {
-    return new RegExp(translated);
+    return new RegExp(translated, flags);
   } catch (cause) {
     throw new ModelError('invalid-adapter', { argument: `lora.${argument}`, value: pattern, message: 'is not a regular expression that JavaScript knows', remedy: 'Write it without inline flags, or list the modules.', cause });
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -99,6 +99,28 @@ describe('saveCheckpoint', () => {
     await expect(saveCheckpoint(folder, config, tensors, { maxShardBytes: 1000 })).rejects.toMatchObject({ code: 'invalid-input' });
     expect(readdirSync(folder).toSorted()).toEqual(['config.json', 'model.safetensors']);
     expect(Buffer.compare(readFileSync(join(folder, 'model.safetensors')), goldenBytes('model/model.safetensors'))).toBe(0);
+  });
+
+  it('leaves a save in shards alone, and nothing behind, when a finished file cannot take its place', async () => {
+    const original = await openCheckpoint(golden);
+    await saveCheckpoint(folder, config, lazy(original), { maxShardBytes: 300_000 });
+    const before = readdirSync(folder);
+    // Nothing can be renamed over a folder.
+    mkdirSync(join(folder, 'model.safetensors'));
+    await expect(saveCheckpoint(folder, config, lazy(original))).rejects.toMatchObject({ code: 'io' });
+    expect(readdirSync(folder).filter((name) => name !== 'model.safetensors').toSorted()).toEqual(before.toSorted());
+    rmSync(join(folder, 'model.safetensors'), { recursive: true });
+    expect((await openCheckpoint(folderFiles(folder))).names).toHaveLength(original.names.length);
+    // The last file of a save in as many shards.
+    rmSync(join(folder, 'model.safetensors.index.json'));
+    mkdirSync(join(folder, 'model.safetensors.index.json'));
+    await expect(saveCheckpoint(folder, config, lazy(original), { maxShardBytes: 300_000 })).rejects.toMatchObject({ code: 'io' });
+    expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+  });
+
+  it.each([0, -5, NaN, 1.5])('refuses shards of %d bytes', async (maxShardBytes) => {
+    await expect(saveCheckpoint(folder, config, lazy(await openCheckpoint(golden)), { maxShardBytes })).rejects.toMatchObject({ code: 'invalid-input', argument: 'maxShardBytes' });
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it('writes BF16 when the tensors are', async () => {

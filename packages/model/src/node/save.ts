@@ -1,6 +1,7 @@
 /** @file Writes checkpoints and adapters that transformers and PEFT load. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { requireInteger } from '../checks.ts';
 import { configToJson } from '../config-json.ts';
 import type { ModelConfig } from '../config.ts';
 import { adapterFiles, type Adapter } from '../lora/peft-files.ts';
@@ -35,7 +36,8 @@ async function writeSafetensorsBeside(path: string, tensors: ReadonlyMap<string,
  * `maxShardBytes` go into several files with an index. All files are complete on the disk before the first takes its
  * place, and the index comes last; files of an older save that are no longer wanted are then removed.
  * @param tensors by in-memory name, as `VisionLanguageModel.tensors` gives them.
- * @throws ModelError `io` (what was there is untouched), `invalid-input`.
+ * @throws ModelError `invalid-input`; `io`: what was there is untouched, or, where a finished file could not take its place,
+ * files before it have taken theirs. Nothing unfinished stays.
  */
 export async function saveCheckpoint(
   folder: string,
@@ -44,6 +46,7 @@ export async function saveCheckpoint(
   options: { readonly maxShardBytes?: number } = {},
 ): Promise<void> {
   const { maxShardBytes = 5e9 } = options;
+  requireInteger('maxShardBytes', maxShardBytes, 'Give the bytes of a file, or leave it out.');
   const shards: Map<string, SavedTensor>[] = [];
   let room = 0;
   let total = 0;
@@ -68,16 +71,19 @@ export async function saveCheckpoint(
       weightMap.sort(([a], [b]) => (a < b ? -1 : 1));
       pending.push(await writeText(join(folder, WEIGHTS_INDEX_FILE), { metadata: { total_size: total }, weight_map: Object.fromEntries(weightMap) }));
     }
+    for (const file of pending) await file.commit();
   } catch (error) {
     await Promise.all(pending.map((file) => file.discard()));
     throw error;
   }
-  // A single file must not stay hidden behind the index of an older save in shards.
-  if (names.length === 1) await rm(join(folder, WEIGHTS_INDEX_FILE), { force: true });
-  for (const file of pending) await file.commit();
-  const wanted = new Set<string>(names);
-  for (const file of await readdir(folder)) {
-    if (/^model(-\d{5}-of-\d{5})?\.safetensors$/.test(file) && !wanted.has(file)) await rm(join(folder, file), { force: true });
+  const wanted = new Set(names.length > 1 ? [...names, WEIGHTS_INDEX_FILE] : names);
+  try {
+    // An older single file would be read in place of the shards.
+    for (const file of await readdir(folder)) {
+      if (/^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(file) && !wanted.has(file)) await rm(join(folder, file), { force: true });
+    }
+  } catch (cause) {
+    throw ioError(folder, cause);
   }
 }
 

@@ -50,23 +50,22 @@ const MAX_INLINE_BYTES = 2e9;
  * @throws ModelError `not-found`, `tensor-mismatch` before anything is written; `invalid-input` for options out of range,
  * `unsupported` for fused operators on heads that ONNX Runtime does not take.
  */
-export function exportOnnx(source: OnnxSource, config: ModelConfig, options: ExportOnnxOptions = {}): Promise<OnnxFile[]> {
-  return Promise.resolve().then(() => {
-    const { ops = 'standard', bits = 32, maxPositions = Math.min(config.maxPositionEmbeddings, 8192), maxPatchRows = 512, maxInlineBytes = 1.5e9 } = options;
-    if (ops !== 'standard' && ops !== 'fused') bad('ops', ops, 'must be standard or fused');
-    if (bits !== 32 && bits !== 16 && bits !== 4) bad('bits', bits, 'must be 32, 16 or 4');
-    for (const [name, value, most] of [['maxPositions', maxPositions, 2 ** 21], ['maxPatchRows', maxPatchRows, 2 ** 16]] as const) if (!Number.isInteger(value) || value < 1 || value > most) bad(name, value, `must be an integer from 1 to ${most}`);
-    if (!(maxInlineBytes >= 0 && maxInlineBytes <= MAX_INLINE_BYTES)) bad('maxInlineBytes', maxInlineBytes, `must be from 0 to ${MAX_INLINE_BYTES}`);
-    if (ops === 'fused' && config.headDim % 8 !== 0) throw new ModelError('unsupported', { argument: 'ops', value: ops, message: `takes heads of a multiple of 8, and this model's have ${config.headDim}`, remedy: 'Export with standard operators.' });
-    const weights = new OnnxWeights(source);
-    for (const { tensor, shape } of [...textParameters(config).parts, ...visionParameters(config).parts]) weights.check(tensor, shape);
-    const others = bits === 32 ? 32 : 16;
-    return [
-      ...visionGraph(config, weights, { ops, bits: others, maxPatchRows }).files(VISION_ENCODER_FILE, maxInlineBytes),
-      ...embeddingGraph(config, weights, others).files(EMBED_TOKENS_FILE, maxInlineBytes),
-      ...decoderGraph(config, weights, { ops, bits, maxPositions }).files(DECODER_FILE, maxInlineBytes),
-    ].map(fileOf);
-  });
+export async function exportOnnx(source: OnnxSource, config: ModelConfig, options: ExportOnnxOptions = {}): Promise<OnnxFile[]> {
+  const { ops = 'standard', bits = 32, maxPositions = Math.min(config.maxPositionEmbeddings, 8192), maxPatchRows = 512, maxInlineBytes = 1.5e9 } = options;
+  if (ops !== 'standard' && ops !== 'fused') bad('ops', ops, 'must be standard or fused');
+  if (bits !== 32 && bits !== 16 && bits !== 4) bad('bits', bits, 'must be 32, 16 or 4');
+  for (const [name, value, most] of [['maxPositions', maxPositions, 2 ** 21], ['maxPatchRows', maxPatchRows, 2 ** 16]] as const) if (!Number.isInteger(value) || value < 1 || value > most) bad(name, value, `must be an integer from 1 to ${most}`);
+  if (!(maxInlineBytes >= 0 && maxInlineBytes <= MAX_INLINE_BYTES)) bad('maxInlineBytes', maxInlineBytes, `must be from 0 to ${MAX_INLINE_BYTES}`);
+  if (ops === 'fused' && config.headDim % 8 !== 0) throw new ModelError('unsupported', { argument: 'ops', value: ops, message: `takes heads of a multiple of 8, and this model's have ${config.headDim}`, remedy: 'Export with standard operators.' });
+  const weights = new OnnxWeights(source);
+  for (const { tensor, shape } of [...textParameters(config).parts, ...visionParameters(config).parts]) weights.check(tensor, shape);
+  await weights.checkTiedHead(config);
+  const others = bits === 32 ? 32 : 16;
+  return [
+    ...visionGraph(config, weights, { ops, bits: others, maxPatchRows }).files(VISION_ENCODER_FILE, maxInlineBytes),
+    ...embeddingGraph(config, weights, others).files(EMBED_TOKENS_FILE, maxInlineBytes),
+    ...decoderGraph(config, weights, { ops, bits, maxPositions }).files(DECODER_FILE, maxInlineBytes),
+  ].map(fileOf);
 }
 
 /** A whole file in memory. */

@@ -64,8 +64,8 @@ export function visionGraph(config: ModelConfig, weights: OnnxWeights, { ops, bi
       ? linear(g.op('Mul', [silu(g, linear(normed, `${block}.mlp.gate_proj`, inner, width)), linear(normed, `${block}.mlp.up_proj`, inner, width)]), `${block}.mlp.down_proj`, width, inner)
       : linear(activation(g, linear(normed, `${block}.mlp.${first}`, inner, width), v.hiddenAct), `${block}.mlp.${second}`, width, inner);
     x = g.op('Add', [x, ff]);
-    const level = v.deepstackVisualIndexes.indexOf(i);
-    if (level >= 0) deep[level] = merge(level, x);
+    const merger = v.deepstackVisualIndexes.indexOf(i);
+    if (merger >= 0) deep.push(merge(merger, x));
   }
   g.output(merge(-1, x), 'image_features', 'float32', ['image_tokens', v.outHiddenSize]);
   if (deep.length > 0) g.output(g.op('Concat', deep.map((d) => g.op('Unsqueeze', [d, g.integers(0)])), { axis: 0 }), 'deepstack_features', 'float32', [deep.length, 'image_tokens', v.outHiddenSize]);

@@ -1,9 +1,11 @@
 /** @file Weights on their way from a checkpoint into an ONNX graph: one tensor in memory at a time, in the precision asked for. */
+import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { type Nbits4, quantiseNbits4 } from '../quant/nbits4.ts';
 import { type Dtype, elementCount, fromFloat32, toFloat32 } from '../safetensors/dtype.ts';
 import { type Checkpoint } from '../safetensors/checkpoint.ts';
 import type { TensorData } from '../safetensors/writer.ts';
+import { checkTiedHead } from '../vl/tied-head.ts';
 import { lazy, type OnnxGraph, type Value } from './graph.ts';
 
 /** Bits of a stored weight: float32, float16 (computed in float32), or 4 bits in blocks (`MatMulNBits`). */
@@ -13,7 +15,7 @@ export type OnnxBits = 32 | 16 | 4;
 export type SourceTensor = TensorData | { readonly dtype: Dtype; readonly shape: readonly number[]; read(): Promise<Uint8Array> | Uint8Array };
 
 /** A checkpoint, or tensors by in-memory name (such as `await model.tensors({ merge })`). */
-export type OnnxSource = Pick<Checkpoint, 'has' | 'info' | 'readFloat32'> | ReadonlyMap<string, SourceTensor>;
+export type OnnxSource = Pick<Checkpoint, 'has' | 'info' | 'readBytes' | 'readFloat32'> | ReadonlyMap<string, SourceTensor>;
 
 /** Values along the inputs that share a scale in 4 bits; that of the files transformers.js loads. */
 export const BLOCK_SIZE = 32;
@@ -35,10 +37,21 @@ export class OnnxWeights {
     if (own.join() !== shape.join()) throw new ModelError('tensor-mismatch', { argument: name, value: [...own], message: `should have the shape [${shape.join(', ')}]`, remedy: 'Use the config.json that belongs to these weights.' });
   }
 
+  /** @throws ModelError `tensor-mismatch` for a tied model whose head is another matrix. */
+  checkTiedHead(config: ModelConfig): Promise<void> {
+    const source = this.#source;
+    if ('info' in source) return checkTiedHead(config, source);
+    return checkTiedHead(config, {
+      has: (name) => source.has(name),
+      info: (name) => ({ name, begin: 0, end: 0, ...source.get(name)! }),
+      readBytes: async (name, offset = 0, length) => (await bytesOf(source.get(name)!)).subarray(offset, length === undefined ? undefined : offset + length),
+    });
+  }
+
   async #read(name: string): Promise<Float32Array> {
     if ('info' in this.#source) return this.#source.readFloat32(name);
     const tensor = this.#source.get(name)!;
-    const bytes = 'data' in tensor ? tensor.data : await tensor.read();
+    const bytes = await bytesOf(tensor);
     const values = toFloat32(bytes, tensor.dtype);
     if (values.length !== elementCount(tensor.shape, name)) throw new ModelError('tensor-mismatch', { argument: name, value: values.length, message: `should hold [${tensor.shape.join(', ')}] values`, remedy: 'Give the data of the whole tensor.' });
     return values;
@@ -83,6 +96,10 @@ export class OnnxWeights {
     const scales = g.initializer(`${name}_scales`, 'float32', [outputs * blocks], lazy(4 * outputs * blocks, async () => fromFloat32((await matrix()).scales, 'F32')));
     return g.op('MatMulNBits', [x, data, scales], { K: inputs, N: outputs, bits: 4, block_size: BLOCK_SIZE }, { domain: 'com.microsoft' });
   }
+}
+
+async function bytesOf(tensor: SourceTensor): Promise<Uint8Array> {
+  return 'data' in tensor ? tensor.data : tensor.read();
 }
 
 /** [rows, columns] to [columns, rows], in tiles that stay in the cache. */

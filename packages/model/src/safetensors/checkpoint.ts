@@ -22,43 +22,46 @@ export interface Checkpoint {
 }
 
 /**
- * Opens `model.safetensors`, or all shards of `model.safetensors.index.json`.
+ * Opens `model.safetensors`, or without it all shards of `model.safetensors.index.json`; an index beside a single file is
+ * left over from another save, and transformers does not read it either.
  * @throws ModelError `not-found` without either, `invalid-safetensors` for a bad file, a tensor in two shards, one
  * that the index promises and no shard has, or one that comes in both key layouts.
  */
 export async function openCheckpoint(files: ModelFiles): Promise<Checkpoint> {
-  const index = await files.open(WEIGHTS_INDEX_FILE);
-  if (index !== null) {
-    const shards = shardsOf(await readText(index));
-    const open = new Map<string, SafetensorsFile>();
-    for (const shard of new Set(shards.values())) open.set(shard, await openFile(files, shard));
-    const found = new Map<string, SafetensorsFile>();
-    for (const [name, shard] of shards) {
-      const file = open.get(shard);
-      if (file?.tensors.has(name)) found.set(name, file);
-      else {
-        throw new ModelError('invalid-safetensors', { argument: WEIGHTS_INDEX_FILE, value: name, message: `puts a tensor into ${shard} that is not there`, remedy: 'Fetch the shard again.' });
-      }
-    }
-    for (const [shard, file] of open) {
-      for (const name of file.tensors.keys()) {
-        if (shards.get(name) !== shard) {
-          throw new ModelError('invalid-safetensors', { argument: shard, value: name, message: 'holds a tensor that the index does not put there', remedy: 'Fetch the index and the shards again, all of one revision.' });
-        }
-      }
-    }
-    return checkpointOf(found);
+  const single = await files.open(WEIGHTS_FILE);
+  if (single !== null) {
+    const file = await SafetensorsFile.open(single);
+    return checkpointOf(new Map([...file.tensors.keys()].map((name) => [name, file])));
   }
-  const file = await openFile(files, WEIGHTS_FILE);
-  return checkpointOf(new Map([...file.tensors.keys()].map((name) => [name, file])));
+  const index = await files.open(WEIGHTS_INDEX_FILE);
+  if (index === null) throw missing(files, WEIGHTS_FILE);
+  const shards = shardsOf(await readText(index));
+  const open = new Map<string, SafetensorsFile>();
+  for (const shard of new Set(shards.values())) {
+    const source = await files.open(shard);
+    if (source === null) throw missing(files, shard);
+    open.set(shard, await SafetensorsFile.open(source));
+  }
+  const found = new Map<string, SafetensorsFile>();
+  for (const [name, shard] of shards) {
+    const file = open.get(shard);
+    if (file?.tensors.has(name)) found.set(name, file);
+    else {
+      throw new ModelError('invalid-safetensors', { argument: WEIGHTS_INDEX_FILE, value: name, message: `puts a tensor into ${shard} that is not there`, remedy: 'Fetch the shard again.' });
+    }
+  }
+  for (const [shard, file] of open) {
+    for (const name of file.tensors.keys()) {
+      if (shards.get(name) !== shard) {
+        throw new ModelError('invalid-safetensors', { argument: shard, value: name, message: 'holds a tensor that the index does not put there', remedy: 'Fetch the index and the shards again, all of one revision.' });
+      }
+    }
+  }
+  return checkpointOf(found);
 }
 
-async function openFile(files: ModelFiles, name: string): Promise<SafetensorsFile> {
-  const source = await files.open(name);
-  if (source === null) {
-    throw new ModelError('not-found', { argument: files.name, value: name, message: 'has no such file', remedy: 'Point to a folder with model.safetensors, or its index and all shards.' });
-  }
-  return SafetensorsFile.open(source);
+function missing(files: ModelFiles, name: string): ModelError {
+  return new ModelError('not-found', { argument: files.name, value: name, message: 'has no such file', remedy: 'Point to a folder with model.safetensors, or its index and all shards.' });
 }
 
 function shardsOf(text: string): Map<string, string> {

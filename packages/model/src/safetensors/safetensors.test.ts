@@ -207,6 +207,14 @@ describe('checkpoints', () => {
     }
   });
 
+  it('reads a single file before an index beside it, as transformers', async () => {
+    const { files } = await shards();
+    const both = await openCheckpoint(memoryFiles({ ...files, 'model.safetensors': bytes }));
+    expect(both.info('model.language_model.norm.weight').dtype).toBe('F32');
+    const stale = memoryFiles({ 'model.safetensors': bytes, 'model.safetensors.index.json': JSON.stringify({ weight_map: { 'lm_head.weight': 'model-00001-of-00002.safetensors' } }) });
+    expect((await openCheckpoint(stale)).names).toEqual(both.names);
+  });
+
   it('refuses indexes that do not fit their shards', async () => {
     const { files, map } = await shards();
     const index = (weights: unknown): Record<string, Uint8Array | string> => ({ ...files, 'model.safetensors.index.json': JSON.stringify({ weight_map: weights }) });

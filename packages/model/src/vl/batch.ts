@@ -3,6 +3,7 @@
  * ranges, so several rows, windows, and groups of completions that share their prompt are one batch for the kernels.
  */
 import type { Storage, StorageRange } from '@trimpi/runtime';
+import { requireLength } from '../checks.ts';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import type { GridThw } from '../rope-index.ts';
@@ -95,12 +96,13 @@ export interface PackOptions {
 
 /**
  * Lays rows out one behind the other. Throws `invalid-input` for tokens outside of the vocabulary, positions that are not
- * [3, L] whole numbers from 0, and image tokens without images or the other way round.
+ * [3, L] whole numbers from 0, a `predict` of another length, and image tokens without images or the other way round.
  */
 export function packBatch(config: ModelConfig, rows: readonly BatchRow[], { prefix = 0 }: PackOptions = {}): PackedBatch {
   if (rows.length === 0) throw new ModelError('invalid-input', { argument: 'rows', value: 0, message: 'is empty', remedy: 'Give at least one row.' });
-  rows.forEach(({ sequence, completions }, r) => {
+  rows.forEach(({ sequence, predict, completions }, r) => {
     checkSequence(config, sequence, `rows[${r}].sequence`);
+    if (predict !== undefined) requireLength(`rows[${r}].predict`, predict, sequence.inputIds.length, 'Give 0 or 1 for every token of the sequence.');
     completions?.forEach((completion, c) => checkIds(config, completion, `rows[${r}].completions[${c}]`));
   });
   const ids: number[] = [];

@@ -1,5 +1,6 @@
 /** @file A vision-language model on an engine: weights, adapters, scoring, gradients and updates. */
 import { add, type AdamWHyper, type Engine, Graph, HYPER_LENGTH, packHyper, type ParameterStore, type Plan, type PlanInputs, ropeTable, type Storage, type StorageRange, type Tensor, type Weight } from '@trimpi/runtime';
+import { requireInteger, requireLength } from '../checks.ts';
 import type { ModelConfig } from '../config.ts';
 import { ModelError } from '../errors.ts';
 import { LoraAdapter } from '../lora/adapter.ts';
@@ -34,7 +35,7 @@ export interface ModelOptions {
 export interface ScoreOptions {
   /** Which adapter is on; none by default. */
   readonly adapter?: string;
-  /** Logits are divided by it. Default 1. */
+  /** Logits are divided by it; above 0. Default 1. */
   readonly temperature?: number;
 }
 
@@ -71,13 +72,16 @@ export class VisionLanguageModel {
     this.#weights = new ModelWeights(engine, config, options.quantise);
     this.text = this.#weights.text;
     this.vision = this.#weights.vision;
+    const { maxPositions = Math.min(config.maxPositionEmbeddings, 8192), maxPatchRows = 512 } = options;
+    requireInteger('maxPositions', maxPositions, 'Say how many positions tokens can have, or leave it out.');
+    requireInteger('maxPatchRows', maxPatchRows, 'Say how many rows of patches an image can have, or leave it out.');
     const table = (name: string, rows: number, frequencies: number[]) => {
       const storage = engine.createStorage(name, rows * frequencies.length * 2);
       storage.write(ropeTable(rows, frequencies));
       return { storage, rows };
     };
-    this.#textTable = table('rotary.text', options.maxPositions ?? Math.min(config.maxPositionEmbeddings, 8192), textFrequencies(config));
-    this.#visionTable = table('rotary.vision', options.maxPatchRows ?? 512, visionFrequencies(config));
+    this.#textTable = table('rotary.text', maxPositions, textFrequencies(config));
+    this.#visionTable = table('rotary.vision', maxPatchRows, visionFrequencies(config));
   }
 
   /** A parameter in a graph; those of the vision tower are `visual.*`. */
@@ -105,7 +109,7 @@ export class VisionLanguageModel {
 
   // ---- weights
 
-  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, before anything is changed. */
+  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, or a head that is not the table it is tied to, before anything is changed. */
   async load(checkpoint: Checkpoint): Promise<void> {
     await this.#weights.load(checkpoint);
   }
@@ -242,8 +246,10 @@ export class VisionLanguageModel {
    * @param dLogp dLoss / dlog-probability of each predicted token, in the order of `batch.places`.
    */
   async accumulate(batch: PackedBatch, dLogp: ArrayLike<number>, options: ScoreOptions & { readonly dEntropy?: ArrayLike<number>; readonly dropoutKey?: readonly [number, number] } = {}): Promise<Scores> {
-    if (this.trainableStores.length === 0) throw new ModelError('invalid-input', { argument: 'accumulate', value: 0, message: 'has nothing to train', remedy: 'Call setTrainable first.' });
-    if (dLogp.length !== batch.targets.length) throw new ModelError('invalid-input', { argument: 'dLogp', value: dLogp.length, message: `should have ${batch.targets.length} entries`, remedy: 'Give one for every predicted token.' });
+    this.#requireTrainable('accumulate');
+    const each = 'Give one for every predicted token.';
+    requireLength('dLogp', dLogp, batch.targets.length, each);
+    if (options.dEntropy !== undefined) requireLength('dEntropy', options.dEntropy, batch.targets.length, each);
     const dropout = options.adapter === undefined ? 0 : this.adapter(options.adapter).config.loraDropout;
     if (dropout > 0 && options.dropoutKey === undefined) throw new ModelError('invalid-input', { argument: 'dropoutKey', value: null, message: `is missing: the adapter drops ${dropout} of its inputs`, remedy: 'Give two numbers that are another pair for every step, such as [seed, step].' });
     return this.#run(batch, options, dLogp, options.dEntropy, dropout > 0 ? options.dropoutKey : undefined);
@@ -251,6 +257,7 @@ export class VisionLanguageModel {
 
   /** One AdamW update of everything trainable; gradients are zero after. Returns the norm of the whole (scaled) gradient before clipping; where it is not finite nothing is updated. */
   async step(hyper: AdamWHyper): Promise<number> {
+    this.#requireTrainable('step');
     const { plan } = await this.#plan('step', async () => {
       const g = new Graph();
       const input = g.input('hyper', [HYPER_LENGTH]);
@@ -261,6 +268,10 @@ export class VisionLanguageModel {
     });
     const { norm2 } = await plan.run({ hyper: packHyper(hyper) }, ['norm2']);
     return Math.sqrt(norm2![0]!) * Math.abs(hyper.gradScale);
+  }
+
+  #requireTrainable(argument: string): void {
+    if (this.trainableStores.length === 0) throw new ModelError('invalid-input', { argument, value: 0, message: 'has nothing to train', remedy: 'Call setTrainable first.' });
   }
 
   /** Features of images through the (frozen) tower: for each image [cells, text width], in raster order of cells; the levels of DeepStack, if any, behind them. */

@@ -2,6 +2,7 @@
 import { backward, embed, embedQuantised, gatherRows, Graph, headLogProbabilities, add, type IdIndex, idIndex, idIndexInputs, isQuantised, logSoftmax, type Plan, rmsNorm, sizeOf, type PlanInputs, type Tensor } from '@trimpi/runtime';
 import type { LoraAdapter } from '../lora/adapter.ts';
 import type { ModelConfig } from '../config.ts';
+import { ModelError } from '../errors.ts';
 import { type BatchImage, type PackedBatch, packVision } from './batch.ts';
 import type { VisionLanguageModel } from './model.ts';
 import { patchLength } from './parameters.ts';
@@ -47,6 +48,8 @@ export interface PlanOptions {
 
 /** Records forward (and backward) of a batch shape. Outputs: `logp` and `entropy` [targets], and what is observed. */
 export function recordBatch(model: VisionLanguageModel, shape: BatchShape, options: PlanOptions): Graph {
+  const { temperature } = options;
+  if (!(temperature > 0 && Number.isFinite(temperature))) throw new ModelError('invalid-input', { argument: 'temperature', value: temperature, message: 'must be a number above 0', remedy: 'Use 1 for the probabilities of the model, also of what was sampled at 0.' });
   const g = new Graph();
   const { config } = model;
   const dropoutKey = options.backward && (options.adapter?.config.loraDropout ?? 0) > 0 ? g.input('dropoutKey', [2], 'u32') : undefined;
@@ -75,7 +78,7 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
   const scored = () => {
     const logits = languageHead(config, parameters, gathered);
     if (options.logits === true) g.output('logits', logits);
-    return logSoftmax(logits, targets, options.temperature);
+    return logSoftmax(logits, targets, temperature);
   };
   // Adapters on the head need whole logits; else a large vocabulary, or a head larger than a binding, is gone through in chunks.
   const head = parameters.weight(headName(config));
@@ -83,7 +86,7 @@ export function recordBatch(model: VisionLanguageModel, shape: BatchShape, optio
   const { logp, entropy } =
     options.logits === true || parameters.factors('lm_head') !== undefined || config.vocabSize <= chunk
       ? scored()
-      : headLogProbabilities(rmsNorm(gathered, parameters.tensor('norm'), config.rmsNormEps), head, targets, { temperature: options.temperature, chunk });
+      : headLogProbabilities(rmsNorm(gathered, parameters.tensor('norm'), config.rmsNormEps), head, targets, { temperature, chunk });
   g.output('logp', logp);
   g.output('entropy', entropy);
   if (options.backward) {

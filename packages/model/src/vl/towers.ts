@@ -77,8 +77,8 @@ export function visionTower(config: ModelConfig, { tensor: p, weight: w, factors
     const normed = norm(x, name('norm2'));
     x = project('down', v.gatedMlp ? swiglu(project('gate_up', normed)) : activate(project('up', normed), ACTIVATIONS[v.hiddenAct]), x);
     observe?.(`vision.block.${i}`, x);
-    const level = v.deepstackVisualIndexes.indexOf(i);
-    if (level >= 0) deep[level] = merge(`deepstack.${level}`, x);
+    const merger = v.deepstackVisualIndexes.indexOf(i);
+    if (merger >= 0) deep.push(merge(`deepstack.${merger}`, x));
   }
   return { features: merge('merger', x), deep };
 
@@ -180,14 +180,12 @@ export function shardsOf(weight: QuantisedWeight): { readonly first: number; rea
   return Array.from({ length: Math.ceil(weight.rows / rows) }, (_, i) => ({ first: i * rows, table: weightRows(weight, i * rows, Math.min(rows, weight.rows - i * rows)) as QuantisedWeight }));
 }
 
-/** Which axis (0 time, 1 height, 2 width) each rotary angle turns with: in runs (Qwen2, 2.5) or interleaved (Qwen3). */
+/** Which axis (0 time, 1 height, 2 width) each rotary angle turns with: in runs, axis after axis (Qwen2, 2.5), or interleaved (Qwen3). */
 export function mropeAxes(config: ModelConfig): number[] {
-  const [t, h, w] = config.mropeSection;
-  const half = config.headDim / 2;
-  if (!config.mropeInterleaved) return Array.from({ length: half }, (_, j) => (j < t ? 0 : j < t + h ? 1 : 2));
-  const axes = Array.from({ length: half }, () => 0);
-  for (const [axis, section] of [[1, h], [2, w]] as const) for (let j = axis; j < 3 * section && j < half; j += 3) axes[j] = axis;
-  return axes;
+  const { mropeSection } = config;
+  if (!config.mropeInterleaved) return mropeSection.flatMap((count, i) => Array.from({ length: count }, () => i % 3));
+  // Angle j is of axis j mod 3 below three times the count of that axis, and of time beyond.
+  return Array.from({ length: config.headDim / 2 }, (_, j) => (j < 3 * mropeSection[j % 3]! ? j % 3 : 0));
 }
 
 /** Rotary frequencies of the text tower: theta^(-2j / headDim). */

@@ -7,6 +7,7 @@ import { QuantisedStore } from '../quant/store.ts';
 import type { Checkpoint } from '../safetensors/checkpoint.ts';
 import { floatTensor, type TensorData } from '../safetensors/writer.ts';
 import { type ParameterPart, quantisedSpecs, textParameters, visionParameters } from './parameters.ts';
+import { checkTiedHead, HEAD } from './tied-head.ts';
 
 /** What becomes of a tensor when an adapter is merged in; undefined: it stays as it is. */
 export type Merge = (tensor: string, weight: Float32Array) => Float32Array | undefined;
@@ -62,7 +63,7 @@ export class ModelWeights {
     if (this.#quantised !== undefined) throw new ModelError('unsupported', { argument: what, value: 'quantised', message: 'needs the whole weights, and this model holds quantised ones', remedy: 'Load the checkpoint without quantise, or keep the adapter beside the weights.' });
   }
 
-  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, before anything is changed. */
+  /** Loads every tensor. Throws ModelError naming a tensor that is missing, too many, or of another shape, or a head that is not the table it is tied to, before anything is changed. */
   async load(checkpoint: Checkpoint): Promise<void> {
     const known = new Set(this.#parts.map((p) => p.tensor));
     for (const part of this.#parts) {
@@ -70,8 +71,9 @@ export class ModelWeights {
       const { shape } = checkpoint.info(part.tensor);
       if (shape.join() !== part.shape.join()) throw new ModelError('invalid-safetensors', { argument: part.tensor, value: [...shape], message: `should have the shape [${part.shape.join(', ')}]`, remedy: 'Use the config.json that belongs to this checkpoint.' });
     }
-    const extra = checkpoint.names.find((n) => !known.has(n) && !(this.#config.tieWordEmbeddings && n === 'lm_head.weight'));
+    const extra = checkpoint.names.find((n) => !known.has(n) && !(this.#config.tieWordEmbeddings && n === HEAD));
     if (extra !== undefined) throw new ModelError('unsupported', { argument: extra, value: null, message: 'is not part of this architecture', remedy: 'Use the config.json that belongs to this checkpoint.' });
+    await checkTiedHead(this.#config, checkpoint);
     this.#merged.length = 0;
     for (const part of this.#parts) this.#write(part, await checkpoint.readFloat32(part.tensor));
   }
