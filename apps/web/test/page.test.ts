@@ -1008,15 +1008,16 @@ describe('when something is missing', () => {
     await page.getByRole('alert').getByText('policies: is 0.').waitFor();
     expect(await page.getByLabel('Policies', { exact: true }).inputValue()).toBe('4');
     // Settings that the address brings and settings that the form has may not go together.
-    await page.goto(`${site.address}?config=${encodeURIComponent('{"rl":{"beta":0.01}}')}`);
+    await page.goto(`${site.address}?config=${encodeURIComponent('{"rl":{"epsilon":0.1}}')}`);
     await phase(page, 'ready');
-    await page.getByLabel('DAPO', { exact: true }).check();
+    await page.getByText('Those of other papers').click();
+    await page.getByLabel('CISPO', { exact: true }).check();
     const why = page.locator('#train').getByRole('alert');
-    await why.getByText('DAPO has no KL penalty').waitFor();
+    await why.getByText('CISPO has no lower clip').waitFor();
     await page.getByRole('button', { name: 'Start' }).click();
-    expect(await why.textContent()).toContain('DAPO has no KL penalty');
+    expect(await why.textContent()).toContain('CISPO has no lower clip');
     expect(await page.locator('body').getAttribute('data-phase')).toBe('ready');
-    await page.getByLabel('DAPO', { exact: true }).uncheck();
+    await page.getByLabel('CISPO', { exact: true }).uncheck();
     await why.waitFor({ state: 'hidden' });
     expect(complaints).toEqual([]);
     await context.close();
