@@ -90,7 +90,7 @@ describe('settings', () => {
     ['a misspelt optional setting', 'rl:\n  epsilonHih: 0.3\n', ':2:3: rl.epsilonHih is no setting. Did you mean epsilonHigh?'],
     ['an option of RL elsewhere', 'sft:\n  beta: 0.1\n', ':2:3: sft.beta is no setting'],
     ['a penalty of another type', 'rl:\n  beta: strong\n', ':2:9: rl.beta must be a number'],
-    ['a penalty that an arm does not have', 'arms: [grpo, dapo]\nrl:\n  beta: 0.1\n', ':3:9: rl.beta: is 0.1, and DAPO has no KL penalty'],
+    ['a penalty that no arm has', 'arms: [dapo, poro-dapo]\nrl:\n  beta: 0.1\n', ':3:9: rl.beta: is 0.1, and DAPO has no KL penalty'],
     ['no yes or no', 'rl:\n  dynamicSampling: 5\n', ':2:20: rl.dynamicSampling must be true or false'],
     ['a decay below 0', 'sft:\n  weightDecay: -0.1\n', ':2:16: sft.weightDecay: is -0.1'],
     ['a threshold alone', 'sft:\n  earlyStoppingThreshold: 0.1\n', ':2:27: sft.earlyStoppingThreshold: is of no use without a patience'],

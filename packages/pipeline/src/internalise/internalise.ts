@@ -15,7 +15,7 @@ import { interrupt } from '../train/context.ts';
 import { loadWeights } from '../weights.ts';
 import { type ChatExample, type ChatSizes, ChatTask } from './chats.ts';
 import type { InternaliseConfig } from './config.ts';
-import { checkSizes, openLearner } from './learner.ts';
+import { checkSizes, openLearner, planLearner } from './learner.ts';
 import { Pictures } from './pictures.ts';
 
 export interface InternaliseOptions extends StageOptions {
@@ -47,10 +47,12 @@ export async function internalise({ config, title, examples, engine, limits, ada
   const check = () => options.signal?.aborted === true && interrupt('preparing pictures', storage);
   const sizes = await checkExamples(chats, config, processor.config.maxPositionEmbeddings, check);
 
+  const pictures = chats.pictures();
+  const learning = { engine, limits, base, processor, config, sizes, pictures };
+  const plan = await planLearner(learning);
   const before = await openRunState(storage, config, { base: await baseFingerprint(base), data: await chats.digest() });
   options.onEvent?.({ type: 'note', text: `Loading ${base.name}` });
-  const pictures = chats.pictures();
-  const learner = await openLearner({ engine, limits, base, processor, config, sizes, pictures });
+  const learner = await openLearner(learning, plan);
   const { model, adapter } = learner;
   try {
     const task = chats.make(await Pictures.make(model, processor, pictures, { trainsVision: learner.trainsVision, onProgress: (done, of) => options.onEvent?.({ type: 'progress', what: 'images', done, of }), check }));

@@ -1,6 +1,6 @@
 /** @file A checkpoint made ready to be trained: weights on the device in few bits, and an adapter that is trained throughout. */
 import type { RgbImage } from '@trimpi/datasets';
-import { type DeviceLimits, estimate, loraConfig, type ModelFiles, openCheckpoint, type Processor, requireFit, VisionLanguageModel } from '@trimpi/model';
+import { type DeviceLimits, estimate, type LoraConfig, loraConfig, type ModelFiles, openCheckpoint, type Processor, requireFit, VisionLanguageModel } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
 import type { ChatSizes } from './chats.ts';
@@ -32,12 +32,22 @@ export interface Learner {
 /** The adapter that is trained through all stages. */
 const ADAPTER = 'policy';
 
-/** @throws ModelError `does-not-fit` before anything is loaded. */
-export async function openLearner(options: LearnerOptions): Promise<Learner> {
-  const { engine, limits, base, processor: { config: architecture }, config: { tune, bits, rl, seed, lora: { targetModules, ...lora } }, sizes } = options;
+/** How a learner fits the device. */
+export interface LearnerPlan {
+  readonly peft: LoraConfig;
+  /** Whether activations have to be computed twice. */
+  readonly checkpointing: boolean;
+}
+
+/** Loads nothing. @throws ModelError `does-not-fit`. */
+export async function planLearner(options: LearnerOptions): Promise<LearnerPlan> {
+  const { limits, config: { lora: { targetModules, ...lora } } } = options;
   const peft = loraConfig({ ...lora, ...(targetModules === '' ? {} : { targetModules }) });
+  return { peft, checkpointing: limits === undefined ? false : await planned(options, peft, limits) };
+}
+
+export async function openLearner({ engine, base, processor: { config: architecture }, config: { tune, bits, rl, seed }, sizes }: LearnerOptions, { peft, checkpointing }: LearnerPlan): Promise<Learner> {
   const quantise = bits === 32 ? {} : { quantise: { bits: bits as 4 | 8 | 16 } };
-  const checkpointing = limits === undefined ? false : await planned(options, peft, limits);
   const model = new VisionLanguageModel(engine, architecture, { maxPositions: Math.max(sizes.row, sizes.prompt + rl.maxNewTokens), ...quantise, checkpointing });
   const load = async () => model.load(await openCheckpoint(base));
   try {
@@ -58,7 +68,7 @@ export async function openLearner(options: LearnerOptions): Promise<Learner> {
 }
 
 /** Whether activations have to be computed twice to fit. */
-async function planned({ processor, config: { tune, bits, maxTokens, maxRollouts, rl }, sizes, pictures }: LearnerOptions, lora: ReturnType<typeof loraConfig>, limits: DeviceLimits): Promise<boolean> {
+async function planned({ processor, config: { tune, bits, maxTokens, maxRollouts, rl }, sizes, pictures }: LearnerOptions, lora: LoraConfig, limits: DeviceLimits): Promise<boolean> {
   // Pictures whose features are not kept go through the tower with their batch.
   const image = sizes.image === undefined || fits(processor, pictures, false, KEPT_BYTES) ? sizes.image : ([1, Math.ceil(maxTokens * sizes.patchesPerToken)] as const);
   const found = await estimate(processor.config, {

@@ -11,7 +11,7 @@ import { meanTokens, prefillTime } from '../evaluation/answers.ts';
 import { mean } from '../evaluation/suite.ts';
 import { measureProse, type OverrideQuestion, type ProseSuite } from '../evaluation/prose-suite.ts';
 import { breath, type ChatExample, ChatTask } from '../internalise/chats.ts';
-import { checkSizes, openLearner } from '../internalise/learner.ts';
+import { checkSizes, openLearner, planLearner } from '../internalise/learner.ts';
 import { Pictures } from '../internalise/pictures.ts';
 import type { Task, TaskItem } from '../task.ts';
 import type { FoundBaselines, Place, Watch, Writing } from './place.ts';
@@ -72,7 +72,8 @@ export class ProseWriting implements Writing {
     const config = { ...checkpoint, rl, seed };
     checkSizes(sizes, config, processor.config.maxPositionEmbeddings);
     const pictures = [...new Set([main, ...asked].flatMap((c) => c.pictures()))];
-    const { model, adapter, trainsVision, reset } = await openLearner({ engine: this.#engine, limits: this.#limits, base: this.#base, processor, config, sizes, pictures });
+    const learning = { engine: this.#engine, limits: this.#limits, base: this.#base, processor, config, sizes, pictures };
+    const { model, adapter, trainsVision, reset } = await openLearner(learning, await planLearner(learning));
     try {
       const ready = await Pictures.make(model, processor, pictures, { trainsVision, check, onProgress: (done, of) => watch.onProgress(done, of) });
       const task = main.make(ready);
