@@ -90,7 +90,7 @@ export { findBrokenPictures, type Print } from './own/pictures.ts';
 export { imageFormat, type ImageFormat } from './files/imageformat.ts';
 export { exchangeRow, fromJsonl, fromParquet, importRow, toJsonl, toParquet, type ExchangeFormat, type ExchangeOptions, type ExchangeRow, type ImageFile, type ImportedRow } from './own/exchange.ts';
 export { decodePng, encodePng, PNG_HEADER_BYTES, pngSize } from './files/png.ts';
-export { datasetManifest, hashExample, sha256Hex, type DatasetManifest } from './files/hash.ts';
+export { canonicalJson, datasetManifest, hashExample, sha256Hex, type DatasetManifest } from './files/hash.ts';
 export { contactSheet, type SheetItem } from './files/sheet.ts';
 export { treeSvg } from './files/treesvg.ts';
 export { judgeReferral, readJudgeScore, referralPrompt } from './core/judge.ts';

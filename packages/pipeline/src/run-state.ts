@@ -1,8 +1,8 @@
 /** @file What a run knows of itself between sessions (`run.json`). */
+import { canonicalJson } from '@trimpi/datasets';
 import type { Curve, RunReport, StageReport } from '@trimpi/eval';
 import type { RunConfig } from './config.ts';
 import { PipelineError } from './errors.ts';
-import { sameSettings } from './same-settings.ts';
 import type { RunStorage } from './storage.ts';
 
 export interface Finished {
@@ -47,7 +47,7 @@ export async function openRunState<Config>(storage: RunStorage, config: Config, 
   } catch (cause) {
     throw new PipelineError('invalid-checkpoint', `${storage.name}/${STATE_FILE}`, `cannot be read (${cause instanceof Error ? cause.message : String(cause)}).`, 'Give another folder, or delete the file to begin again.', { cause });
   }
-  if (!sameSettings(state.config, config)) {
+  if (canonicalJson(state.config) !== canonicalJson(config)) {
     throw new PipelineError('invalid-option', storage.name, 'holds a run with other settings or another seed.', 'Give the same ones to go on, or another --out.');
   }
   const changed = (['base', 'data'] as const).find((what) => state.from?.[what] !== undefined && from[what] !== undefined && state.from[what] !== from[what]);

@@ -3,11 +3,11 @@
  * rows share (VM-CPT, SFT) is trained once for each seed; every RL row samples the same number of rollouts.
  * The results name the seeds that a folder has rows of: a storage need not list its files.
  */
+import { canonicalJson } from '@trimpi/datasets';
 import { type RlReport, tablesMarkdown } from '@trimpi/eval';
 import type { DeviceLimits, ModelFiles } from '@trimpi/model';
 import type { Engine } from '@trimpi/runtime';
 import { PipelineError } from '../errors.ts';
-import { sameSettings } from '../same-settings.ts';
 import { checkedStorage, type RunStorage } from '../storage.ts';
 import { interrupt, type TrainContext } from '../train/context.ts';
 import { rlReport, trainRl } from '../train/reinforce.ts';
@@ -235,7 +235,7 @@ class Reproduction {
       if (before === null && !asked.has(settingTitle(setting))) continue;
       const settings = this.#settingsOf(setting);
       if (before === null) fresh.push([file, JSON.stringify(settings)]);
-      else if (!sameSettings(before, settings)) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
+      else if (canonicalJson(before) !== canonicalJson(settings)) throw new PipelineError('invalid-option', `${this.#storage.name}/${file}`, 'holds a table with other settings.', 'Give the same scale and settings, or another folder.');
       found.push(setting);
     }
     for (const [file, settings] of fresh) await this.#storage.write(file, settings);
